@@ -1,0 +1,1 @@
+"""The ways to a backend: in this process, in memory, on AWS."""

@@ -1,0 +1,54 @@
+"""The way of a function to a service in its own process."""
+
+from __future__ import annotations
+
+from durably.drivers.client import Listener
+from durably.engine.sessions import Session
+from durably.wire.api import (
+    CheckpointRequest,
+    CheckpointResponse,
+    GetExecutionStateRequest,
+    GetExecutionStateResponse,
+)
+from durably.wire.update import OperationUpdate
+
+
+class EmbeddedClient:
+    """A `PushingClient` for one invocation: method calls into the service, no wire, no tokens.
+
+    Args:
+        session: the invocation.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
+        """Have the updates accepted together; return when they are durable.
+
+        Raises:
+            InvalidParameterValueException: they were refused, or this invocation has no authority
+                any more. Nothing of them was recorded.
+            StoreError: they could not be written.
+        """
+        return await self._session.checkpoint(request.updates)
+
+    async def get_execution_state(
+        self, request: GetExecutionStateRequest
+    ) -> GetExecutionStateResponse:
+        """Read one page of the operations."""
+        return self._session.state(request.marker, request.max_items)
+
+    def post(self, update: OperationUpdate) -> None:
+        """Take *update* in order, to be durable soon or with the next checkpoint.
+
+        Raises:
+            InvalidParameterValueException: it was refused, or this invocation has no authority.
+        """
+        self._session.post(update)
+
+    def listen(self, listener: Listener) -> None:
+        """Call *listener*, in the event loop, with every operation that changes from outside."""
+        self._session.listen(listener)

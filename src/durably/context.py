@@ -1,0 +1,342 @@
+"""The context of an `async def` handler: what it may ask for, and what it is promised."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from durably.batch_result import BatchResult
+from durably.config import (
+    CallbackConfig,
+    ChildConfig,
+    ConcurrencyConfig,
+    InvokeConfig,
+    MapConfig,
+    NamedParallelBranch,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+    WaitForConditionConfig,
+    WithRetryConfig,
+)
+from durably.core.calls import Calls, backoff
+from durably.drivers.logs import DurableLogger
+from durably.drivers.futures import DurableFuture
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Callback(Generic[T]):
+    """A callback that has been made.
+
+    Attributes:
+        callback_id: what the outside system answers to.
+    """
+
+    __slots__ = ("_result", "callback_id")
+
+    def __init__(self, callback_id: str, result: Callable[[], DurableFuture[T]]) -> None:
+        self.callback_id = callback_id
+        self._result = result
+
+    def result(self) -> DurableFuture[T]:
+        """Wait for the answer.
+
+        Raises:
+            CallbackExternalError: the outside system reported a failure.
+            CallbackTimeoutError: it did not answer, or sent no heartbeat, in time.
+        """
+        return self._result()
+
+
+class DurableContext:
+    """Durable operations for `async def` functions. Each call starts one, and gives its future.
+
+    A context belongs to the code that it was made for. An operation called from elsewhere, from
+    inside a step or from a task of your own, raises `ContextUsageError`; awaiting the future of
+    one anywhere, as `asyncio.gather` does, is fine.
+    """
+
+    __slots__ = ("_calls", "_lambda_context", "_logger")
+
+    def __init__(self, calls: Calls, logger: DurableLogger, lambda_context: object = None) -> None:
+        self._calls = calls
+        self._logger = logger
+        self._lambda_context = lambda_context
+
+    def step(
+        self,
+        name: str | None,
+        fn: Callable[..., Awaitable[T] | T],
+        *args: Any,
+        config: StepConfig[Any] | None = None,
+    ) -> DurableFuture[T]:
+        """Run `fn(*args)` until its outcome is recorded; from then on it never runs again.
+
+        By default an attempt that was cut off by a crash runs again (P3); see `StepSemantics`.
+        An attempt that raises is tried again as the retry strategy says. Inside, `current_step()`
+        gives the attempt, a stable idempotency key and a logger. A plain function called from an
+        `async def` handler runs in a thread.
+
+        The value is written and read back before it is given, on the first run as on a replay, so
+        the two cannot differ (P18): by the serdes of *config*, else by the return annotation of
+        *fn*, else as JSON where that loses nothing. At most 1 MiB.
+
+        Args:
+            name: shown in the history, and compared on replay: renaming it breaks executions that
+                are under way. `None` writes none.
+            fn: any function. It must not call durable operations.
+            args: what *fn* is called with.
+            config: retries, semantics, serdes, time-out.
+
+        Raises:
+            StepError: the last attempt failed. This is recorded, and a replay raises it again.
+            ContextUsageError: not called from the code that this context is for. Nothing was
+                recorded.
+            ValidationError: the name or the configuration is not a legal one. Nothing was
+                recorded.
+        """
+        return self._calls.step(name, fn, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def wait(self, name: str | None, duration: timedelta | float) -> DurableFuture[None]:
+        """Sleep for *duration* without holding a process while asleep.
+
+        The clock starts when the wait is first recorded; a replay does not start it again. It
+        never ends early on the backend's clock, and may end late (P7).
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            duration: a `timedelta`, or seconds; from one second to 366 days. Fractions of a
+                second are rounded up.
+
+        Raises:
+            ValidationError: *duration* is under one second or too long. Nothing was recorded.
+        """
+        return self._calls.wait(name, duration)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def invoke(
+        self,
+        name: str | None,
+        function_name: str,
+        payload: object = None,
+        config: InvokeConfig[Any] | None = None,
+    ) -> DurableFuture[Any]:
+        """Run another durable function as an execution of its own, and give its result.
+
+        It is started once, however often this code is replayed (P9), and goes on when this
+        execution ends first. The payload is written as plain JSON, at most 1 MiB.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            function_name: the name that the function is registered under; on AWS Lambda with a
+                qualifier.
+            payload: what it is called with.
+            config: serdes of payload and result, and the tenant.
+
+        Raises:
+            InvokeError: it failed, timed out, was stopped, or does not exist. This is recorded.
+            SerdesError: the payload cannot be written. Nothing was recorded.
+        """
+        return self._calls.invoke(name, function_name, payload, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def create_callback(
+        self, name: str | None, config: CallbackConfig[Any] | None = None
+    ) -> DurableFuture[Callback[Any]]:
+        """Make an id that an outside system can answer to, and a way to its answer.
+
+        The id is the same on every replay. An answer that comes before the result is awaited is
+        not lost; exactly one of answer, failure and time-out wins (P8).
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            config: deadlines, and how the answer is read; as text without one.
+
+        Raises:
+            CallbackError: the backend made no id. How the callback ends is raised only by its
+                `result`.
+        """
+        return self._calls.create_callback(name, config, Callback)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def wait_for_callback(
+        self,
+        name: str | None,
+        submitter: Callable[..., Any],
+        *args: Any,
+        config: WaitForCallbackConfig[Any] | None = None,
+    ) -> DurableFuture[Any]:
+        """Tell an outside system to call back, and wait for its answer.
+
+        `submitter(callback_id, *args)` runs as a step, so it is tried again when it raises. What
+        it returns is not kept.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            submitter: passes the callback id on. At least once: let it be repeatable.
+            args: what else *submitter* is called with.
+            config: deadlines, retries of the submitter, and how the answer is read; as text
+                without one.
+
+        Raises:
+            CallbackExternalError: the outside system reported a failure.
+            CallbackTimeoutError: it did not answer, or sent no heartbeat, in time.
+            CallbackSubmitterError: the submitter failed for good. Each is recorded.
+        """
+        return self._calls.wait_for_callback(name, submitter, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def wait_for_condition(
+        self,
+        name: str | None,
+        check: Callable[[T], Awaitable[T] | T],
+        config: WaitForConditionConfig[T],
+    ) -> DurableFuture[T]:
+        """Call *check* again and again, with pauses that hold no process, until it is content.
+
+        *check* gets the state and gives the next one, which is recorded; the strategy of *config*
+        decides after each whether to go on, and when.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            check: makes the next state from the last. At least once each time.
+            config: the strategy and the first state.
+
+        Raises:
+            WaitForConditionError: *check* or the strategy raised, or the attempts ran out. It is
+                not tried again. This is recorded.
+        """
+        return self._calls.wait_for_condition(name, check, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def run_in_child_context(
+        self,
+        name: str | None,
+        fn: Callable[..., Awaitable[T] | T],
+        *args: Any,
+        config: ChildConfig[Any] | None = None,
+    ) -> DurableFuture[T]:
+        """Run `fn(child, *args)`, where *child* is a context of its own, and record its result.
+
+        Operations of the child have ids of their own, so a child can run beside other code. When
+        its result is recorded, a replay does not enter it again; a result over 256 KiB is not
+        recorded, and a replay runs *fn* again over the child's recorded operations.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            fn: gets the child context first. Only the child's operations may be called in it.
+            args: what else *fn* is called with.
+            config: serdes, sub type, summary, error mapper, or virtual.
+
+        Raises:
+            ChildContextError: *fn* raised. This is recorded, unless the child is virtual.
+        """
+        return self._calls.run_in_child_context(name, fn, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def map(
+        self,
+        name: str | None,
+        items: Iterable[U],
+        fn: Callable[..., Awaitable[T] | T],
+        config: MapConfig | None = None,
+    ) -> DurableFuture[BatchResult[T]]:
+        """Run `fn(ctx, item)` for each item, beside each other, each in a context of its own.
+
+        Unless *config* says otherwise all items start at once and the first failure stops the
+        map. It never raises for an item: see `BatchResult.throw_if_error`. Items, statuses and
+        reason are the same on every replay (P12).
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            items: the same on every replay. None at all is a result at once.
+            fn: gets a context and an item; and the index and the list of items, if it takes them.
+            config: concurrency, completion, names, serdes.
+
+        Raises:
+            ValidationError: the configuration does not fit the items. Nothing was recorded.
+            ChildContextError: the completion predicate raised, or the whole result cannot be
+                written. This is recorded.
+        """
+        return self._calls.map(name, items, fn, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def parallel(
+        self,
+        name: str | None,
+        branches: Iterable[Callable[..., Awaitable[T] | T] | NamedParallelBranch[Any]],
+        config: ParallelConfig | None = None,
+    ) -> DurableFuture[BatchResult[T]]:
+        """Run different functions beside each other, each with a context of its own.
+
+        Unless *config* says otherwise all start at once and the first failure stops the rest. It
+        never raises for a branch: see `BatchResult.throw_if_error`.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            branches: functions that get a context, or such functions with names.
+            config: concurrency, completion, serdes.
+
+        Raises:
+            ValidationError: the configuration does not fit the branches. Nothing was recorded.
+            ChildContextError: the completion predicate raised, or the whole result cannot be
+                written. This is recorded.
+        """
+        return self._calls.parallel(name, branches, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def execute_concurrently(
+        self,
+        name: str | None,
+        items: Iterable[U],
+        executor: Callable[..., Awaitable[T] | T],
+        config: ConcurrencyConfig | None = None,
+    ) -> DurableFuture[BatchResult[T]]:
+        """Build your own kind of fan-out: as `map`, with the sub types of *config*.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            items: the same on every replay.
+            executor: gets a context and an item.
+            config: as for `map`, and what to call the batch and its items in the history.
+
+        Raises:
+            ValidationError: the configuration does not fit the items. Nothing was recorded.
+            ChildContextError: the completion predicate raised, or the whole result cannot be
+                written. This is recorded.
+        """
+        return self._calls.execute_concurrently(name, items, executor, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    @property
+    def durable_execution_arn(self) -> str:
+        """The execution that this code runs in."""
+        return self._calls.scope.journal.arn
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether this context still repeats what is recorded. For diagnosis; do not branch on it."""
+        return self._calls.scope.is_replaying
+
+    @property
+    def lambda_context(self) -> Any:
+        """What AWS Lambda passed besides the event; `None` elsewhere. Not the same on replay."""
+        return self._lambda_context
+
+    @property
+    def logger(self) -> DurableLogger:
+        """A standard logger, silent about what a replay says again; see `DurableLogger`."""
+        return self._logger
+
+    def now(self) -> datetime:
+        """Give a time that is the same in every replay: the end of the latest operation awaited.
+
+        Before the first it is the start of the execution. Costs no record.
+        """
+        return self._calls.scope.now
+
+    def uuid4(self) -> UUID:
+        """Give a random UUID that is the same in every replay. Costs no record.
+
+        It can be foreseen by who knows the execution's ARN: do not use it as a secret.
+        """
+        return self._calls.uuid4()
+
+    def random(self) -> float:
+        """Give a number from 0 up to 1 that is the same in every replay. Costs no record."""
+        return self._calls.random()

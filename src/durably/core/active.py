@@ -1,0 +1,130 @@
+"""What user code is running right now: the body of a context, or an attempt of a step."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from durably.core.effects import Attempt
+from durably.core.scope import DurableExecutionMode, Scope
+from durably.errors import ContextUsageError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepContext:
+    """What the body of a step, a submitter or a condition's check may know of its attempt.
+
+    Attributes:
+        name: the operation's name.
+        operation_id: the id of its record.
+        attempt: which try this is, from 1.
+        execution_arn: the execution.
+        logger: a logger whose records carry all of this.
+    """
+
+    name: str | None
+    operation_id: str
+    attempt: int
+    execution_arn: str
+    logger: Any
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same for every attempt of this operation, and of no other.
+
+        Send it to systems that ignore a request they have seen before.
+        """
+        place = f"{self.execution_arn}/{self.operation_id}"
+        return sha256(place.encode()).hexdigest()[:32]
+
+
+WaitForCallbackContext = StepContext
+WaitForConditionContext = StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveOperation:
+    """Where user code stands, in the terms of the other SDKs."""
+
+    context_id: str
+    parent_id: str | None
+    attempt: int | None
+    mode: DurableExecutionMode
+
+
+class Attempting:
+    """An attempt that is under way in some scope. The active place while a step's body runs."""
+
+    __slots__ = ("context", "place", "scope")
+
+    def __init__(self, scope: Scope, place: Attempt, context: StepContext) -> None:
+        self.scope = scope
+        self.place = place
+        self.context = context
+
+
+active: ContextVar[Scope | Attempting | None] = ContextVar("durably_active", default=None)
+"""The innermost durable code that runs here; `None` outside of any."""
+
+
+def current_step() -> StepContext:
+    """Give the context of the attempt that this code runs in.
+
+    Raises:
+        ContextUsageError: no step, submitter or check is running here.
+    """
+    place = active.get()
+    if isinstance(place, Attempting):
+        return place.context
+    raise ContextUsageError(
+        "current_step() has an answer only inside the body of a step, a submitter or the check "
+        "of a condition. Pass what you need as an argument instead"
+    )
+
+
+def get_active_operation() -> ActiveOperation | None:
+    """Say what durable code is running here, `None` outside of any."""
+    match active.get():
+        case Attempting() as attempting:
+            op, scope = attempting.place.op, attempting.scope
+            return ActiveOperation(op.step_id, op.parent_id, attempting.place.number, scope.mode)
+        case Scope() as scope:
+            parent_id = None if scope.op is None else scope.op.parent_id
+            return ActiveOperation(scope.step_id, parent_id, None, scope.mode)
+        case _:
+            return None
+
+
+def misuse(scope: Scope, name: str | None) -> ContextUsageError | None:
+    """Say why an operation must not be called on *scope* from here; `None` when it may be."""
+    place = active.get()
+    if place is scope:
+        return None
+    called = "an operation" if name is None else f"operation {name!r}"
+    if isinstance(place, Attempting):
+        return ContextUsageError(
+            f"{called} was called inside step {place.place.op}. Nothing was recorded. A step is "
+            f"one unit of work: group durable operations with run_in_child_context instead"
+        )
+    if isinstance(place, Scope):
+        return ContextUsageError(
+            f"{called} was called on another context than the one whose body is running. "
+            f"Nothing was recorded. Use the context that the innermost function was given"
+        )
+    return ContextUsageError(
+        f"{called} was called outside the code that its context was made for. Nothing was "
+        f"recorded. Call operations only from the handler, or from the body that got the context"
+    )
+
+
+def not_owner(name: str | None) -> ContextUsageError:
+    """Say that an operation was called from a task or thread that does not own its context."""
+    called = "an operation" if name is None else f"operation {name!r}"
+    return ContextUsageError(
+        f"{called} was called from another task or thread than the one that runs its context, so "
+        f"its place in the program would depend on chance. Nothing was recorded. Put code that "
+        f"calls operations concurrently into ctx.parallel branches or ctx.run_in_child_context; "
+        f"awaiting their futures together, as asyncio.gather does, is fine"
+    )

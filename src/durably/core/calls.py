@@ -1,0 +1,314 @@
+"""What a call on a context becomes: an operation with its identity, and the program that runs it.
+
+Both contexts are thin fronts over this, so that there is one place for each operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any, Protocol
+from uuid import UUID
+
+from durably.batch_result import BatchResult
+from durably.config import (
+    CallbackConfig,
+    ChildConfig,
+    ConcurrencyConfig,
+    FanOutConfig,
+    InvokeConfig,
+    MapConfig,
+    NamedParallelBranch,
+    NestingType,
+    ParallelConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+    WaitForConditionConfig,
+    WithRetryConfig,
+    check_name,
+    duration_seconds,
+)
+from durably.core.effects import Program
+from durably.core.hints import annotation_of, item_caller, result_serdes
+from durably.core.op import Op
+from durably.core.operations.batch import Branch, Plan, batch
+from durably.core.operations.callback import callback_result, create_callback, wait_for_callback
+from durably.core.operations.child import child
+from durably.core.operations.condition import wait_for_condition
+from durably.core.operations.invoke import invoke
+from durably.core.operations.step import step
+from durably.core.operations.wait import wait
+from durably.core.scope import Scope
+from durably.errors import ValidationError
+from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes
+from durably.wire.operation import OperationSubType, OperationType
+
+_STEP: StepConfig[Any] = StepConfig()
+_INVOKE: InvokeConfig[Any] = InvokeConfig()
+_CALLBACK: CallbackConfig[Any] = CallbackConfig()
+_WAIT_FOR_CALLBACK: WaitForCallbackConfig[Any] = WaitForCallbackConfig()
+_CHILD: ChildConfig[Any] = ChildConfig()
+_JSON = JsonSerdes()
+_TEXT = PassThroughSerdes()
+
+
+class Launcher(Protocol):
+    """The driver, as contexts see it."""
+
+    def begin(self, scope: Scope, name: str | None, type_: OperationType, sub_type: str) -> Op:
+        """Give the operation that is being called on *scope* its identity."""
+        ...
+
+    def launch(self, scope: Scope, op: Op, program: Program[Any]) -> Any:
+        """Run *program*: to its end, or to the first thing that takes time."""
+        ...
+
+
+class Calls:
+    """The operations of one context, for whichever driver runs it."""
+
+    __slots__ = ("_random", "_run", "scope")
+
+    def __init__(self, scope: Scope, run: Launcher) -> None:
+        self.scope = scope
+        self._run = run
+        self._random: Random | None = None
+
+    def step(
+        self,
+        name: str | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        config: StepConfig[Any] | None,
+    ) -> Any:
+        """Run *fn* until its outcome is recorded."""
+        config = config or _STEP
+        op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
+        body = partial(fn, *args) if args else fn
+        serdes = config.serdes or result_serdes(fn)
+        return self._launch(op, step(self.scope.journal, op, body, config, serdes))
+
+    def wait(self, name: str | None, duration: timedelta | float) -> Any:
+        """Sleep."""
+        seconds = duration_seconds(duration, "duration", minimum=1)
+        op = self._begin(name, OperationType.WAIT, OperationSubType.WAIT)
+        return self._launch(op, wait(self.scope.journal, op, seconds))
+
+    def invoke(
+        self,
+        name: str | None,
+        function_name: str,
+        payload: object,
+        config: InvokeConfig[Any] | None,
+    ) -> Any:
+        """Call another durable function."""
+        config = config or _INVOKE
+        _check_function_name(function_name)
+        op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
+        serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
+        program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
+        return self._launch(op, program)
+
+    def create_callback(
+        self,
+        name: str | None,
+        config: CallbackConfig[Any] | None,
+        make: Callable[[str, Callable[[], Any]], Any],
+    ) -> Any:
+        """Make a callback; *make* builds what the user gets from its id and a way to its result."""
+        config = config or _CALLBACK
+        op = self._begin(name, OperationType.CALLBACK, config.sub_type or OperationSubType.CALLBACK)
+        serdes = config.serdes or _TEXT
+
+        def result() -> Any:
+            return self._launch(op, callback_result(self.scope.journal, op, serdes))
+
+        def program() -> Program[Any]:
+            callback_id = yield from create_callback(self.scope.journal, op, config)
+            return make(callback_id, result)
+
+        return self._launch(op, program())
+
+    def wait_for_callback(
+        self,
+        name: str | None,
+        submitter: Callable[..., Any],
+        args: tuple[Any, ...],
+        config: WaitForCallbackConfig[Any] | None,
+    ) -> Any:
+        """Tell the outside of a callback, and wait for the answer."""
+        config = config or _WAIT_FOR_CALLBACK
+        op = self._begin(name, OperationType.CONTEXT, OperationSubType.WAIT_FOR_CALLBACK)
+
+        def told(callback_id: str) -> Callable[[], Any]:
+            return partial(submitter, callback_id, *args)
+
+        program = wait_for_callback(self.scope, op, told, config, config.serdes or _TEXT)
+        return self._launch(op, program)
+
+    def wait_for_condition(
+        self, name: str | None, check: Callable[..., Any], config: WaitForConditionConfig[Any]
+    ) -> Any:
+        """Check until a strategy is content."""
+        op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
+        serdes = config.serdes or result_serdes(check)
+        return self._launch(
+            op, wait_for_condition(self.scope.journal, op, check, config, serdes)
+        )
+
+    def run_in_child_context(
+        self,
+        name: str | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        config: ChildConfig[Any] | None,
+    ) -> Any:
+        """Run *fn* with a context of its own."""
+        config = config or _CHILD
+        sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
+        op = self._begin(name, OperationType.CONTEXT, sub_type)
+        body = partial(_with_context_first, fn, args) if args else fn
+        serdes = config.serdes or result_serdes(fn)
+        return self._launch(op, child(self.scope, op, body, config, serdes))
+
+    def map(
+        self,
+        name: str | None,
+        items: Iterable[Any],
+        fn: Callable[..., Any],
+        config: MapConfig | None,
+    ) -> Any:
+        """Run *fn* for each item."""
+        config = config or _MAP
+        sequence = list(items)
+        body_of = item_caller(fn, sequence)
+        namer = config.item_namer
+        branches = [
+            Branch(
+                f"map-item-{index}" if namer is None else namer(item, index),
+                body_of(item, index),
+                config.item_serdes or result_serdes(fn),
+            )
+            for index, item in enumerate(sequence)
+        ]
+        kinds = (OperationSubType.MAP, OperationSubType.MAP_ITERATION)
+        return self._fan_out(name, branches, config, kinds, annotation_of(fn, "return"))
+
+    def parallel(
+        self,
+        name: str | None,
+        branches: Iterable[Callable[..., Any] | NamedParallelBranch[Any]],
+        config: ParallelConfig | None,
+    ) -> Any:
+        """Run the branches beside each other."""
+        config = config or _PARALLEL
+        named = [
+            branch
+            if isinstance(branch, NamedParallelBranch)
+            else NamedParallelBranch(f"parallel-branch-{index}", branch)
+            for index, branch in enumerate(branches)
+        ]
+        made = [
+            Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
+            for branch in named
+        ]
+        kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
+        returned = [annotation_of(branch.func, "return") for branch in named]
+        same = returned[0] if all(one == returned[0] for one in returned[1:]) and returned else Any
+        return self._fan_out(name, made, config, kinds, same)
+
+    def execute_concurrently(
+        self,
+        name: str | None,
+        items: Iterable[Any],
+        executor: Callable[..., Any],
+        config: ConcurrencyConfig | None,
+    ) -> Any:
+        """Run *executor* for each item, recorded under the caller's own sub types."""
+        config = config or _CONCURRENTLY
+        sequence = list(items)
+        namer = config.item_namer
+        branches = [
+            Branch(
+                f"item-{index}" if namer is None else namer(item, index),
+                partial(_with_context_first, executor, (item,)),
+                config.item_serdes or result_serdes(executor),
+            )
+            for index, item in enumerate(sequence)
+        ]
+        kinds = (
+            config.top_level_sub_type or OperationSubType.MAP,
+            config.iteration_sub_type or OperationSubType.MAP_ITERATION,
+        )
+        return self._fan_out(name, branches, config, kinds, annotation_of(executor, "return"))
+
+    def _fan_out(
+        self,
+        name: str | None,
+        branches: Sequence[Branch],
+        config: FanOutConfig,
+        sub_types: tuple[str, str],
+        result_type: Any,
+    ) -> Any:
+        for branch in branches:
+            check_name(branch.name, "item name")
+        config.completion_config.check_total(len(branches))
+        op = self._begin(name, OperationType.CONTEXT, sub_types[0])
+        plan = Plan(
+            branches=branches,
+            branch_sub_type=sub_types[1],
+            completion=config.completion_config,
+            max_concurrency=config.max_concurrency,
+            is_flat=config.nesting_type is NestingType.FLAT,
+            serdes=config.serdes or BatchResultSerdes(result_type),
+            summary_generator=config.summary_generator,
+        )
+        return self._launch(op, batch(self.scope, op, plan))
+
+    def uuid4(self) -> UUID:
+        """Give a random UUID that is the same in every replay."""
+        return UUID(int=self._chance().getrandbits(128), version=4)
+
+    def random(self) -> float:
+        """Give a number from 0 up to 1 that is the same in every replay."""
+        return self._chance().random()
+
+    def _chance(self) -> Random:
+        if self._random is None:
+            self._random = Random(f"{self.scope.journal.arn}#{self.scope.step_id}")  # noqa: S311 - must be foreseeable
+        return self._random
+
+    def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
+        check_name(name, "name")
+        return self._run.begin(self.scope, name, type_, sub_type)
+
+    def _launch(self, op: Op, program: Program[Any]) -> Any:
+        return self._run.launch(self.scope, op, program)
+
+
+_MAP = MapConfig()
+_PARALLEL = ParallelConfig()
+_CONCURRENTLY = ConcurrencyConfig()
+
+
+def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx: Any) -> Any:
+    return function(ctx, *args)
+
+
+def _check_function_name(function_name: object) -> None:
+    if not isinstance(function_name, str) or not 1 <= len(function_name) <= 256:  # noqa: PLR2004
+        raise ValidationError("function_name", "must be a text of 1 to 256 characters")
+
+
+def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:
+    """Say how long to wait after round *attempt* of a `with_retry` failed with *error*.
+
+    Raises:
+        Exception: *error* itself, when the strategy gives up.
+    """
+    decision = config.retry_strategy(error, attempt)
+    if not decision.should_retry:
+        raise error
+    return max(decision.delay, timedelta(seconds=1))

@@ -1,0 +1,81 @@
+"""A condition: a check that is repeated, with its state kept, until a strategy is content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from durably.config import WaitForConditionConfig, duration_seconds
+from durably.core.effects import Attempt, Err, Ok, Park, Persist, Program, call
+from durably.core.journal import Journal, attempts_of, error_of, result_of
+from durably.core.op import Op
+from durably.core.operations.values import seal, unseal
+from durably.errors import SerdesError, WaitForConditionError, error_object
+from durably.serdes import Serdes
+from durably.wire.operation import Operation, OperationStatus
+from durably.wire.update import OperationUpdate
+
+T = TypeVar("T")
+
+
+def wait_for_condition(
+    journal: Journal,
+    op: Op,
+    check: Callable[[T], Any],
+    config: WaitForConditionConfig[T],
+    serdes: Serdes[T],
+) -> Program[T]:
+    """Check, keep the state that the check gave, and sleep until it is time to check again."""
+    while True:
+        record = journal.find(op.id)
+        if record is None or record.status is OperationStatus.READY:
+            journal.begin(op)
+            yield Persist(op.start(), False)
+            continue
+        match record.status:
+            case OperationStatus.SUCCEEDED:
+                return unseal(serdes, result_of(record), op, journal)
+            case OperationStatus.STARTED:
+                state = _state(journal, op, record, config, serdes)
+                number = attempts_of(record) + 1
+                outcome = yield from call(partial(check, state), Attempt(op, number))
+                match outcome:
+                    case Ok(value):
+                        update = _verdict(journal, op, number, value, config, serdes)
+                    case Err(error):
+                        update = op.fail(error_object(error))
+                yield Persist(update, True)
+            case OperationStatus.PENDING:
+                yield Park(op, record.step_details and record.step_details.next_attempt_timestamp)
+            case _:
+                raise WaitForConditionError.from_wire(str(op), error_of(record))
+
+
+def _state(
+    journal: Journal,
+    op: Op,
+    record: Operation,
+    config: WaitForConditionConfig[T],
+    serdes: Serdes[T],
+) -> T:
+    text = result_of(record)
+    return config.initial_state if text is None else unseal(serdes, text, op, journal)
+
+
+def _verdict(  # noqa: PLR0913 - everything that bears on one decision
+    journal: Journal,
+    op: Op,
+    number: int,
+    value: T,
+    config: WaitForConditionConfig[T],
+    serdes: Serdes[T],
+) -> OperationUpdate:
+    try:
+        text, state = seal(serdes, value, op, journal)
+        decision = config.wait_strategy(state, number)
+    except (SerdesError, Exception) as error:  # noqa: BLE001 - a strategy is user code
+        return op.fail(error_object(error))
+    if not decision.should_continue:
+        return op.succeed(text)
+    return op.poll_again(max(1, duration_seconds(decision.delay, "delay")), text)

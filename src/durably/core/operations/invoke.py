@@ -1,0 +1,44 @@
+"""A chained invoke: another durable function, called as an execution of its own."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from durably.config import InvokeConfig
+from durably.core.effects import Park, Persist, Program
+from durably.core.journal import Journal, error_of, result_of
+from durably.core.op import Op
+from durably.core.operations.values import unseal, write
+from durably.errors import InvokeError
+from durably.serdes import Serdes
+from durably.wire.operation import OperationStatus
+from durably.wire.update import ChainedInvokeOptions
+
+T = TypeVar("T")
+
+
+def invoke(  # noqa: PLR0913 - what is called, with what, and how both are written
+    journal: Journal,
+    op: Op,
+    function_name: str,
+    payload: object,
+    config: InvokeConfig[Any, T],
+    serdes: tuple[Serdes[Any], Serdes[T]],
+) -> Program[T]:
+    """Have the target started once, then sleep until it has ended."""
+    payload_serdes, result_serdes = serdes
+    while True:
+        record = journal.find(op.id)
+        if record is None:
+            text = write(payload_serdes, payload, op, journal)
+            journal.begin(op)
+            options = ChainedInvokeOptions(function_name=function_name, tenant_id=config.tenant_id)
+            yield Persist(op.start(payload=text, chained_invoke_options=options), True)
+            continue
+        match record.status:
+            case OperationStatus.SUCCEEDED:
+                return unseal(result_serdes, result_of(record), op, journal)
+            case OperationStatus.STARTED:
+                yield Park(op)
+            case _:
+                raise InvokeError.from_wire(str(op), error_of(record))

@@ -1,0 +1,22 @@
+"""A wait: a time that passes without a process."""
+
+from __future__ import annotations
+
+from durably.core.effects import Park, Persist, Program
+from durably.core.journal import Journal
+from durably.core.op import Op
+from durably.wire.operation import TERMINAL_STATUSES
+from durably.wire.update import WaitOptions
+
+
+def wait(journal: Journal, op: Op, seconds: int) -> Program[None]:
+    """Record the wait once, then sleep until the backend says that it is over."""
+    while True:
+        record = journal.find(op.id)
+        if record is None:
+            journal.begin(op)
+            yield Persist(op.start(wait_options=WaitOptions(wait_seconds=seconds)), True)
+        elif record.status in TERMINAL_STATUSES:
+            return
+        else:
+            yield Park(op, record.wait_details and record.wait_details.scheduled_end_timestamp)

@@ -1,0 +1,140 @@
+"""The place of one context in its execution: where its operations get their identity."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from durably.core.ids import hash_id
+from durably.core.journal import Journal
+from durably.core.op import Op
+from durably.wire.operation import Operation, OperationType
+
+
+class DurableExecutionMode(StrEnum):
+    """Whether a context repeats what is recorded or does something new."""
+
+    EXECUTION = "ExecutionMode"
+    REPLAY = "ReplayMode"
+    REPLAY_SUCCEEDED_CONTEXT = "ReplaySucceededContext"
+
+
+class Scope:
+    """One context: allots ids in the order of calls, and knows whether it is replaying.
+
+    Attributes:
+        op: the operation whose body this context is, `None` at the root.
+        real_parent_id: the id that children are recorded under: that of the nearest context which
+            has a record of its own.
+        owner: the task or thread that runs the body; set by the driver.
+        is_closed: nothing more may be recorded under it.
+        is_awaited: whether anybody waits for the body's result.
+        now: the end of the latest operation that the body has awaited.
+    """
+
+    __slots__ = (
+        "_count",
+        "_next_id",
+        "_prefix",
+        "_settled",
+        "is_awaited",
+        "is_closed",
+        "is_replaying",
+        "journal",
+        "now",
+        "op",
+        "owner",
+        "parent",
+        "real_parent_id",
+    )
+
+    def __init__(
+        self,
+        journal: Journal,
+        now: datetime,
+        *,
+        op: Op | None = None,
+        parent: Scope | None = None,
+        is_virtual: bool = False,
+        is_settled: bool = False,
+    ) -> None:
+        self.journal = journal
+        self.now = now
+        self.op = op
+        self.parent = parent
+        self.owner: object = None
+        self.is_closed = False
+        self.is_awaited = True
+        self.real_parent_id: str | None = None
+        if op is not None:
+            self.real_parent_id = op.parent_id if is_virtual else op.id
+        self._prefix = "" if op is None else f"{op.step_id}-"
+        self._settled = is_settled
+        self._count = 0
+        self._next_id = hash_id(f"{self._prefix}1")
+        self.is_replaying = is_settled or self._next_id in journal
+
+    @property
+    def step_id(self) -> str:
+        """The program position of this context; empty at the root."""
+        return "" if self.op is None else self.op.step_id
+
+    @property
+    def mode(self) -> DurableExecutionMode:
+        """The mode in the terms of the other SDKs."""
+        if self._settled:
+            return DurableExecutionMode.REPLAY_SUCCEEDED_CONTEXT
+        if self.is_replaying:
+            return DurableExecutionMode.REPLAY
+        return DurableExecutionMode.EXECUTION
+
+    def allot(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
+        """Give the next operation of this context its identity, checked against its record.
+
+        Raises:
+            NonDeterministicExecutionError: another operation is recorded in this place.
+        """
+        self._count += 1
+        step_id = f"{self._prefix}{self._count}"
+        op = Op(self._next_id, step_id, self.real_parent_id, name, type_, sub_type)
+        self._next_id = hash_id(f"{self._prefix}{self._count + 1}")
+        record = self.journal.check(op)
+        if self.is_replaying and not self._settled:
+            self.is_replaying = self._is_still_replaying(record)
+        return op
+
+    def _is_still_replaying(self, record: Operation | None) -> bool:
+        return record is not None and record.is_terminal and self._next_id in self.journal
+
+    def never_resolves(self, op: Op) -> bool:
+        """Whether *op* was left open by a context that is long closed: then it stays so."""
+        if not self._settled:
+            return False
+        record = self.journal.find(op.id)
+        return record is None or not record.is_terminal
+
+    def child(self, op: Op, *, is_virtual: bool = False, is_settled: bool = False) -> Scope:
+        """Open the scope for the body of the context operation *op*."""
+        return Scope(
+            self.journal,
+            self.now,
+            op=op,
+            parent=self,
+            is_virtual=is_virtual,
+            is_settled=is_settled or (is_virtual and self._settled),
+        )
+
+    def has_closed(self) -> bool:
+        """Whether this context, or one it lies in, is over."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.is_closed:
+                return True
+            scope = scope.parent
+        return False
+
+    def note_awaited(self, op: Op) -> None:
+        """Let this context's time go on to the end of *op*."""
+        record = self.journal.find(op.id)
+        if record is not None and record.end_timestamp is not None:
+            self.now = max(self.now, record.end_timestamp)

@@ -1,0 +1,1 @@
+"""What carries out the effects that programs ask for: in tasks, and in threads."""

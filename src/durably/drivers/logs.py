@@ -1,0 +1,67 @@
+"""Loggers that know where they are, and keep quiet about what a replay says again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from durably.core.op import Op
+from durably.core.scope import Scope
+
+package_log = logging.getLogger("durably")
+
+
+class DurableLogger(logging.LoggerAdapter[logging.Logger]):
+    """A standard logger whose records carry the execution and the operation as fields.
+
+    The fields are `executionArn`, `operationId`, `operationName`, `parentId` and `attempt`. While
+    its context replays, records are dropped, because the run before has written them; with
+    `mode_aware=False` they are not.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        scope: Scope,
+        op: Op | None = None,
+        attempt: int | None = None,
+        *,
+        mode_aware: bool = True,
+    ) -> None:
+        super().__init__(logger, _fields(scope, op, attempt))
+        self._scope = scope
+        self._op = op
+        self._attempt = attempt
+        self._mode_aware = mode_aware
+
+    def with_mode(self, *, mode_aware: bool) -> DurableLogger:
+        """Give the same logger, silent during replay or not."""
+        return DurableLogger(
+            self.logger, self._scope, self._op, self._attempt, mode_aware=mode_aware
+        )
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
+        """Whether a record of *level* would be written now."""
+        if self._mode_aware and self._op is None and self._scope.is_replaying:
+            return False
+        return self.logger.isEnabledFor(level)
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the fields to those that the call gives."""
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return msg, kwargs
+
+
+def _fields(scope: Scope, op: Op | None, attempt: int | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"executionArn": scope.journal.arn}
+    place = op if op is not None else scope.op
+    if place is not None:
+        fields["operationId"] = place.id
+        fields["operationName"] = place.name
+        fields["parentId"] = place.parent_id
+    if attempt is not None:
+        fields["attempt"] = attempt
+    return fields

@@ -1,0 +1,38 @@
+"""How a chained invoke becomes an execution of its own, and how that one's end comes back."""
+
+from __future__ import annotations
+
+from durably.engine.arns import execution_name_of
+from durably.engine.commands import CompleteInvoke, Start
+from durably.engine.execution import Execution
+from durably.engine.facts import ChainedInvokeStarted, ExecutionStarted
+from durably.engine.policy import ServicePolicy
+from durably.wire.operation import OperationStatus
+
+
+def child_start(
+    parent: ExecutionStarted, fact: ChainedInvokeStarted, policy: ServicePolicy
+) -> Start:
+    """Say how the execution that an invoke stands for is started."""
+    return Start(
+        arn=fact.child_arn,
+        function_name=fact.function_name,
+        version=fact.version,
+        execution_name=execution_name_of(fact.child_arn),
+        input_payload=fact.input_payload,
+        timeout_seconds=policy.execution_timeout_seconds,
+        retention_days=policy.retention_days,
+        parent_arn=parent.arn,
+        parent_operation_id=fact.id,
+        ancestors=(*parent.ancestors, parent.function_name),
+        tenant_id=fact.tenant_id,
+        trace_id=fact.trace_id or parent.trace_id,
+    )
+
+
+def child_end(child: Execution) -> CompleteInvoke:
+    """Say what a closed child's end is for the invoke that it stands for."""
+    operation_id = child.start.parent_operation_id
+    assert operation_id is not None, "a child knows which operation it is of"
+    status = OperationStatus(child.status.value)
+    return CompleteInvoke(operation_id, status, child.result, child.error)

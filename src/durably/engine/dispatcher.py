@@ -1,0 +1,203 @@
+"""Claims executions that are due, and has their functions called."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from durably.engine.invokers import Invoker
+from durably.engine.rules import EXIT_ERROR
+from durably.engine.service import Service
+from durably.engine.sessions import Session
+from durably.engine.store import Claim
+from durably.errors import StoreError, error_object
+from durably.wire.operation import ErrorObject
+
+log = logging.getLogger("durably.engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherPolicy:
+    """How one worker works.
+
+    Attributes:
+        max_concurrency: how many invocations may run at once.
+        lease: how long the worker may be silent before its work is given away.
+        poll_interval: how long work may stay unnoticed that nobody told of. It bounds the wait
+            for what other processes hand in; what this one does is told at once.
+        housekeeping_interval: how often executions that were kept long enough are removed.
+    """
+
+    max_concurrency: int = 100
+    lease: timedelta = timedelta(seconds=30)
+    poll_interval: timedelta = timedelta(seconds=1)
+    housekeeping_interval: timedelta = timedelta(minutes=1)
+
+
+class Dispatcher:
+    """One worker: claims what is due for its functions, and runs it through an invoker.
+
+    Args:
+        service: whose executions.
+        invoker: how functions are called.
+        functions: the names of those that it can call, asked for anew at every claim.
+        worker: who it is; unique among those that share the store.
+        policy: how it works.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        invoker: Invoker,
+        functions: Callable[[], Sequence[str]],
+        worker: str,
+        policy: DispatcherPolicy | None = None,
+    ) -> None:
+        self._service = service
+        self._invoker = invoker
+        self._functions = functions
+        self._worker = worker
+        self._policy = policy or DispatcherPolicy()
+        self._nudged = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Claim] = {}
+        self._is_draining = False
+        service.on_wake(self._nudged.set)
+
+    async def run(self) -> None:
+        """Work until `drain` is called. A store that fails is asked again, ever more rarely."""
+        keepers = [
+            asyncio.create_task(self._every(self._policy.lease / 3, self._extend)),
+            asyncio.create_task(
+                self._every(self._policy.housekeeping_interval, self._remove_expired)
+            ),
+        ]
+        failures = 0
+        try:
+            while not self._is_draining:
+                try:
+                    self._nudged.clear()
+                    await self._work()
+                    failures = 0
+                except StoreError as error:
+                    failures += 1
+                    log.warning("the store failed", extra={"error": str(error)})
+                    await asyncio.sleep(min(0.05 * 2**failures, 5.0))
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def drain(self, grace: timedelta = timedelta(seconds=10)) -> None:
+        """Claim nothing more; let what runs go on for *grace*, then cut it off.
+
+        What is cut off is not counted as failed, and goes on in another worker at once.
+        """
+        self._is_draining = True
+        self._nudged.set()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace.total_seconds())
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    @property
+    def running(self) -> int:
+        """How many invocations run now."""
+        return len(self._running)
+
+    async def _work(self) -> None:
+        """Claim once, and sleep until there may be more to claim."""
+        policy = self._policy
+        free = policy.max_concurrency - len(self._running)
+        functions = tuple(self._functions())
+        if free > 0 and functions:
+            now = self._service.clock.now()
+            claims = await self._service.store.claim(
+                self._worker, functions, now, policy.lease, free
+            )
+            for claim in claims:
+                self._launch(claim)
+            if len(claims) == free:
+                free = 0
+        if not self._nudged.is_set():
+            await self._sleep(functions if free > 0 else ())
+
+    async def _sleep(self, functions: Sequence[str]) -> None:
+        """Wait for a nudge, the next execution that is due, or the poll."""
+        seconds = self._policy.poll_interval.total_seconds()
+        if functions:
+            due = await self._service.store.next_wake_at(functions)
+            if due is not None:
+                left = (due - self._service.clock.now()).total_seconds()
+                seconds = min(seconds, left)
+        if seconds > 0 and not self._nudged.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._nudged.wait()
+
+    def _launch(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._run(claim), name=f"durably {claim.arn}")
+        self._running[task] = claim
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        if len(self._running) >= self._policy.max_concurrency:
+            self._nudged.set()
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an invocation broke", exc_info=error)
+
+    async def _run(self, claim: Claim) -> None:
+        try:
+            session = await self._service.begin(claim)
+            if session is not None:
+                await self._invoke(session)
+        except StoreError as error:
+            extra = {"executionArn": claim.arn, "error": str(error)}
+            log.warning("an invocation could not be recorded; its lease will end", extra=extra)
+
+    async def _invoke(self, session: Session) -> None:
+        try:
+            output = await self._invoker.invoke(session)
+        except asyncio.CancelledError:
+            error_type, message = EXIT_ERROR
+            cut = ErrorObject(error_type=error_type, error_message=message)
+            await session.fail(cut, is_counted=False)
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
+            log.warning(
+                "an invocation failed",
+                extra={"executionArn": session.arn, "error": f"{type(error).__name__}: {error}"},
+            )
+            await session.fail(error_object(error))
+        else:
+            await session.end(output, is_remote=self._invoker.is_remote)
+
+    async def _extend(self) -> None:
+        claims = {claim.arn: (claim, task) for task, claim in self._running.items()}
+        if not claims:
+            return
+        epochs = [(arn, claim.epoch) for arn, (claim, _) in claims.items()]
+        until = self._service.clock.now() + self._policy.lease
+        for arn in await self._service.store.extend(self._worker, epochs, until):
+            claim, task = claims[arn]
+            if self._running.get(task) is claim:
+                log.warning("a claim was lost", extra={"executionArn": arn})
+
+    async def _remove_expired(self) -> None:
+        await self._service.delete_expired()
+
+    async def _every(
+        self, interval: timedelta, do: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        while True:
+            await asyncio.sleep(interval.total_seconds())
+            try:
+                await do()
+            except StoreError as error:
+                log.warning("the store failed", extra={"error": str(error)})

@@ -1,0 +1,148 @@
+"""How invocations of an execution begin and end, are lost and are made again."""
+
+from __future__ import annotations
+
+from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
+from durably.engine.due import execution_timed_out, timers_due
+from durably.engine.endings import (
+    after_failure,
+    broken_off,
+    closed,
+    error_of,
+    failed,
+    over_limit,
+    paused_at_last,
+    suspended,
+    too_large,
+)
+from durably.engine.execution import Execution
+from durably.engine.facts import (
+    ExecutionFailed,
+    ExecutionPaused,
+    ExecutionSucceeded,
+    Fact,
+    InvocationBegun,
+    InvocationCompleted,
+    InvocationOwed,
+    Parked,
+)
+from durably.engine.policy import FailurePolicy
+from durably.engine.rules import (
+    ERROR_WITH_SUCCEEDED,
+    EXIT_ERROR,
+    NOTHING_OUTSTANDING,
+    RESULT_WITH_FAILED,
+)
+from durably.wire.invocation import InvocationOutput, InvocationStatus
+from durably.wire.operation import ErrorObject
+
+
+def begin_invocation(
+    execution: Execution, command: BeginInvocation, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    """Do what is due, settle what is lost, and make an invocation if one is owed and may be."""
+    if execution.is_closed or (timed_out := execution_timed_out(execution, at)):
+        return [] if execution.is_closed else timed_out
+    facts = timers_due(execution, at)
+    owed = execution.owed
+    if facts and not execution.is_listening:
+        facts.append(InvocationOwed(at))
+        owed += 1
+    if execution.parked_reason is not None or isinstance(execution.pause, ExecutionPaused):
+        return facts + _lost_while_paused(execution, at)
+    if execution.invocation is not None or (command.is_takeover and owed):
+        facts += _lost(execution, command, at, policy)
+        # After one lost invocation the next one is made at once: its lease has been time enough.
+        if isinstance(facts[-1], Parked | ExecutionPaused) or execution.failures:
+            return facts
+        facts.pop()
+        owed += 1
+    if owed and (execution.retry_at is None or execution.retry_at <= at):
+        facts.append(InvocationBegun(at, command.epoch, command.request_id))
+    return facts
+
+
+def _lost_while_paused(execution: Execution, at: int) -> list[Fact]:
+    if execution.invocation is None:
+        return []
+    return [broken_off(execution, at, error_of(EXIT_ERROR), is_counted=False)]
+
+
+def _lost(
+    execution: Execution, command: BeginInvocation, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    """Record that the invocation before this claim is lost, as far as anything is known of it."""
+    error = error_of(EXIT_ERROR)
+    if execution.invocation is not None:
+        return failed(execution, at, error, policy)
+    unseen = len(execution.changes)
+    lost = InvocationCompleted(at, at, command.lost_request_id, error, is_counted=True, seen=unseen)
+    return [lost, after_failure(execution.failures + 1, at, error, policy)]
+
+
+def end_invocation(
+    execution: Execution, command: EndInvocation, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    """Take the handler's answer. That of an invocation without authority is ignored."""
+    invocation = execution.invocation
+    if invocation is None or invocation.epoch != command.epoch:
+        return []
+    if not invocation.has_authority:
+        return suspended(execution, at, command.seen)
+    output = command.output
+    if output.status is InvocationStatus.PENDING:
+        return _pending(execution, command, at, policy)
+    if output.status is InvocationStatus.SUCCEEDED:
+        return _succeeded(execution, output, at, policy)
+    return _failed_for_good(execution, output, at, policy)
+
+
+def _pending(
+    execution: Execution, command: EndInvocation, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    facts = suspended(execution, at, command.seen)
+    will_wake = execution.outstanding or execution.owed or len(facts) > 1
+    return facts if will_wake else failed(execution, at, error_of(NOTHING_OUTSTANDING), policy)
+
+
+def _succeeded(
+    execution: Execution, output: InvocationOutput, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    if output.error is not None:
+        return failed(execution, at, error_of(ERROR_WITH_SUCCEEDED), policy)
+    limit = over_limit(execution, output.result, None)
+    if limit is not None:
+        return closed(execution, at, too_large(at, limit))
+    return closed(execution, at, ExecutionSucceeded(at, output.result))
+
+
+def _failed_for_good(
+    execution: Execution, output: InvocationOutput, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    if output.result is not None:
+        return failed(execution, at, error_of(RESULT_WITH_FAILED), policy)
+    limit = over_limit(execution, None, output.error)
+    if limit is not None:
+        return closed(execution, at, too_large(at, limit))
+    return closed(execution, at, ExecutionFailed(at, output.error))
+
+
+def fail_invocation(
+    execution: Execution, command: FailInvocation, at: int, policy: FailurePolicy
+) -> list[Fact]:
+    """Take that there was no answer."""
+    invocation = execution.invocation
+    if invocation is None or invocation.epoch != command.epoch:
+        return []
+    if not invocation.has_authority:
+        return suspended(execution, at, None)
+    error = _fitting(execution, command.error)
+    if command.is_counted:
+        return failed(execution, at, error, policy)
+    end = broken_off(execution, at, error, is_counted=False)
+    return [end, *paused_at_last(execution, at)]
+
+
+def _fitting(execution: Execution, error: ErrorObject) -> ErrorObject:
+    limit = over_limit(execution, None, error)
+    return error if limit is None else ErrorObject(error_type="Error", error_message=limit)

@@ -1,0 +1,383 @@
+"""Load, decide, append, and only then act: the one place that does all of it.
+
+Every command on an execution goes through its `Tip`, so commands in this process never meet each
+other's half-written state: they are decided one after the other on the latest state, written in
+that order, and answered when they are durable. Nothing is locked meanwhile. What other processes
+do shows as a `VersionConflict`: the tip is dropped, and the command is decided anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from durably.clock import Clock
+from durably.engine.children import child_end, child_start
+from durably.engine.commands import (
+    BeginInvocation,
+    Command,
+    EndInvocation,
+    FailInvocation,
+    TimersDue,
+)
+from durably.engine.decisions import decide
+from durably.engine.execution import Execution, next_timer_at
+from durably.engine.facts import (
+    MICROSECONDS,
+    ChainedInvokeFailed,
+    ChainedInvokeStarted,
+    Fact,
+    Parked,
+    microseconds_of,
+)
+from durably.engine.policy import ServicePolicy
+from durably.engine.store import Change, KeepClaim, Store, VersionConflict, WakeAt
+from durably.engine.tips import CLOSING, Audience, Push, Tip
+from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
+
+log = logging.getLogger("durably.engine")
+
+_MAX_CONFLICTS = 50
+_MAX_TIMER_SECONDS = 3600.0
+_TIMER_SLACK_SECONDS = 0.0005
+_TIMER_RETRY_SECONDS = 1.0
+NO_SUCH_EXECUTION = "There is no such execution."
+
+
+_GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
+"""With one of these an owner gives up the claim, unless an invocation is in flight after it."""
+
+
+class ParentNeeded(Exception):  # noqa: N818 - not an error: load it, and decide again
+    """The command ends a child, and its parent's state is not at hand to complete the invoke."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(arn)
+        self.arn = arn
+
+
+@dataclass(slots=True)
+class Plan:
+    """What has been decided and is to be written.
+
+    Attributes:
+        pushes: what an invocation running here is to be told, once it is durable.
+        settled: the executions that this closes or parks.
+    """
+
+    tips: list[Tip]
+    changes: list[Change]
+    pushes: list[tuple[Tip, Push]] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+
+
+class Journals:
+    """The executions that this process works on."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        policy: ServicePolicy,
+        on_wake: Callable[[], None],
+        on_settled: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+        self._on_wake = on_wake
+        self._on_settled = on_settled
+        self._tips: dict[str, Tip] = {}
+        self._idle: OrderedDict[str, Tip] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Tips
+
+    async def pin(self, arn: str) -> Tip:
+        """Give the latest state of an execution; `unpin` it afterwards.
+
+        Raises:
+            ResourceNotFoundException: there is none.
+        """
+        tip = self._tips.get(arn) or self._idle.pop(arn, None)
+        if tip is None:
+            stored = await self._store.find(arn)
+            if stored is None:
+                raise ResourceNotFoundException(NO_SUCH_EXECUTION)
+            tip = self._tips.get(arn) or self._idle.pop(arn, None) or Tip.of(stored)
+        self._tips[arn] = tip
+        tip.pins += 1
+        return tip
+
+    def unpin(self, tip: Tip) -> None:
+        """Let go of a tip. Those that nobody uses are kept only if no other process writes."""
+        tip.pins -= 1
+        if tip.pins or tip.session is not None or tip.failure is not None:
+            return
+        tip.disarm()
+        arn = tip.execution.arn
+        del self._tips[arn]
+        if not tip.execution.is_closed:
+            self.keep(tip)
+
+    def find_hot(self, arn: str) -> Tip | None:
+        """Give the state of an execution that is being worked on here."""
+        return self._tips.get(arn)
+
+    def keep(self, tip: Tip) -> None:
+        """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
+        if self._policy.max_idle_executions and tip.execution.arn not in self._tips:
+            self._idle[tip.execution.arn] = tip
+            if len(self._idle) > self._policy.max_idle_executions:
+                self._idle.popitem(last=False)
+
+    def forget(self, arn: str) -> None:
+        """Keep nothing of an execution that is gone."""
+        self._idle.pop(arn, None)
+
+    def drop(self, tip: Tip, failure: BaseException) -> None:
+        """Use *tip* no more: what it is ahead of the store by was not written."""
+        if tip.failure is not None:
+            return
+        tip.failure = failure
+        tip.disarm()
+        arn = tip.execution.arn
+        if self._tips.get(arn) is tip:
+            del self._tips[arn]
+        if tip.session is not None:
+            tip.session.release()
+
+    # Commands
+
+    async def ask(self, arn: str, command: Command, epoch: int | None = None) -> Execution:
+        """Have *command* done, and give the execution it has made, once that is durable.
+
+        With *epoch* it is the owner's, who gives up the claim with it.
+
+        Raises:
+            ApiError: it was refused. Nothing was recorded.
+            VersionConflict: it is the owner's, who has lost the claim.
+            StoreError: it could not be written.
+        """
+        for _ in range(_MAX_CONFLICTS):
+            tip = await self.pin(arn)
+            try:
+                await self.ask_tip(tip, command, epoch)
+            except VersionConflict:
+                if epoch is not None and not await self.is_claimed_under(arn, epoch):
+                    raise
+            else:
+                return tip.execution
+            finally:
+                self.unpin(tip)
+        raise TooManyRequestsException("The execution changes too fast. Ask again.")
+
+    async def is_claimed_under(self, arn: str, epoch: int) -> bool:
+        """Whether the claim *epoch* still stands."""
+        stored = await self._store.find(arn)
+        return stored is not None and stored.claim_epoch == epoch
+
+    async def ask_tip(
+        self, tip: Tip, command: Command, epoch: int | None, *, is_soon: bool = False
+    ) -> None:
+        """Have *command* done on a pinned tip.
+
+        With *is_soon* nobody waits for what leaves the claim as it is: it is written with what
+        comes after it, or soon.
+        """
+        parent: Tip | None = None
+        is_orphan = False
+        try:
+            while True:
+                try:
+                    plan = self.plan(tip, command, epoch, is_orphan=is_orphan)
+                    break
+                except ParentNeeded as needed:
+                    try:
+                        parent = await self.pin(needed.arn)
+                    except ResourceNotFoundException:
+                        is_orphan = True
+            if is_soon and [type(change.wake) for change in plan.changes] == [KeepClaim]:
+                self._store.append_soon(plan.changes[0])
+            else:
+                await self.write(plan)
+        finally:
+            if parent is not None:
+                self.unpin(parent)
+
+    def plan(
+        self, tip: Tip, command: Command, epoch: int | None, *, is_orphan: bool = False
+    ) -> Plan:
+        """Decide *command* and let it have happened, all at once; `write` the plan next.
+
+        Raises:
+            ApiError: it is refused. Nothing has changed.
+            VersionConflict: the tip must not be used any more.
+            ParentNeeded: load that execution first.
+        """
+        if tip.failure is not None:
+            raise VersionConflict(tip.execution.arn)
+        now = self._clock.now()
+        facts = decide(tip.execution, command, now, self._policy.failures)
+        parent: Tip | None = None
+        is_closing = bool(facts) and isinstance(facts[-1], CLOSING)
+        if is_closing and not is_orphan:
+            parent = self._parent_of(tip.execution)
+        gives_up = isinstance(command, _GIVING_UP) and tip.execution.invocation is None
+        if not facts and not gives_up:
+            return Plan([tip], [])
+        plan = Plan([tip], [tip.take(facts, epoch)])
+        self._follow(plan, tip, facts, now, is_owner=epoch is not None)
+        if parent is not None:
+            self._complete_invoke(plan, tip.execution, parent, now)
+        return plan
+
+    def _parent_of(self, execution: Execution) -> Tip | None:
+        arn = execution.start.parent_arn
+        if arn is None:
+            return None
+        parent = self._tips.get(arn)
+        if parent is None:
+            raise ParentNeeded(arn)
+        return parent
+
+    def _follow(
+        self, plan: Plan, tip: Tip, facts: Sequence[Fact], now: datetime, *, is_owner: bool
+    ) -> None:
+        """Add to *plan* what *facts* of *tip* bring about."""
+        for number, fact in enumerate(facts):
+            if isinstance(fact, ChainedInvokeStarted):
+                after = facts[number + 1] if number + 1 < len(facts) else None
+                if not isinstance(after, ChainedInvokeFailed):
+                    plan.changes.append(self._start_child(tip.execution, fact, now))
+            elif isinstance(fact, (*CLOSING, Parked)):
+                plan.settled.append(tip.execution.arn)
+        if tip.session is not None:
+            if not is_owner:
+                plan.pushes.append((tip, tip.session.capture()))
+            self._arm(tip)
+
+    def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
+        child = Tip(Execution())
+        command = child_start(parent.start, fact, self._policy)
+        return child.take(decide(child.execution, command, now))
+
+    def _complete_invoke(self, plan: Plan, child: Execution, parent: Tip, now: datetime) -> None:
+        facts = decide(parent.execution, child_end(child), now)
+        if facts:
+            plan.tips.append(parent)
+            plan.changes.append(parent.take(facts))
+            self._follow(plan, parent, facts, now, is_owner=False)
+
+    # Writing, and what follows
+
+    async def write(self, plan: Plan) -> None:
+        """Return when *plan* is durable and what it implies has been done.
+
+        A plan that changes nothing waits for what is being written: its answer rests on it.
+        """
+        tips = plan.tips
+        if not plan.changes and not tips[0].writing:
+            return
+        for tip in tips:
+            tip.writing += 1
+        try:
+            await self._store.append(plan.changes)
+        except asyncio.CancelledError:
+            self._spawn(self._find_out(plan))
+            raise
+        except Exception as error:
+            for tip in tips:
+                self.drop(tip, error)
+            raise
+        finally:
+            for tip in tips:
+                tip.writing -= 1
+        self._act(plan)
+
+    async def _find_out(self, plan: Plan) -> None:
+        """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
+        change = plan.changes[0]
+        stored = await self._store.find(change.arn)
+        if stored is not None and len(stored.facts) >= change.expected_version + len(change.facts):
+            self._act(plan)
+            return
+        for tip in plan.tips:
+            self.drop(tip, VersionConflict(change.arn))
+
+    def _act(self, plan: Plan) -> None:
+        for tip, push in plan.pushes:
+            if tip.session is not None and push.operations:
+                tip.session.tell(push)
+        for arn in plan.settled:
+            self._on_settled(arn)
+        for change in plan.changes:
+            if isinstance(change.wake, WakeAt) and change.wake.at is not None:
+                self._on_wake()
+                return
+
+    def post(self, tip: Tip, command: Command, epoch: int) -> None:
+        """Have an owner's *command* done soon, in order; a failure shows at its next `write`."""
+        plan = self.plan(tip, command, epoch)
+        if len(plan.changes) > 1 or plan.settled:
+            raise AssertionError("what starts or ends an execution is written at once")
+        for change in plan.changes:
+            self._store.append_soon(change)
+
+    def open_session(self, tip: Tip, session: Audience) -> None:
+        """Let *session* be told of what happens to *tip*, and look after its timers."""
+        tip.session = session
+        tip.is_claimed_elsewhere = False
+        self._arm(tip)
+
+    # Timers of executions whose invocation runs here
+
+    def _arm(self, tip: Tip) -> None:
+        due = next_timer_at(tip.execution)
+        if due == tip.timer_due:
+            return
+        tip.disarm()
+        tip.timer_due = due
+        now = microseconds_of(self._clock.now())
+        delay = min(max((due - now) / MICROSECONDS, 0) + _TIMER_SLACK_SECONDS, _MAX_TIMER_SECONDS)
+        loop = asyncio.get_running_loop()
+        tip.timer = loop.call_later(delay, self._ring, tip)
+
+    def _ring(self, tip: Tip) -> None:
+        tip.timer = None
+        tip.timer_due = 0
+        if tip.session is None or tip.failure is not None:
+            return
+        if next_timer_at(tip.execution) <= microseconds_of(self._clock.now()):
+            self._spawn(self._do_due(tip))
+        else:
+            self._arm(tip)
+
+    async def _do_due(self, tip: Tip) -> None:
+        try:
+            await self.ask(tip.execution.arn, TimersDue())
+        except (ApiError, StoreError) as error:
+            log.warning("timers could not be recorded", extra={"error": str(error)})
+            loop = asyncio.get_running_loop()
+            tip.timer = loop.call_later(_TIMER_RETRY_SECONDS, self._ring, tip)
+            return
+        if tip.session is not None and tip.failure is None:
+            self._arm(tip)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        for tip in list(self._tips.values()):
+            tip.disarm()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

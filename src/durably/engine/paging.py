@@ -1,0 +1,44 @@
+"""How much of a state goes into one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durably.wire.operation import ErrorObject, Operation
+
+MAX_PAGE_OPERATIONS = 1000
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Of payloads, roughly. What is sent to a function must stay under 6 MB with all around it."""
+
+_OPERATION_BYTES = 400
+
+
+def page_of(operations: Sequence[Operation], max_items: int = MAX_PAGE_OPERATIONS) -> int:
+    """Say how many of *operations*, from the first on, make one page: at least one, if any."""
+    size = 0
+    for count, operation in enumerate(operations[:max_items]):
+        size += _OPERATION_BYTES + _payload_bytes(operation)
+        if size > MAX_PAGE_BYTES and count:
+            return count
+    return min(len(operations), max_items)
+
+
+def _payload_bytes(operation: Operation) -> int:
+    if operation.execution_details is not None:
+        return len(operation.execution_details.input_payload or "")
+    details = (
+        operation.step_details
+        or operation.context_details
+        or operation.callback_details
+        or operation.chained_invoke_details
+    )
+    if details is None:
+        return 0
+    return len(details.result or "") + _error_bytes(details.error)
+
+
+def _error_bytes(error: ErrorObject | None) -> int:
+    if error is None:
+        return 0
+    texts = (error.error_type, error.error_message, error.error_data, *(error.stack_trace or ()))
+    return sum(len(text) for text in texts if text)

@@ -1,0 +1,52 @@
+"""What a service is free to decide about executions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from durably.engine.arns import LATEST, Home
+from durably.engine.commands import DEFAULT_EXECUTION_TIMEOUT_SECONDS, DEFAULT_RETENTION_DAYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailurePolicy:
+    """How long to wait after failed invocations in a row, and when to give up.
+
+    Attributes:
+        first_delay_seconds: after the first one; every further one doubles it.
+        max_delay_seconds: it grows to no more than this.
+        park_after: with so many the execution is parked until somebody resumes it.
+    """
+
+    first_delay_seconds: float = 1.0
+    max_delay_seconds: float = 300.0
+    park_after: int = 10
+
+    def delay_seconds(self, failures: int) -> float:
+        """Say how long after the last of *failures* failed invocations the next one is made."""
+        doublings = min(failures - 1, 30)
+        return float(min(self.first_delay_seconds * 2**doublings, self.max_delay_seconds))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePolicy:
+    """How one service runs.
+
+    Attributes:
+        home: the region and account in the arns it gives.
+        version: the version that functions have here.
+        execution_timeout_seconds: for starts that name none, and for chained invokes.
+        retention_days: likewise, how long closed executions are kept.
+        max_idle_executions: how many executions that nobody works on stay in memory. Only where
+            no other process writes to the store.
+        poll_interval: how long a change made by another process may stay unnoticed.
+    """
+
+    home: Home = field(default_factory=Home)
+    version: str = LATEST
+    execution_timeout_seconds: int = DEFAULT_EXECUTION_TIMEOUT_SECONDS
+    retention_days: int = DEFAULT_RETENTION_DAYS
+    failures: FailurePolicy = field(default_factory=FailurePolicy)
+    max_idle_executions: int = 0
+    poll_interval: timedelta = timedelta(seconds=1)

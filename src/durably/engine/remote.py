@@ -1,0 +1,87 @@
+"""Functions that run elsewhere: they come with a token, and leave with the next one."""
+
+from __future__ import annotations
+
+from durably.engine.commands import Checkpoint, Surroundings
+from durably.engine.execution import Execution, changed_since
+from durably.engine.history import page_size
+from durably.engine.journals import Journals
+from durably.engine.paging import page_of
+from durably.engine.rules import INVALID_TOKEN
+from durably.engine.sessions import state_page
+from durably.engine.store import VersionConflict
+from durably.engine.tokens import TokenParts, seal_token, unseal_token
+from durably.errors import InvalidParameterValueException, ResourceNotFoundException
+from durably.wire.api import (
+    CheckpointRequest,
+    CheckpointResponse,
+    GetExecutionStateRequest,
+    GetExecutionStateResponse,
+)
+from durably.wire.invocation import ExecutionState
+
+
+async def remote_checkpoint(
+    journals: Journals, key: bytes, surroundings: Surroundings, request: CheckpointRequest
+) -> CheckpointResponse:
+    """Accept a checkpoint by its token.
+
+    Raises:
+        InvalidParameterValueException: the token is not the current one, or an update is not
+            legal. Nothing was recorded.
+    """
+    arn = request.durable_execution_arn
+    parts = unseal_token(key, arn, request.checkpoint_token)
+    command = Checkpoint(
+        parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
+    )
+    try:
+        execution = await journals.ask(arn, command, parts.epoch)
+    except (ResourceNotFoundException, VersionConflict) as error:
+        raise InvalidParameterValueException(INVALID_TOKEN) from error
+    return _reply(key, arn, execution, parts)
+
+
+def _reply(key: bytes, arn: str, execution: Execution, parts: TokenParts) -> CheckpointResponse:
+    """Tell what has changed since the reply before.
+
+    A reply that got lost is not stored but made again: it may tell more by then, never less.
+    """
+    last = execution.last_checkpoint
+    assert last is not None, "the checkpoint has just been accepted"
+    operations = changed_since(execution, last.told_before)
+    page = page_of(operations)
+    has_more = page < len(operations)
+    state = ExecutionState(
+        operations=operations[:page],
+        next_marker=str(execution.places[operations[page].id]) if has_more else None,
+    )
+    if not execution.is_listening:
+        return CheckpointResponse(new_execution_state=state)
+    token = seal_token(key, arn, TokenParts(parts.epoch, last.sequence))
+    return CheckpointResponse(checkpoint_token=token, new_execution_state=state)
+
+
+async def remote_state(
+    journals: Journals, key: bytes, request: GetExecutionStateRequest
+) -> GetExecutionStateResponse:
+    """Give one page of the state by a token, which stays good.
+
+    Raises:
+        InvalidParameterValueException: the token is not the current one.
+    """
+    arn = request.durable_execution_arn
+    parts = unseal_token(key, arn, request.checkpoint_token)
+    limit = page_size(request.max_items)
+    try:
+        tip = await journals.pin(arn)
+    except ResourceNotFoundException as error:
+        raise InvalidParameterValueException(INVALID_TOKEN) from error
+    try:
+        invocation = tip.execution.invocation
+        held = None if invocation is None else TokenParts(invocation.epoch, invocation.sequence)
+        if held != parts:
+            raise InvalidParameterValueException(INVALID_TOKEN)
+        return state_page(tip, request.marker, limit)
+    finally:
+        journals.unpin(tip)

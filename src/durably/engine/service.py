@@ -1,0 +1,416 @@
+"""Everything that can be asked of durable executions, whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from durably.clock import Clock
+from durably.engine.arns import ExecutionArn, parse_execution_arn, split_function_name
+from durably.engine.commands import (
+    BeginInvocation,
+    CompleteCallback,
+    FailCallback,
+    HeartbeatCallback,
+    Pause,
+    Resume,
+    Start,
+    Stop,
+    Surroundings,
+    Target,
+)
+from durably.engine.decisions import decide
+from durably.engine.execution import Execution
+from durably.engine.facts import decode_fact, timestamp_of
+from durably.engine.history import history_page
+from durably.engine.journals import NO_SUCH_EXECUTION, Journals
+from durably.engine.policy import ServicePolicy
+from durably.engine.remote import remote_checkpoint, remote_state
+from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
+from durably.engine.sessions import Session, begin_session
+from durably.engine.store import Claim, Page, Query, Store, Stored, VersionConflict
+from durably.engine.tips import Tip
+from durably.engine.tokens import (
+    TokenParts,
+    is_callback_id,
+    mint_callback_id,
+    seal_token,
+)
+from durably.engine.views import Description, Why, describe, why
+from durably.errors import (
+    ResourceConflictException,
+    ResourceNotFoundException,
+    TooManyRequestsException,
+)
+from durably.seams import IdSource
+from durably.wire.api import (
+    CheckpointRequest,
+    CheckpointResponse,
+    GetExecutionStateRequest,
+    GetExecutionStateResponse,
+)
+from durably.wire.history import HistoryPage
+from durably.wire.operation import ErrorObject, Operation
+
+_MAX_CONFLICTS = 50
+_NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What holds for a whole execution, beside its name and its payload.
+
+    Attributes:
+        timeout_seconds: after how long it ends by itself; the service's default if `None`.
+        retention_days: how long it is kept once it has ended; likewise.
+        is_synchronous: the caller is going to wait, so payload and result may take 6 MB.
+        tenant_id: the tenant it runs for.
+        trace_id: the trace it belongs to.
+    """
+
+    timeout_seconds: int | None = None
+    retention_days: int | None = None
+    is_synchronous: bool = False
+    tenant_id: str | None = None
+    trace_id: str | None = None
+
+
+_NO_OPTIONS = StartOptions()
+
+
+class Service:
+    """Durable executions, as kept in one store.
+
+    Args:
+        store: where they are kept.
+        clock: where the time comes from.
+        ids: where names, request ids and callback ids come from.
+        find_target: says whether a function of that name can be invoked, and as what.
+        policy: how the service runs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        find_target: Callable[[str], Target | None],
+        policy: ServicePolicy | None = None,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.policy = policy or ServicePolicy()
+        self._ids = ids
+        self._find_target = find_target
+        self._key = b""
+        self._wakers: list[Callable[[], None]] = []
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._surroundings = Surroundings(self._mint_callback_id, find_target)
+        self._journals = Journals(store, clock, self.policy, self._wake, self._settle)
+
+    async def open(self) -> None:
+        """Open the store and make ready. Executions cut off earlier go on by themselves.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        await self.store.open()
+        self._key = await self.store.secret()
+
+    async def close(self) -> None:
+        """Write what was handed in, and close the store."""
+        await self._journals.close()
+        await self.store.close()
+
+    def on_wake(self, waker: Callable[[], None]) -> None:
+        """Call *waker*, in the event loop, whenever an execution may be due earlier than before."""
+        self._wakers.append(waker)
+
+    # Starting and looking
+
+    async def start(
+        self,
+        function_name: str,
+        input_payload: str | None,
+        *,
+        name: str | None = None,
+        options: StartOptions = _NO_OPTIONS,
+    ) -> str:
+        """Start an execution, and give its arn once it is durable (P1).
+
+        Args:
+            function_name: a name or an arn, with or without a qualifier.
+            input_payload: JSON text.
+            name: within the function, of one execution. Given again with the same payload, that
+                execution's arn is the answer, and nothing is started.
+            options: everything else that holds for the whole execution.
+
+        Raises:
+            ResourceNotFoundException: there is no such function.
+            DurableExecutionAlreadyStartedException: *name* was started with another payload.
+            InvalidParameterValueException: an argument breaks a limit.
+        """
+        bare_name, _ = split_function_name(function_name)
+        target = self._find_target(function_name)
+        if target is None:
+            raise ResourceNotFoundException(f"There is no function {bare_name!r}.")
+        execution_name = str(self._ids.uuid4()) if name is None else name
+        arn = ExecutionArn(
+            self.policy.home,
+            target.function_name,
+            target.version,
+            execution_name,
+            str(self._ids.uuid4()),
+        )
+        command = Start(
+            arn=str(arn),
+            function_name=target.function_name,
+            version=target.version,
+            execution_name=execution_name,
+            input_payload=input_payload,
+            timeout_seconds=options.timeout_seconds or self.policy.execution_timeout_seconds,
+            retention_days=options.retention_days or self.policy.retention_days,
+            is_synchronous=options.is_synchronous,
+            tenant_id=options.tenant_id,
+            trace_id=options.trace_id,
+        )
+        return await self._start(command, is_named=name is not None)
+
+    async def _start(self, command: Start, *, is_named: bool) -> str:
+        for _ in range(_MAX_CONFLICTS):
+            if is_named:
+                arn = await self._find_started(command)
+                if arn is not None:
+                    return arn
+            tip = Tip(Execution())
+            facts = decide(tip.execution, command, self.clock.now())
+            try:
+                await self.store.append((tip.take(facts),))
+            except VersionConflict:
+                continue
+            self._journals.keep(tip)
+            self._wake()
+            return command.arn
+        raise TooManyRequestsException("The name is taken and freed too fast. Ask again.")
+
+    async def _find_started(self, command: Start) -> str | None:
+        arn = await self.store.find_by_name(command.function_name, command.execution_name)
+        stored = None if arn is None else await self.store.find(arn)
+        if stored is None:
+            return None
+        delete_at = stored.summary.delete_at
+        if delete_at is not None and delete_at <= self.clock.now():
+            await self._delete(stored)
+            return None
+        decide(Tip.of(stored).execution, command, self.clock.now())
+        return stored.arn
+
+    async def get(self, arn: str) -> Description:
+        """Describe an execution.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn.
+        """
+        return describe((await self._load(arn)).execution)
+
+    async def why(self, arn: str) -> Why:
+        """Say why an execution is where it is; raises as `get` does."""
+        return why((await self._load(arn)).execution)
+
+    async def operations(self, arn: str) -> tuple[Operation, ...]:
+        """Give all operations of an execution, in the order of their start; raises as `get`."""
+        return tuple((await self._load(arn)).execution.operations)
+
+    async def history(
+        self,
+        arn: str,
+        *,
+        max_items: int | None = None,
+        marker: str | None = None,
+        oldest_first: bool = True,
+        include_data: bool = True,
+    ) -> HistoryPage:
+        """Give one page of the history; see `history_page`. Raises as `get` does, too."""
+        stored = await self._find(arn)
+        return history_page(
+            map(decode_fact, stored.facts),
+            max_items=max_items,
+            marker=marker,
+            oldest_first=oldest_first,
+            include_data=include_data,
+        )
+
+    async def list(self, query: Query) -> Page:
+        """Give one page of the executions that *query* asks for."""
+        return await self.store.list(query)
+
+    async def wait_closed(self, arn: str) -> Description:
+        """Wait until an execution is closed or parked, and describe it then.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn (any more).
+        """
+        seconds = self.policy.poll_interval.total_seconds()
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            waiters = self._waiters.setdefault(arn, set())
+            waiters.add(waiter)
+            try:
+                found = await self.get(arn)
+                if found.is_closed or found.parked_reason is not None:
+                    return found
+                await asyncio.wait((waiter,), timeout=seconds)
+            finally:
+                waiters.discard(waiter)
+                if not waiters:
+                    self._waiters.pop(arn, None)
+
+    async def _load(self, arn: str) -> Tip:
+        return Tip.of(await self._find(arn))
+
+    async def _find(self, arn: str) -> Stored:
+        parse_execution_arn(arn)
+        stored = await self.store.find(arn)
+        if stored is None:
+            raise ResourceNotFoundException(NO_SUCH_EXECUTION)
+        return stored
+
+    # Operators
+
+    async def stop(self, arn: str, error: ErrorObject | None = None) -> datetime:
+        """End an execution, whatever it does, and say when it ended; a closed one is left alone."""
+        execution = await self._journals.ask(arn, Stop(error))
+        assert execution.ended_at is not None, "what is stopped is closed"
+        return timestamp_of(execution.ended_at)
+
+    async def pause(
+        self,
+        arn: str,
+        *,
+        reason: str | None = None,
+        is_timeout_paused: bool = True,
+        client_token: str | None = None,
+    ) -> None:
+        """Let no further invocation run until `resume`.
+
+        Raises:
+            ResourceConflictException: it is closed, or paused already.
+        """
+        await self._journals.ask(arn, Pause(reason, is_timeout_paused, client_token))
+
+    async def resume(
+        self, arn: str, *, reason: str | None = None, client_token: str | None = None
+    ) -> None:
+        """End a pause, or what parked the execution.
+
+        Raises:
+            ResourceConflictException: it is neither paused nor parked.
+        """
+        await self._journals.ask(arn, Resume(reason, client_token))
+
+    async def delete(self, arn: str) -> datetime:
+        """Remove a closed execution, and say when.
+
+        Raises:
+            ResourceConflictException: it is not closed.
+        """
+        for _ in range(_MAX_CONFLICTS):
+            stored = await self._find(arn)
+            if stored.summary.ended_at is None:
+                raise ResourceConflictException(CANNOT_DELETE_OPEN)
+            if await self._delete(stored):
+                return self.clock.now()
+        raise TooManyRequestsException("The execution changes too fast. Ask again.")
+
+    async def _delete(self, stored: Stored) -> bool:
+        self._journals.forget(stored.arn)
+        try:
+            await self.store.delete(stored.arn, len(stored.facts))
+        except VersionConflict:
+            return False
+        return True
+
+    async def delete_expired(self, limit: int = 1000) -> int:
+        """Remove closed executions that have been kept long enough, and say how many."""
+        return await self.store.delete_expired(self.clock.now(), limit)
+
+    # Outside systems
+
+    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
+        """Answer a callback.
+
+        Raises:
+            ResourceNotFoundException: there is no such callback.
+            CallbackTimeoutException: it has expired, or was completed before.
+        """
+        arn = await self._find_callback(callback_id)
+        await self._journals.ask(arn, CompleteCallback(callback_id, result))
+
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
+        """Report a failure; raises as `succeed_callback` does."""
+        arn = await self._find_callback(callback_id)
+        await self._journals.ask(arn, FailCallback(callback_id, error))
+
+    async def heartbeat_callback(self, callback_id: str) -> None:
+        """Say that the outside system is alive; raises as `succeed_callback` does."""
+        arn = await self._find_callback(callback_id)
+        await self._journals.ask(arn, HeartbeatCallback(callback_id))
+
+    async def _find_callback(self, callback_id: str) -> str:
+        arn = None
+        if is_callback_id(self._key, callback_id):
+            arn = await self.store.find_by_callback(callback_id)
+        if arn is None:
+            raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
+        return arn
+
+    def _mint_callback_id(self) -> str:
+        return mint_callback_id(self._key, self._ids.nonce(_NONCE_BYTES))
+
+    # Remote functions
+
+    async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
+        """Accept the updates of a function that runs elsewhere and holds a token.
+
+        Raises:
+            InvalidParameterValueException: the token is not the current one, or an update is not
+                legal. Nothing was recorded.
+        """
+        return await remote_checkpoint(self._journals, self._key, self._surroundings, request)
+
+    async def get_execution_state(
+        self, request: GetExecutionStateRequest
+    ) -> GetExecutionStateResponse:
+        """Give one page of the state to a function that runs elsewhere; raises as `checkpoint`."""
+        return await remote_state(self._journals, self._key, request)
+
+    # Invocations
+
+    async def begin(self, claim: Claim) -> Session | None:
+        """Begin the invocation that a claim is for, if one is owed; otherwise give the claim up.
+
+        Raises:
+            StoreError: it could not be written; the claim will run out.
+        """
+        lost_request_id = str(self._ids.uuid4()) if claim.is_takeover else ""
+        command = BeginInvocation(
+            claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost_request_id
+        )
+        token = seal_token(self._key, claim.arn, TokenParts(claim.epoch, 0))
+        try:
+            return await begin_session(self._journals, claim, command, token, self._surroundings)
+        except (ResourceNotFoundException, VersionConflict):
+            return None  # it is gone, or somebody else's
+
+    # Waking
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker()
+
+    def _settle(self, arn: str) -> None:
+        for waiter in self._waiters.get(arn, ()):
+            if not waiter.done():
+                waiter.set_result(None)

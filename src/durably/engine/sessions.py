@@ -1,0 +1,286 @@
+"""One invocation, as the service sees it: what it is given, what it sends, what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from durably.engine.commands import (
+    BeginInvocation,
+    Checkpoint,
+    EndInvocation,
+    FailInvocation,
+    Surroundings,
+)
+from durably.engine.execution import changed_since, readable_operations, updated_operation_ids
+from durably.engine.journals import Journals
+from durably.engine.paging import page_of
+from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
+from durably.engine.store import Claim, VersionConflict
+from durably.engine.tips import Push, Tip
+from durably.errors import InvalidParameterValueException
+from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
+from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
+from durably.wire.operation import ErrorObject, Operation, OperationType
+from durably.wire.update import OperationUpdate
+
+
+class Listener(Protocol):
+    """Whoever wants to be told. `True`: it has taken note, and nothing has been decided since."""
+
+    def __call__(self, operations: Sequence[Operation], /) -> object:
+        """Take note of operations that have changed from outside."""
+        ...
+
+
+class Session:
+    """One invocation under one claim of this process.
+
+    An invocation in this process calls `checkpoint` and `post`, and is told by its listener. A
+    remote one comes in with tokens, through the service; of this it uses the input and the end.
+
+    Attributes:
+        epoch: the claim.
+        token: its first checkpoint token.
+        is_over: whether it has lost its authority, or given it up.
+    """
+
+    __slots__ = (
+        "_delivered",
+        "_heard",
+        "_journals",
+        "_listener",
+        "_surroundings",
+        "_tip",
+        "_told",
+        "epoch",
+        "is_over",
+        "token",
+    )
+
+    def __init__(
+        self, journals: Journals, tip: Tip, epoch: int, token: str, surroundings: Surroundings
+    ) -> None:
+        self._journals = journals
+        self._tip = tip
+        self._surroundings = surroundings
+        self._listener: Listener | None = None
+        self._told = self._delivered = self._heard = len(tip.execution.changes)
+        self.epoch = epoch
+        self.token = token
+        self.is_over = False
+
+    @property
+    def arn(self) -> str:
+        """The execution."""
+        return self._tip.execution.arn
+
+    @property
+    def function_name(self) -> str:
+        """The function to call."""
+        return self._tip.execution.start.function_name
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant it is called for."""
+        return self._tip.execution.start.tenant_id
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace it belongs to."""
+        return self._tip.execution.start.trace_id
+
+    @property
+    def request_id(self) -> str:
+        """What the history calls this invocation."""
+        invocation = self._tip.execution.invocation
+        return "" if invocation is None else invocation.request_id
+
+    def input(self, *, is_paged: bool = False) -> InvocationInput:
+        """Give what the handler is called with, now.
+
+        Args:
+            is_paged: only the first page of a large state, for what is sent elsewhere.
+        """
+        execution = self._tip.execution
+        operations = readable_operations(execution)
+        page = page_of(operations) if is_paged else len(operations)
+        has_more = page < len(operations)
+        state = ExecutionState(
+            operations=tuple(operations[:page]),
+            next_marker=str(execution.places[operations[page].id]) if has_more else None,
+        )
+        return InvocationInput(
+            durable_execution_arn=execution.arn,
+            checkpoint_token=self.token,
+            initial_execution_state=state,
+            updated_operation_ids=updated_operation_ids(execution) or None,
+        )
+
+    async def checkpoint(self, updates: tuple[OperationUpdate, ...]) -> CheckpointResponse:
+        """Accept *updates* together; return what has changed when that is durable.
+
+        Raises:
+            InvalidParameterValueException: refused, or this invocation has no authority any more.
+            StoreError: they could not be written.
+        """
+        if self.is_over:
+            raise InvalidParameterValueException(INVALID_TOKEN)
+        self._heard = self._delivered
+        tip = self._tip
+        command = Checkpoint(self.epoch, updates, self._surroundings)
+        try:
+            if updates and updates[-1].type is OperationType.EXECUTION:
+                await self._journals.ask_tip(tip, command, self.epoch)
+                return CheckpointResponse()
+            plan = self._journals.plan(tip, command, self.epoch)
+            push = self.capture()
+            await self._journals.write(plan)
+        except VersionConflict as error:
+            raise InvalidParameterValueException(INVALID_TOKEN) from error
+        self._heard = self._delivered = max(self._delivered, push.mark)
+        return CheckpointResponse(
+            checkpoint_token=self.token if self._has_authority() else None,
+            new_execution_state=ExecutionState(operations=push.operations),
+        )
+
+    def _has_authority(self) -> bool:
+        return not self.is_over and self._tip.execution.is_listening
+
+    def post(self, update: OperationUpdate) -> None:
+        """Accept *update*, to be durable soon. A failure shows at the next checkpoint.
+
+        Raises:
+            InvalidParameterValueException: refused, or this invocation has no authority any more.
+        """
+        if self.is_over:
+            raise InvalidParameterValueException(INVALID_TOKEN)
+        self._heard = self._delivered
+        command = Checkpoint(self.epoch, (update,), self._surroundings)
+        try:
+            self._journals.post(self._tip, command, self.epoch)
+        except VersionConflict as error:
+            raise InvalidParameterValueException(INVALID_TOKEN) from error
+
+    def state(self, marker: str | None, max_items: int) -> GetExecutionStateResponse:
+        """Give one page of the state."""
+        return state_page(self._tip, marker, max_items)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell *listener* what changes from outside from now on."""
+        self._listener = listener
+
+    def capture(self) -> Push:
+        """See `Audience.capture`."""
+        execution = self._tip.execution
+        operations = changed_since(execution, self._told)
+        self._told = len(execution.changes)
+        return Push(operations, self._told)
+
+    def tell(self, push: Push) -> None:
+        """See `Audience.tell`.
+
+        Whoever does not say that it has taken note is believed to have when it sends something:
+        it may have stopped listening, and then what it was told owes another invocation.
+        """
+        self._delivered = max(self._delivered, push.mark)
+        if self._listener is not None and self._listener(push.operations) is True:
+            self._heard = self._delivered
+
+    def release(self) -> None:
+        """See `Audience.release`."""
+        self.is_over = True
+
+    async def end(self, output: InvocationOutput, *, is_remote: bool = False) -> None:
+        """Take the handler's answer.
+
+        Raises:
+            StoreError: it could not be written; the claim will run out.
+        """
+        seen = None if is_remote else self._heard
+        await self._finish(EndInvocation(self.epoch, output, seen))
+
+    async def fail(self, error: ErrorObject, *, is_counted: bool = True) -> None:
+        """Take that there is no answer; raises as `end` does."""
+        await self._finish(FailInvocation(self.epoch, error, is_counted))
+
+    async def _finish(self, command: EndInvocation | FailInvocation) -> None:
+        if self._tip.failure is not None:
+            # Something that it rests on may not have been written: only that it ended counts.
+            lost = ErrorObject(error_type=LOST_TYPE, error_message=str(self._tip.failure))
+            command = FailInvocation(self.epoch, lost, is_counted=False)
+        elif self.is_over:
+            return  # it was ended from outside, and its claim given up with that
+        try:
+            await self._journals.ask(self.arn, command, self.epoch)
+        except VersionConflict:
+            return  # the claim is lost, and with it whatever this invocation had to say
+        finally:
+            self.is_over = True
+
+
+async def begin_session(
+    journals: Journals,
+    claim: Claim,
+    command: BeginInvocation,
+    token: str,
+    surroundings: Surroundings,
+) -> Session | None:
+    """Begin an invocation under *claim*, if one is owed; otherwise give the claim up.
+
+    That it has begun is written with its first checkpoint: the claim is durable already, and if
+    nothing more comes, whoever takes it over is told of a lost invocation.
+
+    Raises:
+        VersionConflict: the claim does not stand any more.
+    """
+    while True:
+        tip = await journals.pin(claim.arn)
+        try:
+            _end_earlier(tip)
+            await journals.ask_tip(tip, command, claim.epoch, is_soon=True)
+            invocation = tip.execution.invocation
+            if invocation is None or invocation.epoch != claim.epoch:
+                return None
+            session = Session(journals, tip, claim.epoch, token, surroundings)
+            journals.open_session(tip, session)
+        except VersionConflict:
+            if not await journals.is_claimed_under(claim.arn, claim.epoch):
+                raise
+        else:
+            return session
+        finally:
+            journals.unpin(tip)
+
+
+def _end_earlier(tip: Tip) -> None:
+    """End an invocation that still runs here though its lease ran out: this claim counts."""
+    if tip.session is not None:
+        tip.session.release()
+        tip.session = None
+
+
+def state_page(tip: Tip, marker: str | None, max_items: int) -> GetExecutionStateResponse:
+    """Give one page of the operations of an execution, those that a replay needs.
+
+    Raises:
+        InvalidParameterValueException: *marker* is not one that was given.
+    """
+    execution = tip.execution
+    places = execution.places
+    first = _place_of(marker, len(execution.operations))
+    operations = [one for one in readable_operations(execution) if places[one.id] >= first]
+    page = page_of(operations, max_items)
+    has_more = page < len(operations)
+    return GetExecutionStateResponse(
+        operations=tuple(operations[:page]),
+        next_marker=str(places[operations[page].id]) if has_more else None,
+    )
+
+
+def _place_of(marker: str | None, count: int) -> int:
+    if not marker:
+        return 0
+    if marker.isascii() and marker.isdigit() and len(marker) <= len(str(count)):
+        return int(marker)
+    raise InvalidParameterValueException("Marker is not one that this state has given.")

@@ -1,0 +1,250 @@
+"""What the service needs of whatever keeps its journals: a few methods, each one transaction.
+
+A store knows nothing of the protocol. Facts are bytes to it, a summary is columns, and `wake_at`
+is the one thing it schedules by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias
+
+
+class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else was first
+    """The execution has changed since the version that a change expected, or its claim is gone.
+
+    Nothing of the refused call was stored. Load the execution again and decide anew.
+    """
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(f"{arn} has changed, or is claimed by somebody else")
+        self.arn = arn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What can be searched without reading a journal.
+
+    Attributes:
+        function_name: the function that runs, without its version.
+        execution_name: unique for the function while the execution is kept.
+        status: an execution status of the wire, or PARKED's reason in `parked_reason`.
+        parent_arn: the execution that invoked this one, if any.
+        parked_reason: why nothing wakes it, when it is parked.
+        delete_at: when retention may remove it; only for a closed execution.
+    """
+
+    function_name: str
+    execution_name: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    parent_arn: str | None = None
+    parked_reason: str | None = None
+    delete_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepClaim:
+    """Leave the schedule as it is: the execution stays with whoever has claimed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Release any claim; somebody must look at the execution again at *at*, or never (`None`)."""
+
+    at: datetime | None
+
+
+Wake: TypeAlias = KeepClaim | WakeAt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one transaction adds to one execution.
+
+    Attributes:
+        expected_version: how many facts the execution has; 0 creates it, with at least one fact.
+        summary: what it is from now on. Function, name, start and parent never change.
+        claim_epoch: when given, the change is an owner's: it is refused unless the execution is
+            claimed under exactly this epoch.
+        callback_ids: callback ids that exist from now on.
+    """
+
+    arn: str
+    expected_version: int
+    facts: tuple[bytes, ...]
+    summary: Summary
+    wake: Wake
+    claim_epoch: int | None = None
+    callback_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one execution until the lease ends.
+
+    Attributes:
+        epoch: new with every acquisition; every owner-side write carries it.
+        is_takeover: the previous owner never released it, so its invocation is lost.
+    """
+
+    arn: str
+    function_name: str
+    epoch: int
+    is_takeover: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An execution as it is kept. Its version is the number of its facts."""
+
+    arn: str
+    facts: tuple[bytes, ...]
+    summary: Summary
+    wake_at: datetime | None
+    claim_epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a listing."""
+
+    arn: str
+    summary: Summary
+    wake_at: datetime | None
+    is_claimed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which executions to list, newest first unless *oldest_first*.
+
+    Attributes:
+        after: the `next_marker` of the page before.
+        is_parked: only executions that nothing will wake before `resume`, or only others.
+    """
+
+    function_name: str | None = None
+    execution_name: str | None = None
+    statuses: tuple[str, ...] = ()
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    parent_arn: str | None = None
+    is_parked: bool | None = None
+    oldest_first: bool = False
+    after: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Executions found; *next_marker* asks for those after them, `None` when there are none."""
+
+    executions: tuple[Listed, ...]
+    next_marker: str | None
+
+
+class Store(Protocol):
+    """Keeps journals. Every method is one transaction; times are passed in.
+
+    A reader sees what is durable, and what this process has handed in before it.
+    """
+
+    async def open(self) -> None:
+        """Make the store ready, and void the claims of owners that cannot be alive.
+
+        Raises:
+            StoreError: it cannot be used; the class says why and the text what to do.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Write what was handed in, then let go of every file, lock and thread."""
+        ...
+
+    async def secret(self) -> bytes:
+        """Give the 32 bytes that this store's tokens are signed with, made once at its creation."""
+        ...
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Add each change's facts if nobody else has since its expected version; all or none.
+
+        Returns when they are durable. One call has at most one change of each execution. Whether a
+        call that is cancelled is written remains open.
+
+        Raises:
+            VersionConflict: somebody has, or the claim is gone, or the name of a new execution is
+                taken by another one of the same function.
+            StoreError: it could not be written. Nothing of the call was stored.
+        """
+        ...
+
+    def append_soon(self, change: Change) -> None:
+        """Take *change*, and write it within 2 ms or before the next append of its execution.
+
+        A change that is refused or fails makes that next append fail, and until then further
+        changes handed in here for the same execution are dropped.
+        """
+        ...
+
+    async def claim(
+        self,
+        worker: str,
+        functions: Sequence[str],
+        now: datetime,
+        lease: timedelta,
+        limit: int,
+    ) -> Sequence[Claim]:
+        """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
+
+        Those due first come first. A claim lasts for *lease*; after it, the execution is due again.
+        """
+        ...
+
+    async def extend(
+        self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
+    ) -> Sequence[str]:
+        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        ...
+
+    async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
+        """Say when the earliest execution of *functions* is due, `None` when none ever is."""
+        ...
+
+    async def find(self, arn: str) -> Stored | None:
+        """Load an execution with all its facts."""
+        ...
+
+    async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
+        """Give the arn of the execution that a function's name stands for."""
+        ...
+
+    async def find_by_callback(self, callback_id: str) -> str | None:
+        """Give the arn of the execution that waits for a callback."""
+        ...
+
+    async def list(self, query: Query) -> Page:
+        """Give one page of the executions that *query* asks for.
+
+        The order is that of their starts; of those that started at the same instant, that of
+        their creation.
+
+        Raises:
+            ValidationError: *query* goes on after a marker that no listing has returned.
+        """
+        ...
+
+    async def delete(self, arn: str, expected_version: int) -> None:
+        """Remove an execution, its facts and its callback ids.
+
+        Raises:
+            VersionConflict: it has changed since, or is claimed.
+        """
+        ...
+
+    async def delete_expired(self, now: datetime, limit: int) -> int:
+        """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
+        ...

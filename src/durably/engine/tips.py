@@ -1,0 +1,162 @@
+"""The latest state of executions that this process works on, and the changes it writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from durably.engine.evolution import evolve, fold
+from durably.engine.execution import Execution, wake_at
+from durably.engine.facts import (
+    CallbackStarted,
+    ExecutionFailed,
+    ExecutionStopped,
+    ExecutionSucceeded,
+    ExecutionTimedOut,
+    Fact,
+    decode_fact,
+    encode_fact,
+    timestamp_of,
+)
+from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt
+from durably.wire.operation import Operation
+
+CLOSING = (ExecutionSucceeded, ExecutionFailed, ExecutionStopped, ExecutionTimedOut)
+
+_KEEP = KeepClaim()
+
+
+class Push(NamedTuple):
+    """Operations that have changed, and how far into the changes they go."""
+
+    operations: tuple[Operation, ...]
+    mark: int
+
+
+class Audience(Protocol):
+    """The invocation that runs here, as far as a tip must know it."""
+
+    epoch: int
+
+    def capture(self) -> Push:
+        """Take what has changed since the last capture; it is going to be told."""
+        ...
+
+    def tell(self, push: Push) -> None:
+        """Tell it what has changed from outside, now that it is durable."""
+        ...
+
+    def release(self) -> None:
+        """Let it know that it has no authority any more."""
+        ...
+
+
+class Tip:
+    """The latest of one execution, ahead of the store by what is being written.
+
+    Attributes:
+        session: the invocation that runs here under this process's claim.
+        is_claimed_elsewhere: another process had claimed it when it was loaded.
+        pins: how many are working with it.
+        failure: why it must not be used any more: what it was ahead by was not written.
+        writing: how many changes are being written.
+    """
+
+    __slots__ = (
+        "_summary",
+        "_summary_key",
+        "execution",
+        "failure",
+        "is_claimed_elsewhere",
+        "pins",
+        "session",
+        "timer",
+        "timer_due",
+        "writing",
+    )
+
+    def __init__(self, execution: Execution, *, is_claimed_elsewhere: bool = False) -> None:
+        self.execution = execution
+        self.session: Audience | None = None
+        self.is_claimed_elsewhere = is_claimed_elsewhere
+        self.pins = 0
+        self.writing = 0
+        self.failure: BaseException | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_due = 0
+        self._summary: Summary | None = None
+        self._summary_key: tuple[object, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Stored) -> Tip:
+        """Give the tip of an execution as it is stored."""
+        execution = fold(map(decode_fact, stored.facts))
+        return cls(execution, is_claimed_elsewhere=stored.claim_epoch is not None)
+
+    def take(self, facts: Sequence[Fact], epoch: int | None = None) -> Change:
+        """Let *facts* have happened, and give the change that writes them.
+
+        Args:
+            facts: what `decide` made of this very state.
+            epoch: the claim of the owner whose change it is, `None` for one from outside.
+        """
+        execution = self.execution
+        before = execution.version
+        callback_ids: tuple[str, ...] = ()
+        for fact in facts:
+            evolve(execution, fact)
+            if type(fact) is CallbackStarted:
+                callback_ids += (fact.callback_id,)
+        return Change(
+            arn=execution.arn,
+            expected_version=before,
+            facts=tuple([encode_fact(fact) for fact in facts]),
+            summary=self._current_summary(),
+            wake=_KEEP if execution.invocation is not None else self._wake(epoch),
+            claim_epoch=epoch,
+            callback_ids=callback_ids,
+        )
+
+    def _wake(self, epoch: int | None) -> Wake:
+        execution = self.execution
+        if self.session is None and epoch is None:
+            if self.is_claimed_elsewhere and not execution.is_closed:
+                return _KEEP
+        elif self.session is not None:
+            self.session.release()
+            self.session = None
+        return WakeAt(wake_at(execution))
+
+    def _current_summary(self) -> Summary:
+        execution = self.execution
+        key = (execution.status, execution.parked_reason)
+        if self._summary is None or self._summary_key != key:
+            self._summary_key = key
+            self._summary = summary_of(execution)
+        return self._summary
+
+    def disarm(self) -> None:
+        """Call off the timer of the invocation in flight."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.timer_due = 0
+
+
+def summary_of(execution: Execution) -> Summary:
+    """Give what the store lets be searched."""
+    start = execution.start
+    ended_at = None if execution.ended_at is None else timestamp_of(execution.ended_at)
+    kept = timedelta(days=start.retention_days)
+    return Summary(
+        function_name=start.function_name,
+        execution_name=start.execution_name,
+        status=execution.status.value,
+        started_at=timestamp_of(start.at),
+        ended_at=ended_at,
+        parent_arn=start.parent_arn,
+        parked_reason=execution.parked_reason,
+        delete_at=None if ended_at is None else ended_at + kept,
+    )

@@ -1,0 +1,262 @@
+"""A durable function: invocation input in, invocation output out."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+from collections.abc import Callable
+from functools import cache, update_wrapper
+from typing import TYPE_CHECKING, Any
+
+from durably.clock import Clock, SystemClock
+from durably.context import DurableContext
+from durably.core.calls import Calls
+from durably.core.hints import annotation_of, positional_parameters
+from durably.core.journal import Journal
+from durably.core.scope import Scope
+from durably.drivers.bodies import is_coroutine_function
+from durably.drivers.logs import DurableLogger
+from durably.drivers.outputs import closing_update, output_of, read_input, root_operation
+from durably.drivers.paging import load_state, load_state_async
+from durably.drivers.settings import RunSettings
+from durably.errors import (
+    ValidationError,
+    classify_checkpoint_error,
+)
+from durably.seams import IdSource, RandomIds
+from durably.sync_context import SyncDurableContext
+from durably.wire.invocation import InvocationInput, InvocationOutput
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from durably.drivers.client import AnyClient, DurableExecutionClient
+
+UNEXPECTED_EVENT = (
+    "an unexpected payload was used to start the durable execution.\n"
+    "Check that the resource is configured as durable: its event must carry "
+    "DurableExecutionArn and CheckpointToken"
+)
+
+
+class DurableFunction:
+    """A handler that can be run durably. `durable_execution` makes it.
+
+    Called as `(event, lambda_context)` it is the entry point of a Lambda function; an `Engine`
+    that it is registered with runs it in this process.
+
+    Attributes:
+        name: what it is registered as: the name of the handler.
+        handler: the function that was decorated.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        client: AnyClient | None,
+        logger: logging.Logger | None,
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
+        parameters = positional_parameters(handler)
+        if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
+            text = f"must take the event and the context, and takes ({', '.join(parameters)})"
+            raise ValidationError("handler", text)
+        update_wrapper(self, handler)
+        self.name = handler.__name__
+        self.handler = handler
+        self.is_async = is_coroutine_function(handler)
+        self._client = client
+        self._logger = logger or logging.getLogger(handler.__module__)
+        self._clock = clock
+        self._ids = ids
+        self._input_type = annotation_of(handler, parameters[0])
+        self._result_type = annotation_of(handler, "return")
+
+    def __call__(self, event: Any, lambda_context: object = None) -> dict[str, Any]:
+        """Run one invocation, from the synchronous runtime of AWS Lambda.
+
+        Raises:
+            ValidationError: *event* is not one of a durable execution. Nothing was run.
+            UnrecoverableInvocationError: this invocation failed, and is to be tried again.
+        """
+        invocation = parse_event(event)
+        client = self._client or _default_client()
+        if self.is_async:
+            output = _loop().run_until_complete(self.invoke(invocation, client, lambda_context))
+        else:
+            output = self._invoke_in_threads(invocation, client, lambda_context)
+        return _as_json_object(output)
+
+    async def invoke(
+        self, invocation: InvocationInput, client: AnyClient, lambda_context: object = None
+    ) -> InvocationOutput:
+        """Run one invocation in the event loop that this is awaited in.
+
+        Raises:
+            UnrecoverableInvocationError: this invocation failed, and is to be tried again.
+        """
+        if not self.is_async:
+            return await self._invoke_beside_loop(invocation, client, lambda_context)
+        from durably.drivers.tasks import TaskRun  # noqa: PLC0415 - brings asyncio
+
+        try:
+            operations = await load_state_async(client, invocation)
+        except Exception as error:
+            raise classify_checkpoint_error(error) from error
+        journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, lambda_context)
+        run = TaskRun(journal, invocation.checkpoint_token, client, settings)
+
+        async def body(ctx: DurableContext) -> Any:
+            return await self.handler(read_input(journal, self._input_type), ctx)
+
+        output = output_of(await run.run(body), self._result_type)
+        update = closing_update(output, self._clock.now())
+        if update is None:
+            return output
+        await run.persist_last(update)
+        return InvocationOutput(status=output.status, result="" if output.result else None)
+
+    async def _invoke_beside_loop(
+        self, invocation: InvocationInput, client: AnyClient, lambda_context: object
+    ) -> InvocationOutput:
+        import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(
+            _handler_threads(),
+            context.run,
+            self._invoke_in_threads,
+            invocation,
+            client,
+            lambda_context,
+            loop,
+        )
+
+    def _invoke_in_threads(
+        self,
+        invocation: InvocationInput,
+        client: AnyClient,
+        lambda_context: object,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> InvocationOutput:
+        from durably.drivers.thread_backends import backend_for, blocking  # noqa: PLC0415
+        from durably.drivers.threads import ThreadRun  # noqa: PLC0415 - only for `def` handlers
+
+        try:
+            operations = load_state(blocking(client, loop), invocation)
+        except Exception as error:
+            raise classify_checkpoint_error(error) from error
+        journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, lambda_context)
+        make_backend = backend_for(
+            invocation.durable_execution_arn, invocation.checkpoint_token, client, loop, self._ids
+        )
+        run = ThreadRun(journal, settings, make_backend)
+
+        def body(ctx: SyncDurableContext) -> Any:
+            return self.handler(read_input(journal, self._input_type), ctx)
+
+        try:
+            output = output_of(run.run(body), self._result_type)
+            update = closing_update(output, self._clock.now())
+            if update is None:
+                return output
+            run.persist_last(update)
+            return InvocationOutput(status=output.status, result="" if output.result else None)
+        finally:
+            run.close()
+
+    def _settings(self, journal: Journal, lambda_context: object) -> RunSettings:
+        root = root_operation(journal)
+        kind = DurableContext if self.is_async else SyncDurableContext
+
+        def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
+            return kind(Calls(scope, run), DurableLogger(self._logger, scope), lambda_context)
+
+        return RunSettings(
+            make_context=make_context,
+            started_at=(root and root.start_timestamp) or self._clock.now(),
+            clock=self._clock,
+            ids=self._ids,
+            logger=self._logger,
+        )
+
+
+def durable_execution(
+    handler: Callable[..., Any],
+    *,
+    client: AnyClient | None = None,
+    logger: logging.Logger | None = None,
+) -> DurableFunction:
+    """Make *handler* a durable function. Use it as a decorator, or call it.
+
+    *handler* takes the event, decoded by its annotation, and the context: a `DurableContext` for
+    an `async def`, a `SyncDurableContext` for a `def`. What it returns is written as plain JSON,
+    at most 6 MiB; what it raises ends the execution FAILED.
+
+    Args:
+        handler: an `async def` or a `def` of two parameters.
+        client: the way to the backend when it is called as a Lambda function; AWS by default.
+        logger: where `ctx.logger` writes; by default the logger of the handler's module.
+
+    Raises:
+        ValidationError: *handler* does not take two parameters.
+    """
+    return DurableFunction(handler, client, logger, SystemClock(), RandomIds())
+
+
+def parse_event(event: Any) -> InvocationInput:
+    """Read the event of an invocation.
+
+    Raises:
+        ValidationError: it is not that of a durable execution. Nothing was run.
+    """
+    import msgspec  # noqa: PLC0415
+
+    is_durable = (
+        isinstance(event, dict)
+        and event.get("DurableExecutionArn")
+        and event.get("CheckpointToken")
+    )
+    if not is_durable:
+        raise ValidationError("event", UNEXPECTED_EVENT)
+    try:
+        return InvocationInput.parse(event)
+    except msgspec.ValidationError as error:
+        raise ValidationError("event", str(error)) from error
+
+
+validate_durable_execution_event = parse_event
+
+
+def _as_json_object(output: InvocationOutput) -> dict[str, Any]:
+    from durably.wire.base import encode_invocation  # noqa: PLC0415
+
+    return json.loads(encode_invocation(output))  # type: ignore[no-any-return]  # an object
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process's invocations: made once, because making one is slow."""
+    import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+
+    return asyncio.new_event_loop()
+
+
+@cache
+def _handler_threads() -> ThreadPoolExecutor:
+    """Threads that invocations of `def` handlers wait in, beside an event loop."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="durably-invocation")
+
+
+def _default_client() -> DurableExecutionClient:
+    from durably.clients.aws_lambda import AwsDurableExecutionClient  # noqa: PLC0415
+
+    return AwsDurableExecutionClient.default()

@@ -1,0 +1,1 @@
+"""Where journals live. Each store keeps the contract of `durably.engine.store`."""

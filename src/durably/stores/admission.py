@@ -1,0 +1,53 @@
+"""Which changes a store takes. Every store asks here, so that none has rules of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durably.engine.store import Change, VersionConflict
+
+
+def check_call(changes: Sequence[Change]) -> None:
+    """Check what can be seen without looking into the store.
+
+    Raises:
+        ValueError: two changes are of one execution, or an execution begins without a fact.
+        VersionConflict: two of them want the same name.
+    """
+    if len(changes) > 1:
+        _check_several(changes)
+    for change in changes:
+        if not change.expected_version and not change.facts:
+            raise ValueError(f"{change.arn} begins without a fact")
+
+
+def check_change(change: Change, version: int, epoch: int | None) -> None:
+    """Check a change of an execution that has *version* facts, none if it does not exist.
+
+    Args:
+        change: what is wanted.
+        version: what the execution has.
+        epoch: the epoch of its claim, `None` if it is not claimed.
+
+    Raises:
+        VersionConflict: it comes too late.
+    """
+    wanted = change.claim_epoch
+    if change.expected_version != version or (wanted is not None and wanted != epoch):
+        raise VersionConflict(change.arn)
+
+
+def name_of(change: Change) -> tuple[str, str]:
+    """Give what may not be taken when *change* creates an execution."""
+    return change.summary.function_name, change.summary.execution_name
+
+
+def _check_several(changes: Sequence[Change]) -> None:
+    if len({change.arn for change in changes}) < len(changes):
+        raise ValueError("two changes of one call are of the same execution")
+    names: set[tuple[str, str]] = set()
+    for change in changes:
+        if not change.expected_version:
+            if name_of(change) in names:
+                raise VersionConflict(change.arn)
+            names.add(name_of(change))

@@ -1,0 +1,69 @@
+"""One process at a time: the lock beside a database file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from weakref import WeakSet
+
+from durably.errors import StoreLockedError
+from durably.stores.sqlite_errors import typed_errors
+
+
+class OwnerLock:
+    """Held by the one process that may write. The kernel frees it when that process dies.
+
+    The file stays when the lock is free: removing it would let two processes lock two files of
+    the same name.
+
+    Raises:
+        StoreLockedError: another process, or another store of this one, holds it.
+        StoreReadOnlyError: the file may not be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with typed_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _lock(descriptor, path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        self._descriptor = descriptor
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self in _held:
+            _held.discard(self)
+            os.close(self._descriptor)
+
+    def forget(self) -> None:
+        """Close a child process's copy: while it is open, the lock outlives the parent."""
+        os.close(self._descriptor)
+
+
+_held: WeakSet[OwnerLock] = WeakSet()
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        raise StoreLockedError(f"{path} is held by process {owner or 'unknown'}") from None
+    os.fchmod(descriptor, 0o600)  # whatever the umask
+    with suppress(OSError):  # no room for a number that only people read
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+
+
+def _forget_in_child() -> None:
+    for lock in list(_held):
+        lock.forget()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,145 @@
+"""The reading half of the SQLite store. What it sees is durable."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+
+from durably.engine.store import Listed, Page, Query, Stored, Summary
+from durably.errors import StoreCorruptedError
+from durably.stores.instants import from_us, to_us
+from durably.stores.paging import marker_after, place_of
+from durably.stores.sqlite_statements import Row, statement
+
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class Queries:
+    """Answers from a connection of its own, so that no reader waits for a writer."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def secret(self) -> bytes:
+        """Give the bytes that tokens are signed with."""
+        row = self._connection.execute(statement("load_secret")).fetchone()
+        if row is None:
+            raise StoreCorruptedError(f"{self._path} has no key")
+        secret: bytes = row[0]
+        return secret
+
+    def next_wake_at(self, functions: Iterable[str]) -> datetime | None:
+        """Give the earliest time at which an execution of *functions* is due."""
+        rows = (self._first("next_wake_at", name) for name in functions)
+        due = [row[0] for row in rows if row is not None and row[0] is not None]
+        return from_us(min(due)) if due else None
+
+    def find(self, arn: str) -> Stored | None:
+        """Load an execution with all its facts."""
+        self._connection.execute("BEGIN")  # both queries see the same moment
+        try:
+            row = self._first("find", arn)
+            if row is None:
+                return None
+            facts = tuple(self._facts(row[0]))
+        finally:
+            self._connection.rollback()
+        listed = _listed(row)
+        epoch = row[12] if listed.is_claimed else None
+        return Stored(arn, facts, listed.summary, listed.wake_at, epoch)
+
+    def find_by_name(self, function_name: str, execution_name: str) -> str | None:
+        """Give the arn of the execution of this name."""
+        row = self._first("find_by_name", function_name, execution_name)
+        return None if row is None else row[0]
+
+    def find_by_callback(self, callback_id: str) -> str | None:
+        """Give the arn of the execution that has this callback."""
+        row = self._first("find_by_callback", callback_id)
+        return None if row is None else row[0]
+
+    def list(self, query: Query) -> Page:
+        """Give one page of executions."""
+        text, parameters = _list_statement(query)
+        rows = self._connection.execute(text, parameters).fetchall()
+        found = rows[: query.limit]
+        has_more = len(rows) > len(found) > 0
+        marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
+        return Page(tuple(map(_listed, found)), marker)
+
+    def _facts(self, execution_id: int) -> Iterator[bytes]:
+        version = 0
+        rows = self._connection.execute(statement("find_facts"), (execution_id,))
+        for position, amount, checksum, body in rows:
+            facts = _unpack(body) if crc32(body) == checksum else []
+            if position != version or len(facts) != amount:
+                told = f"{self._path}: facts from {version} on of execution {execution_id}"
+                raise StoreCorruptedError(f"{told} are not what was written")
+            version += amount
+            yield from facts
+
+    def _first(self, name: str, *parameters: str) -> Row | None:
+        row: Row | None = self._connection.execute(statement(name), parameters).fetchone()
+        return row
+
+
+def _list_statement(query: Query) -> tuple[str, dict[str, object]]:
+    parameters: dict[str, object] = {"limit": query.limit + 1}
+    parts = ["list"]
+    for name in ("function_name", "execution_name", "parent_arn"):
+        value = getattr(query, name)
+        if value is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = value
+    for name in ("started_after", "started_before"):
+        at = getattr(query, name)
+        if at is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = to_us(at)
+    parts += _status_parts(query, parameters)
+    if query.after is not None:
+        parts.append("list_newer" if query.oldest_first else "list_older")
+        parameters["after_start"], parameters["after_id"] = place_of(query.after)
+    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
+    return "\n".join(map(statement, parts)), parameters
+
+
+def _status_parts(query: Query, parameters: dict[str, object]) -> Sequence[str]:
+    parts = []
+    if len(query.statuses) == 1:
+        parts.append("list_status")
+        parameters["status"] = query.statuses[0]
+    elif query.statuses:
+        parts.append("list_statuses")
+        parameters["statuses"] = msgspec.json.encode(query.statuses).decode()
+    if query.is_parked is not None:
+        parts.append("list_parked" if query.is_parked else "list_not_parked")
+    return parts
+
+
+def _listed(row: Row) -> Listed:
+    summary = Summary(
+        function_name=row[2],
+        execution_name=row[3],
+        parent_arn=row[4],
+        status=row[5],
+        parked_reason=row[6],
+        started_at=from_us(row[7]),
+        ended_at=_from_us_or_none(row[8]),
+        delete_at=_from_us_or_none(row[9]),
+    )
+    return Listed(row[1], summary, _from_us_or_none(row[10]), row[11] is not None)
+
+
+def _from_us_or_none(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else from_us(microseconds)

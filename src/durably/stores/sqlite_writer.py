@@ -1,0 +1,292 @@
+"""Group commit: everything that waits is written in one transaction, synced once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
+
+from durably.engine.store import VersionConflict
+from durably.errors import StoreError
+from durably.stores.sqlite_errors import is_about_values, store_error
+from durably.stores.sqlite_file import reopen_for_writing
+from durably.stores.sqlite_ledger import Ledger
+from durably.stores.sqlite_thread import WriterThread
+
+T = TypeVar("T")
+# What is done in a transaction. It checks before it changes anything.
+Work: TypeAlias = Callable[[Ledger], T]
+
+_MAX_GROUP = 500  # how many of them may keep the event loop busy at a stretch
+_SOON_SECONDS = 0.001  # a change that nobody waits for goes with any group after this time
+_LATE_SECONDS = 0.0015  # the thread writes, because the event loop has not
+_RETRY_SECONDS = 0.0002  # the event loop is writing at this moment
+_SLOW_COMMIT_SECONDS = 0.0005  # from here on, the way to the thread and back is cheap beside it
+
+
+@dataclass(slots=True, eq=False)
+class _Handed:
+    """Something to be written, in the order in which it was handed in.
+
+    Attributes:
+        arns: the executions concerned; `None` when it must see everything handed in before.
+        is_awaited: somebody waits for it; otherwise it is only to be written soon.
+        future: wakes whoever waits and could not be answered at once.
+    """
+
+    work: Work[Any]
+    arns: tuple[str, ...] | None
+    at: float
+    is_awaited: bool
+    is_done: bool = False
+    result: Any = None
+    error: Exception | None = None
+    future: asyncio.Future[Any] | None = None
+
+
+class GroupWriter:
+    """Hands work to the ledger, many pieces in one transaction.
+
+    Whoever holds *the turn* uses the ledger and takes from the queue. That is the event loop,
+    which gathers a group and writes it; then the thread, when the commit is left to it, so that
+    the loop can go on; or the thread alone, when the loop is kept busy while a change waits that
+    must be written soon. The loop commits by itself when a single execution is concerned and the
+    disk is fast: the way to the thread and back would cost more than it gives. Work that finds
+    itself alone is not even queued, once in a turn of the loop.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._ledger: Ledger | None = Ledger(connection)
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Handed] = deque()
+        self._turn = threading.Lock()
+        self._failed: dict[str, Exception] = {}
+        self._is_scheduled = False
+        self._is_alone = False
+        self._commit_seconds = 0.0
+        self._thread = WriterThread(self._write_late)
+
+    def has_unwritten(self) -> bool:
+        """Say whether something was handed in that a reader cannot see yet."""
+        return bool(self._queue) or self._turn.locked()
+
+    async def run(self, work: Work[T], arns: tuple[str, ...] | None = None) -> T:
+        """Have *work* done, and give its result once it is durable.
+
+        Without *arns* it comes after everything handed in before. With them, changes of other
+        executions that nobody waits for may be written later; and if a change of one of these
+        failed, so does this.
+        """
+        handed = _Handed(work, arns, monotonic(), is_awaited=True)
+        self._queue.append(handed)
+        if self._is_alone and not self._is_scheduled:
+            self._flush()
+            if self._is_alone:
+                self._is_alone = False
+                self._loop.call_soon(self._be_alone)
+        else:
+            self._schedule()
+        if not handed.is_done:
+            handed.future = self._loop.create_future()
+            await handed.future
+        if handed.error is not None:
+            raise handed.error
+        result: T = handed.result
+        return result
+
+    def run_soon(self, work: Work[None], arn: str) -> None:
+        """Have *work* on one execution done soon. If it fails, the next work on it fails, too."""
+        self._queue.append(_Handed(work, (arn,), monotonic(), is_awaited=False))
+        self._thread.watch()
+
+    def close(self) -> None:
+        """Write what was handed in, and end the thread. It blocks; nothing can cut it short.
+
+        Raises:
+            StoreError: a change that nobody waited for could not be written.
+        """
+        self._thread.stop()
+        while self._queue:
+            group = self._take(everything=True)
+            if self._gather(group):
+                self._commit(group)
+            self._settle(group)
+        if self._ledger is not None:
+            self._connection.close()
+        for error in self._failed.values():
+            if isinstance(error, StoreError):
+                raise error
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        if not self._turn.acquire(blocking=False):
+            return  # the thread has it; it calls `_settle`, which looks at the queue again
+        group = self._take(everything=False)
+        self._is_alone = len(group) == 1 or all(one.arns == group[0].arns for one in group)
+        if self._gather(group):
+            if not self._is_alone or self._commit_seconds > _SLOW_COMMIT_SECONDS:
+                self._thread.do(partial(self._finish, group))
+                return
+            self._commit(group)
+        self._turn.release()
+        self._settle(group)
+
+    def _be_alone(self) -> None:
+        self._is_alone = True
+
+    def _finish(self, group: Sequence[_Handed]) -> None:
+        """Commit what the loop has gathered. Runs in the thread, which has been given the turn."""
+        self._commit(group)
+        self._turn.release()
+        self._settle_from_thread(group)
+
+    def _write_late(self) -> float | None:
+        """Write what the loop should have written by now. Runs in the thread.
+
+        Returns:
+            After how many seconds to look again, `None` when nothing waits.
+        """
+        try:
+            late_in = self._queue[0].at + _LATE_SECONDS - monotonic()
+        except IndexError:
+            return None
+        if late_in > 0:
+            return late_in
+        if not self._turn.acquire(blocking=False):
+            return _RETRY_SECONDS
+        group = self._take(everything=True)
+        if self._gather(group):
+            self._commit(group)
+        self._turn.release()
+        self._settle_from_thread(group)
+        return _LATE_SECONDS
+
+    def _settle_from_thread(self, group: Sequence[_Handed]) -> None:
+        with suppress(RuntimeError):  # the loop was closed without the store: nobody waits
+            self._loop.call_soon_threadsafe(self._settle, group)
+
+    def _settle(self, group: Sequence[_Handed]) -> None:
+        for handed in group:
+            handed.is_done = True
+            if handed.future is not None and not handed.future.done():
+                handed.future.set_result(None)
+        if self._queue:
+            self._schedule()
+
+    def _take(self, *, everything: bool) -> list[_Handed]:
+        """Take the next group from the queue, in the order of handing in for each execution.
+
+        Unless *everything* is wanted, a change that nobody waits for stays until its execution's
+        next work, with which it makes one row, or until it has waited long enough.
+        """
+        queue = self._queue
+        if len(queue) == 1:
+            return [queue.popleft()]
+        taken = [queue.popleft() for _ in range(min(len(queue), _MAX_GROUP))]
+        if everything or all(handed.is_awaited for handed in taken):
+            return taken
+        urgent: set[str] = set()
+        for handed in taken:
+            if handed.is_awaited:
+                if handed.arns is None:
+                    return taken
+                urgent.update(handed.arns)
+        old = monotonic() - _SOON_SECONDS
+        left = [h for h in taken if h.arns and h.at > old and urgent.isdisjoint(h.arns)]
+        queue.extendleft(reversed(left))
+        kept = set(map(id, left))
+        return [handed for handed in taken if id(handed) not in kept]
+
+    def _gather(self, group: Sequence[_Handed]) -> bool:
+        """Do the work of *group* up to the commit; say whether there is something to commit."""
+        try:
+            if self._ledger is None:
+                self._connection = reopen_for_writing(self._path)
+                self._ledger = Ledger(self._connection)
+            for handed in group:
+                self._do(handed, self._ledger)
+            return self._ledger.prepare()
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            self._fail(group, error)
+            return False
+
+    def _do(self, handed: _Handed, ledger: Ledger) -> None:
+        if self._failed and self._has_failed(handed):
+            return
+        try:
+            handed.result = handed.work(ledger)
+        except VersionConflict as refusal:
+            self._tell(handed, refusal)
+
+    def _has_failed(self, handed: _Handed) -> bool:
+        """Hand on the failure of an earlier change of the same execution, once."""
+        for arn in handed.arns or ():
+            error = self._failed.pop(arn, None)
+            if error is not None:
+                self._tell(handed, error)
+                return True
+        return False
+
+    def _commit(self, group: Sequence[_Handed]) -> None:
+        assert self._ledger is not None, "the group was gathered in it"
+        began = monotonic()
+        try:
+            self._ledger.commit()
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            self._fail(group, error)
+        self._commit_seconds += 0.1 * (monotonic() - began - self._commit_seconds)
+
+    def _fail(self, group: Sequence[_Handed], error: Exception) -> None:
+        """Undo the transaction and say so; if only one piece of work is to blame, find it."""
+        is_about_values = self._undo(error)
+        for handed in group:
+            if handed.error is not None:
+                continue
+            if len(group) == 1 or not is_about_values:
+                self._tell(handed, self._typed(error))
+            elif self._gather([handed]):
+                self._commit([handed])
+
+    def _undo(self, error: Exception) -> bool:
+        """Roll back; say whether the values are to blame, and the database is well.
+
+        After any other failure nothing that the connection remembers is relied on, and the
+        commit is not tried again: what reached the disk is known only after reading it anew.
+        """
+        if self._ledger is None:
+            return False
+        try:
+            self._ledger.abort()
+        except sqlite3.Error:
+            pass
+        else:
+            if is_about_values(error):
+                return True
+        self._ledger = None
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        return False
+
+    def _typed(self, error: Exception) -> Exception:
+        return store_error(error, self._path) if isinstance(error, sqlite3.Error) else error
+
+    def _tell(self, handed: _Handed, error: Exception) -> None:
+        handed.error = error
+        if not handed.is_awaited:
+            for arn in handed.arns or ():
+                self._failed[arn] = error

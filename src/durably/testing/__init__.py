@@ -1,0 +1,1 @@
+"""What tests of durable functions, and of stores, are written with."""

@@ -1,0 +1,1 @@
+"""The protocol as immutable values: what crosses the wire, and nothing else."""

@@ -1,0 +1,59 @@
+"""What holds for every test: how hard hypothesis tries, the event loop, and no sleeping."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import settings
+
+# No deadline: how long one example takes depends on what else the machine does. A test that
+# hangs is ended by the ten seconds of pyproject.toml.
+settings.register_profile("default", deadline=None, max_examples=50)
+# The same examples on every run: a submission is not refused for what it did not change.
+# New examples are found by `make fuzz`.
+settings.register_profile(
+    "ci", deadline=None, max_examples=100, derandomize=True, database=None, print_blob=True
+)
+settings.register_profile("long", deadline=None, max_examples=5_000, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+_SLEEPLESS = (Path(__file__).parent / "unit", Path(__file__).parent / "properties")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests on asyncio only, the one loop we support."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _no_sleeping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse real sleep in unit tests and properties, those marked `process` excepted."""
+    path = request.node.path
+    if any(path.is_relative_to(folder) for folder in _SLEEPLESS) and not (
+        request.node.get_closest_marker("process")
+    ):
+        monkeypatch.setattr("time.sleep", _refuse)
+        monkeypatch.setattr("asyncio.sleep", _sleepless(asyncio.sleep))
+
+
+def _refuse(seconds: float) -> NoReturn:
+    pytest.fail(
+        f"this test slept {seconds} s on the real clock: inject the clock of durably.testing, or"
+        " wait on an event. Tests of real processes are marked `process`."
+    )
+
+
+def _sleepless(sleep: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Wrap asyncio's *sleep* so that it only gives way, unless its loop keeps a time of its own."""
+
+    async def guarded(delay: float, result: Any = None) -> Any:
+        loop = asyncio.get_running_loop()
+        if delay > 0 and type(loop).time is asyncio.BaseEventLoop.time:
+            _refuse(delay)
+        return await sleep(delay, result)
+
+    return guarded
