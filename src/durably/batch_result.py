@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from durably.errors import BatchCompletionError, ChildContextError
 
@@ -29,8 +30,7 @@ class BatchCompletionReason(StrEnum):
     CUSTOM_COMPLETION_FAILED = "CUSTOM_COMPLETION_FAILED"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchItem(Generic[T]):
+class BatchItem(msgspec.Struct, Generic[T], frozen=True):
     """One item of a batch that was started.
 
     Attributes:
@@ -45,8 +45,7 @@ class BatchItem(Generic[T]):
     error: ChildContextError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult(Generic[T]):
+class BatchResult(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
     """The items of a batch that were started, by index, and why the batch stopped.
 
     A batch never raises by itself: ask `throw_if_error`.

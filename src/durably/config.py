@@ -2,6 +2,8 @@
 
 A configuration that cannot work raises `ValidationError` where it is written; in a handler that
 ends the execution FAILED before the operation has left any record.
+
+The generic ones have no slots: with them, Python 3.11 cannot make a `StepConfig[int]()`.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ class NestingType(StrEnum):
     FLAT = "FLAT"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StepConfig(Generic[ResultT_co]):
     """How a step behaves.
 
@@ -135,7 +137,7 @@ class StepConfig(Generic[ResultT_co]):
         return None if self.timeout is None else as_timedelta(self.timeout, "").total_seconds()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InvokeConfig(Generic[ReplyT_co]):
     """How another function is called.
 
@@ -154,7 +156,7 @@ class InvokeConfig(Generic[ReplyT_co]):
             check_length(self.tenant_id, "tenant_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CallbackConfig(Generic[AnswerT_co]):
     """How long an outside system may take to answer, and how its answer is read.
 
@@ -186,7 +188,7 @@ class CallbackConfig(Generic[AnswerT_co]):
         return _callback_seconds(self.heartbeat_timeout, "heartbeat_timeout")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WaitForCallbackConfig(Generic[AnswerT_co]):
     """As `CallbackConfig`, and how often the submitter is tried.
 
@@ -211,7 +213,7 @@ class WaitForCallbackConfig(Generic[AnswerT_co]):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WaitForConditionConfig(Generic[T]):
     """How a condition is waited for.
 
@@ -226,7 +228,7 @@ class WaitForConditionConfig(Generic[T]):
     serdes: Serdes[T] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ChildConfig(Generic[ResultT_co]):
     """How a child context behaves.
 
@@ -310,7 +312,7 @@ class ConcurrencyConfig(MapConfig):
         check_sub_type(self.iteration_sub_type, "iteration_sub_type")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NamedParallelBranch(Generic[T]):
     """A branch of a parallel, under a name."""
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from durably.clock import Clock, SystemClock
 from durably.context import DurableContext
 from durably.core.calls import Calls
@@ -17,21 +19,31 @@ from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.bodies import is_coroutine_function
 from durably.drivers.logs import DurableLogger
-from durably.drivers.outputs import closing_update, output_of, read_input, root_operation
+from durably.drivers.outputs import (
+    answer_after,
+    closing_update,
+    output_of,
+    read_input,
+    root_operation,
+)
 from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import RunSettings
+from durably.drivers.watching import observers_of, watched
 from durably.errors import (
     ValidationError,
     classify_checkpoint_error,
 )
 from durably.seams import IdSource, RandomIds
 from durably.sync_context import SyncDurableContext
+from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
     from concurrent.futures import ThreadPoolExecutor
 
+    from durably.core.observer import Plugin
     from durably.drivers.client import AnyClient, DurableExecutionClient
 
 UNEXPECTED_EVENT = (
@@ -55,10 +67,10 @@ class DurableFunction:
     def __init__(
         self,
         handler: Callable[..., Any],
-        client: AnyClient | None,
-        logger: logging.Logger | None,
-        clock: Clock,
-        ids: IdSource,
+        *,
+        client: AnyClient | None = None,
+        plugins: Sequence[Plugin] = (),
+        logger: logging.Logger | None = None,
     ) -> None:
         parameters = positional_parameters(handler)
         if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
@@ -70,8 +82,9 @@ class DurableFunction:
         self.is_async = is_coroutine_function(handler)
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
-        self._clock = clock
-        self._ids = ids
+        self._plugins = tuple(plugins)
+        self._clock: Clock = SystemClock()
+        self._ids: IdSource = RandomIds()
         self._input_type = annotation_of(handler, parameters[0])
         self._result_type = annotation_of(handler, "return")
 
@@ -113,17 +126,18 @@ class DurableFunction:
         async def body(ctx: DurableContext) -> Any:
             return await self.handler(read_input(journal, self._input_type), ctx)
 
-        output = output_of(await run.run(body), self._result_type)
-        update = closing_update(output, self._clock.now())
-        if update is None:
-            return output
-        await run.persist_last(update)
-        return InvocationOutput(status=output.status, result="" if output.result else None)
+        with watched(settings, journal, invocation, lambda_context) as watch:
+            output = output_of(await run.run(body), self._result_type)
+            update = closing_update(output, self._clock.now())
+            if update is not None:
+                await run.persist_last(update)
+            watch.output = output
+        return output if update is None else answer_after(update)
 
     async def _invoke_beside_loop(
         self, invocation: InvocationInput, client: AnyClient, lambda_context: object
     ) -> InvocationOutput:
-        import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+        import asyncio  # noqa: PLC0415 - a `def` handler on Lambda never needs it
 
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
@@ -144,7 +158,7 @@ class DurableFunction:
         lambda_context: object,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> InvocationOutput:
-        from durably.drivers.thread_backends import backend_for, blocking  # noqa: PLC0415
+        from durably.drivers.thread_backends import backend_for, blocking  # noqa: PLC0415 - only for `def`
         from durably.drivers.threads import ThreadRun  # noqa: PLC0415 - only for `def` handlers
 
         try:
@@ -162,12 +176,13 @@ class DurableFunction:
             return self.handler(read_input(journal, self._input_type), ctx)
 
         try:
-            output = output_of(run.run(body), self._result_type)
-            update = closing_update(output, self._clock.now())
-            if update is None:
-                return output
-            run.persist_last(update)
-            return InvocationOutput(status=output.status, result="" if output.result else None)
+            with watched(settings, journal, invocation, lambda_context) as watch:
+                output = output_of(run.run(body), self._result_type)
+                update = closing_update(output, self._clock.now())
+                if update is not None:
+                    run.persist_last(update)
+                watch.output = output
+            return output if update is None else answer_after(update)
         finally:
             run.close()
 
@@ -184,6 +199,7 @@ class DurableFunction:
             clock=self._clock,
             ids=self._ids,
             logger=self._logger,
+            observers=observers_of(self._plugins, journal, self._clock),
         )
 
 
@@ -191,6 +207,7 @@ def durable_execution(
     handler: Callable[..., Any],
     *,
     client: AnyClient | None = None,
+    plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
 ) -> DurableFunction:
     """Make *handler* a durable function. Use it as a decorator, or call it.
@@ -202,12 +219,13 @@ def durable_execution(
     Args:
         handler: an `async def` or a `def` of two parameters.
         client: the way to the backend when it is called as a Lambda function; AWS by default.
+        plugins: what watches its executions; a factory is called once for each invocation.
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
 
     Raises:
         ValidationError: *handler* does not take two parameters.
     """
-    return DurableFunction(handler, client, logger, SystemClock(), RandomIds())
+    return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
 
 
 def parse_event(event: Any) -> InvocationInput:
@@ -216,8 +234,6 @@ def parse_event(event: Any) -> InvocationInput:
     Raises:
         ValidationError: it is not that of a durable execution. Nothing was run.
     """
-    import msgspec  # noqa: PLC0415
-
     is_durable = (
         isinstance(event, dict)
         and event.get("DurableExecutionArn")
@@ -235,15 +251,13 @@ validate_durable_execution_event = parse_event
 
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:
-    from durably.wire.base import encode_invocation  # noqa: PLC0415
-
     return json.loads(encode_invocation(output))  # type: ignore[no-any-return]  # an object
 
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     """The event loop of this process's invocations: made once, because making one is slow."""
-    import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+    import asyncio  # noqa: PLC0415 - a `def` handler on Lambda never needs it
 
     return asyncio.new_event_loop()
 
@@ -251,12 +265,14 @@ def _loop() -> asyncio.AbstractEventLoop:
 @cache
 def _handler_threads() -> ThreadPoolExecutor:
     """Threads that invocations of `def` handlers wait in, beside an event loop."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only beside a loop
 
     return ThreadPoolExecutor(max_workers=32, thread_name_prefix="durably-invocation")
 
 
 def _default_client() -> DurableExecutionClient:
-    from durably.clients.aws_lambda import AwsDurableExecutionClient  # noqa: PLC0415
+    from durably.clients.aws_lambda import (  # noqa: PLC0415 - only where no client is given
+        AwsDurableExecutionClient,
+    )
 
     return AwsDurableExecutionClient.default()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from random import Random
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar, assert_never
 
 from durably.errors import ValidationError, WaitForConditionError
 from durably.limits import (
@@ -48,6 +48,8 @@ class JitterStrategy(StrEnum):
                 return random.uniform(0, seconds)
             case JitterStrategy.HALF:
                 return random.uniform(seconds / 2, seconds)
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -175,7 +177,7 @@ class LinearRetryStrategyConfig:
         as_timedelta(self.increment, "increment")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WaitStrategyConfig(Generic[T]):
     """How long to go on checking a condition, and how often.
 

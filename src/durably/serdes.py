@@ -204,10 +204,7 @@ def typed_serdes(annotation: Any = Any) -> Serdes[Any]:
     Raises:
         ValidationError: *annotation* is concrete, but no JSON can be read by it.
     """
-    try:
-        return _typed(annotation, _TAGGED)
-    except TypeError:  # an annotation that cannot be hashed is not cached
-        return _typed.__wrapped__(annotation, _TAGGED)
+    return _chosen(annotation, _TAGGED)
 
 
 def json_serdes(annotation: Any = Any) -> Serdes[Any]:
@@ -218,16 +215,20 @@ def json_serdes(annotation: Any = Any) -> Serdes[Any]:
     Raises:
         ValidationError: *annotation* is concrete, but no JSON can be read by it.
     """
+    return _chosen(annotation, _JSON)
+
+
+def _chosen(annotation: Any, otherwise: Any) -> Serdes[Any]:
     try:
-        return _typed(annotation, _JSON)
-    except TypeError:
-        return _typed.__wrapped__(annotation, _JSON)
+        return _typed(annotation, otherwise)
+    except TypeError:  # an annotation that cannot be hashed is not cached
+        return _typed.__wrapped__(annotation, otherwise)
 
 
 @lru_cache(maxsize=1024)
 def _typed(annotation: Any, otherwise: Any) -> Serdes[Any]:
     if annotation is BatchResult or get_origin(annotation) is BatchResult:
-        items = _typed(next(iter(get_args(annotation)), Any), otherwise)
+        items = _chosen(next(iter(get_args(annotation)), Any), otherwise)
         batches: BatchResultSerdes[Any] = BatchResultSerdes(item_serdes=items)
         return batches
     if not is_concrete(annotation):

@@ -60,6 +60,8 @@ class PiecewiseSerdes:
         try:
             text = write_json(msgspec.Raw(encode(self._piece.write(value))))
             found = difference(value, self.deserialize(text, None))
+        except RecursionError:
+            raise too_deep() from None
         except (ValueError, TypeError, AttributeError) as error:
             raise SerdesError(f"does not fit {name_of(self._type)}: {error}") from error
         if found is not None:

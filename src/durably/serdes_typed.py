@@ -185,7 +185,6 @@ def is_class(annotation: Any) -> bool:
 _DECLARING = (
     "__dataclass_fields__",
     "__struct_fields__",
-    "__attrs_attrs__",
     "__pydantic_validator__",
     "__total__",  # a TypedDict
     "_fields",  # a NamedTuple
@@ -271,7 +270,5 @@ def members_of(cls: Any) -> tuple[str, ...] | None:
     """Name the members that make a value of a declared class what it is; `None`: its `__dict__`."""
     if hasattr(cls, "__dataclass_fields__"):
         return tuple(field.name for field in fields(cls) if field.compare)
-    if hasattr(cls, "__attrs_attrs__"):
-        return tuple(attribute.name for attribute in cls.__attrs_attrs__)
     names: tuple[str, ...] | None = getattr(cls, "__struct_fields__", None)
     return names

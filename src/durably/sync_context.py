@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from durably.batch_result import BatchResult
@@ -21,34 +21,13 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import Calls, backoff
+from durably.core.calls import Calls, backoff, backoff_name
+from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
+from durably.drivers.callbacks import SyncCallback
 from durably.drivers.logs import DurableLogger
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-class SyncCallback(Generic[T]):
-    """A callback that has been made.
-
-    Attributes:
-        callback_id: what the outside system answers to.
-    """
-
-    __slots__ = ("_result", "callback_id")
-
-    def __init__(self, callback_id: str, result: Callable[[], T]) -> None:
-        self.callback_id = callback_id
-        self._result = result
-
-    def result(self) -> T:
-        """Wait for the answer.
-
-        Raises:
-            CallbackExternalError: the outside system reported a failure.
-            CallbackTimeoutError: it did not answer, or sent no heartbeat, in time.
-        """
-        return self._result()
 
 
 class SyncDurableContext:
@@ -300,6 +279,89 @@ class SyncDurableContext:
                 written. This is recorded.
         """
         return self._calls.execute_concurrently(name, items, executor, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def all(self, name: str | None, branches: Iterable[Callable[..., T]]) -> list[T]:
+        """Wait for all branches, and give their values in order.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            branches: functions that get a context.
+
+        Raises:
+            PromiseCombinatorError: one failed; the first to do so. This is recorded.
+        """
+        return self._calls.combine_branches(name, All(), branches)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def any(self, name: str | None, branches: Iterable[Callable[..., T]]) -> T:
+        """Give the value of the first of branches to succeed. The others are not waited for.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            branches: functions that get a context.
+
+        Raises:
+            PromiseCombinatorError: all failed. This is recorded.
+        """
+        return self._calls.combine_branches(name, AnyOf(), branches)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def race(self, name: str | None, branches: Iterable[Callable[..., T]]) -> T:
+        """Give the value of the first of branches to end. The others are not waited for.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            branches: functions that get a context.
+
+        Raises:
+            PromiseCombinatorError: the first to end failed. This is recorded.
+        """
+        return self._calls.combine_branches(name, Race(), branches)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def all_settled(
+        self, name: str | None, branches: Iterable[Callable[..., Any]]
+    ) -> list[Settled]:
+        """Wait until all branches have ended, and say how each did. It never fails.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none.
+            branches: functions that get a context.
+        """
+        return self._calls.combine_branches(name, AllSettled(), branches)  # type: ignore[no-any-return]  # the driver gives what the program returns
+
+    def with_retry(
+        self,
+        name: str | None,
+        func: Callable[[SyncDurableContext, int], T],
+        config: WithRetryConfig | None = None,
+    ) -> T:
+        """Call `func(ctx, attempt)` until it succeeds, with durable waits between the rounds.
+
+        Unlike a step, *func* may use operations; each round has new ones. The rounds run in a
+        child context, unless *config* says otherwise.
+
+        Args:
+            name: shown in the history, and compared on replay. `None` writes none. The waits are
+                named after it.
+            func: gets the context to use, and which round this is, from 1.
+            config: the retry strategy, and the child context.
+
+        Raises:
+            ChildContextError: the last round raised. Without a child context, what it raised.
+        """
+        how = config or WithRetryConfig()
+
+        def rounds(ctx: SyncDurableContext) -> T:
+            attempt = 1
+            while True:
+                try:
+                    return func(ctx, attempt)
+                except Exception as error:
+                    delay = backoff(how, error, attempt)
+                ctx.wait(backoff_name(name, attempt), delay)
+                attempt += 1
+
+        if how.wrap_with_run_in_child_context:
+            return self.run_in_child_context(name, rounds, config=how.child_context_config)
+        return rounds(self)
 
     @property
     def durable_execution_arn(self) -> str:

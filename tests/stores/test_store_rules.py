@@ -19,3 +19,23 @@ class TestSqliteStore(StoreSuite):
     @pytest.fixture
     def store(self, tmp_path: Path) -> SqliteStore:
         return SqliteStore(tmp_path / "durably.db")
+
+
+class TestSqliteStoreOnASlowDisk(StoreSuite):
+    """Every commit is left to the thread."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
+        monkeypatch.setattr("durably.stores.sqlite_writer._SLOW_COMMIT_SECONDS", -1.0)
+        return SqliteStore(tmp_path / "durably.db")
+
+
+class TestSqliteStoreWithoutRoom(StoreSuite):
+    """Groups are small, and nothing is remembered from one to the next."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
+        monkeypatch.setattr("durably.stores.sqlite_writer._MAX_GROUP", 2)
+        monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_HEADS", 1)
+        monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_FUNCTIONS", 1)
+        return SqliteStore(tmp_path / "durably.db")

@@ -57,6 +57,10 @@ def test_the_first_error_by_index_is_raised_on_request() -> None:
     assert caught.value is FIRST
 
 
+def test_the_type_of_a_result_may_be_written_out() -> None:
+    assert BatchResult[int]((BatchItem[int](0, BatchItemStatus.SUCCEEDED, 1),)).results() == [1]
+
+
 def test_an_empty_batch_is_complete_and_has_succeeded() -> None:
     empty: BatchResult[int] = BatchResult()
 

@@ -87,6 +87,14 @@ def test_a_configuration_cannot_be_changed() -> None:
         config.timeout = 5  # type: ignore[misc]
 
 
+def test_the_type_of_a_configuration_may_be_written_out() -> None:
+    assert StepConfig[int](timeout=5).timeout == 5
+    assert CallbackConfig[int](timeout=5).timeout == 5
+    assert WaitForCallbackConfig[int](timeout=5).timeout == 5
+    assert InvokeConfig[int](tenant_id="t").tenant_id == "t"
+    assert ChildConfig[int](sub_type="Saga").sub_type == "Saga"
+
+
 def test_a_step_repeats_a_cut_attempt_unless_it_is_told_not_to() -> None:
     assert StepConfig().semantics is StepSemantics.AT_LEAST_ONCE_PER_RETRY
 

@@ -10,7 +10,6 @@ from durably.limits import (
     MAX_DELAY_SECONDS,
     as_timedelta,
     check_count,
-    check_function_name,
     check_length,
     check_name,
     check_percentage,
@@ -70,7 +69,7 @@ def test_what_is_no_duration_is_refused_by_the_name_of_its_field(value: object) 
 
 
 def test_a_duration_under_the_minimum_is_refused_and_not_rounded_up_to_it() -> None:
-    with pytest.raises(ValidationError, match="at least 1 second, not 0.5"):
+    with pytest.raises(ValidationError, match=r"at least 1 second, not 0\.5"):
         duration_seconds(0.5, "duration", minimum=1)
     with pytest.raises(ValidationError, match="at least 2 seconds"):
         duration_seconds(1, "duration", minimum=2)
@@ -115,13 +114,13 @@ def test_a_sub_type_that_the_protocol_cannot_carry_is_refused(sub_type: object) 
         check_sub_type(sub_type)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 257, None, 5])
-def test_a_function_name_has_one_to_256_characters(name: object) -> None:
-    check_function_name("arn:aws:lambda:eu-central-1:123456789012:function:pay:1")
-    check_length("x", "tenant_id")
+@pytest.mark.parametrize("text", ["", "x" * 257, None, 5])
+def test_text_has_one_to_256_characters(text: object) -> None:
+    check_length("x", "function_name")
+    check_length("x" * 256, "function_name")
 
     with pytest.raises(ValidationError, match="function_name"):
-        check_function_name(name)
+        check_length(text, "function_name")
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "1", None])

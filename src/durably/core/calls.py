@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from durably.batch_result import BatchResult
@@ -36,6 +36,7 @@ from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
 from durably.core.operations.callback import callback_result, create_callback, wait_for_callback
 from durably.core.operations.child import child
+from durably.core.operations.combinators import Combinator, Observable, combine, combined
 from durably.core.operations.condition import wait_for_condition
 from durably.core.operations.invoke import invoke
 from durably.core.operations.step import step
@@ -63,6 +64,14 @@ class Launcher(Protocol):
 
     def launch(self, scope: Scope, op: Op, program: Program[Any]) -> Any:
         """Run *program*: to its end, or to the first thing that takes time."""
+        ...
+
+
+class FutureLauncher(Launcher, Protocol):
+    """The driver of an `async def` handler: what it launches can be waited for together."""
+
+    async def first_ended(self, futures: Sequence[Any]) -> None:
+        """Wait until one more of *futures* has ended."""
         ...
 
 
@@ -154,9 +163,7 @@ class Calls:
         """Check until a strategy is content."""
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
         serdes = config.serdes or result_serdes(check)
-        return self._launch(
-            op, wait_for_condition(self.scope.journal, op, check, config, serdes)
-        )
+        return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
 
     def run_in_child_context(
         self,
@@ -267,6 +274,23 @@ class Calls:
         )
         return self._launch(op, batch(self.scope, op, plan))
 
+    def combine(self, name: str | None, rule: Combinator, futures: Iterable[Observable]) -> Any:
+        """Wait for several futures, until *rule* is content."""
+        listed = list(futures)
+        op = self._begin(name, OperationType.CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
+        wait = cast("FutureLauncher", self._run).first_ended
+        return self._launch(op, combine(self.scope, op, rule, listed, wait))
+
+    def combine_branches(
+        self, name: str | None, rule: Combinator, branches: Iterable[Callable[..., Any]]
+    ) -> Any:
+        """Run branches beside each other, until *rule* is content; for a driver that blocks."""
+        listed = [Branch(None, branch, result_serdes(branch)) for branch in branches]
+        config = FanOutConfig(completion_config=rule.completion)
+        kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
+        result: BatchResult[Any] = self._fan_out(name, listed, config, kinds, Any)
+        return combined(rule, result, len(listed), name)
+
     def uuid4(self) -> UUID:
         """Give a random UUID that is the same in every replay."""
         return UUID(int=self._chance().getrandbits(128), version=4)
@@ -277,7 +301,7 @@ class Calls:
 
     def _chance(self) -> Random:
         if self._random is None:
-            self._random = Random(f"{self.scope.journal.arn}#{self.scope.step_id}")  # noqa: S311 - must be foreseeable
+            self._random = Random(f"{self.scope.journal.arn}#{self.scope.step_id}")
         return self._random
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
@@ -298,8 +322,13 @@ def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx
 
 
 def _check_function_name(function_name: object) -> None:
-    if not isinstance(function_name, str) or not 1 <= len(function_name) <= 256:  # noqa: PLR2004
+    if not isinstance(function_name, str) or not 1 <= len(function_name) <= 256:
         raise ValidationError("function_name", "must be a text of 1 to 256 characters")
+
+
+def backoff_name(name: str | None, attempt: int) -> str | None:
+    """Name the wait after round *attempt* of a `with_retry`."""
+    return None if name is None else f"{name}-backoff-{attempt}"
 
 
 def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:

@@ -8,7 +8,7 @@ from durably.batch_result import BatchCompletionReason, BatchItemStatus
 from durably.config import CompletionConfig, CompletionItemStatus, CompletionStatus
 
 
-class PredicateFailed(Exception):  # noqa: N818 - carries the user's error out of the fan-out
+class PredicateFailed(Exception):
     """The user's completion predicate raised *error*."""
 
     def __init__(self, error: Exception) -> None:

@@ -52,7 +52,7 @@ class _Unresolved:
 
 
 @cache
-def _resolved(unresolved: _Unresolved, parameter: str, text: str) -> Any:  # noqa: ARG001 - a key
+def _resolved(unresolved: _Unresolved, parameter: str, text: str) -> Any:
     try:
         return get_type_hints(unresolved.function, include_extras=True).get(parameter, Any)
     except (NameError, AttributeError, TypeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -103,7 +103,18 @@ class Journal:
         self.changes += len(changed)
         return changed
 
-    def settle(self, update: OperationUpdate) -> Operation | None:
+    def take_reply(
+        self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate]
+    ) -> list[Operation]:
+        """Take over the reply to a checkpoint of *accepted*; give the records that changed."""
+        changed = self.merge(operations)
+        if accepted:
+            mentioned = {operation.id for operation in operations}
+            settled = [self._settle(update) for update in accepted if update.id not in mentioned]
+            changed += [record for record in settled if record is not None]
+        return changed
+
+    def _settle(self, update: OperationUpdate) -> Operation | None:
         """Apply an accepted closing update that the backend's reply did not mention."""
         record = self._records.get(update.id)
         status = _ENDS.get(update.action)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 from durably.core.ids import hash_id
 from durably.core.journal import Journal
 from durably.core.op import Op
 from durably.wire.operation import Operation, OperationType
+
+OnCall: TypeAlias = Callable[[Op, Operation | None], None]
+"""Told of each operation that is called, with its record."""
 
 
 class DurableExecutionMode(StrEnum):
@@ -27,6 +32,7 @@ class Scope:
         real_parent_id: the id that children are recorded under: that of the nearest context which
             has a record of its own.
         owner: the task or thread that runs the body; set by the driver.
+        is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
         is_awaited: whether anybody waits for the body's result.
         now: the end of the latest operation that the body has awaited.
@@ -35,11 +41,12 @@ class Scope:
     __slots__ = (
         "_count",
         "_next_id",
+        "_on_call",
         "_prefix",
-        "_settled",
         "is_awaited",
         "is_closed",
         "is_replaying",
+        "is_settled",
         "journal",
         "now",
         "op",
@@ -57,6 +64,7 @@ class Scope:
         parent: Scope | None = None,
         is_virtual: bool = False,
         is_settled: bool = False,
+        on_call: OnCall | None = None,
     ) -> None:
         self.journal = journal
         self.now = now
@@ -68,8 +76,9 @@ class Scope:
         self.real_parent_id: str | None = None
         if op is not None:
             self.real_parent_id = op.parent_id if is_virtual else op.id
+        self._on_call = on_call
         self._prefix = "" if op is None else f"{op.step_id}-"
-        self._settled = is_settled
+        self.is_settled = is_settled
         self._count = 0
         self._next_id = hash_id(f"{self._prefix}1")
         self.is_replaying = is_settled or self._next_id in journal
@@ -82,7 +91,7 @@ class Scope:
     @property
     def mode(self) -> DurableExecutionMode:
         """The mode in the terms of the other SDKs."""
-        if self._settled:
+        if self.is_settled:
             return DurableExecutionMode.REPLAY_SUCCEEDED_CONTEXT
         if self.is_replaying:
             return DurableExecutionMode.REPLAY
@@ -99,8 +108,10 @@ class Scope:
         op = Op(self._next_id, step_id, self.real_parent_id, name, type_, sub_type)
         self._next_id = hash_id(f"{self._prefix}{self._count + 1}")
         record = self.journal.check(op)
-        if self.is_replaying and not self._settled:
+        if self.is_replaying and not self.is_settled:
             self.is_replaying = self._is_still_replaying(record)
+        if self._on_call is not None and not self.is_settled:
+            self._on_call(op, record)
         return op
 
     def _is_still_replaying(self, record: Operation | None) -> bool:
@@ -108,7 +119,7 @@ class Scope:
 
     def never_resolves(self, op: Op) -> bool:
         """Whether *op* was left open by a context that is long closed: then it stays so."""
-        if not self._settled:
+        if not self.is_settled:
             return False
         record = self.journal.find(op.id)
         return record is None or not record.is_terminal
@@ -121,7 +132,8 @@ class Scope:
             op=op,
             parent=self,
             is_virtual=is_virtual,
-            is_settled=is_settled or (is_virtual and self._settled),
+            is_settled=is_settled or (is_virtual and self.is_settled),
+            on_call=self._on_call,
         )
 
     def has_closed(self) -> bool:

@@ -1,4 +1,4 @@
-"""What kind of function user code is."""
+"""What drivers share about user code: what kind of function it is, and what it may know."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from inspect import CO_COROUTINE
 from typing import Any
+
+from durably.core.active import StepContext
+from durably.core.effects import Attempt
+from durably.core.journal import Journal
+from durably.core.scope import Scope
+from durably.drivers.logs import DurableLogger
+from durably.drivers.settings import RunSettings
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -16,3 +23,17 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     if code is None:
         code = getattr(getattr(type(function), "__call__", None), "__code__", None)
     return code is not None and bool(code.co_flags & CO_COROUTINE)
+
+
+def step_context(settings: RunSettings, scope: Scope, attempt: Attempt) -> StepContext:
+    """Make what `current_step` gives during *attempt*."""
+    op = attempt.op
+    log = DurableLogger(settings.logger, scope, op, attempt.number)
+    return StepContext(op.name, op.id, attempt.number, scope.journal.arn, log)
+
+
+def root_scope(journal: Journal, settings: RunSettings) -> Scope:
+    """Open the scope that the handler runs in."""
+    observers = settings.observers
+    on_call = None if observers is None else observers.operation_called
+    return Scope(journal, settings.started_at, on_call=on_call)

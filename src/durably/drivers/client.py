@@ -51,7 +51,8 @@ class AsyncDurableExecutionClient(Protocol):
         ...
 
 
-Listener: TypeAlias = Callable[[Sequence[Operation]], None]
+Listener: TypeAlias = Callable[[Sequence[Operation]], bool]
+"""Takes note of operations that have changed; `False` when it ends anyway, and they do not count."""
 
 
 @runtime_checkable

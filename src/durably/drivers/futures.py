@@ -66,4 +66,3 @@ class Broken:
 
 
 Ending: TypeAlias = Returned | Raised | Suspended | Broken
-

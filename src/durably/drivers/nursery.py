@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from durably.core.effects import Err, Ok, Outcome, Program, Spawn
+from durably.core.effects import Effect, Err, Ok, Outcome, Program, Spawn
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.errors import BranchSuspended, DurableSignal
+from durably.errors import BranchSuspended, DurableOperationError, DurableSignal
 
 if TYPE_CHECKING:
     from durably.drivers.threads import ThreadRun
@@ -42,7 +42,7 @@ class BranchParked(BranchSuspended):
 class Branch:
     """One spawned program: ready, running, asleep or ended."""
 
-    __slots__ = ("asleep", "context", "index", "make", "nursery", "op", "scope")
+    __slots__ = ("asleep", "context", "index", "make", "nursery", "op", "primed", "scope")
 
     def __init__(self, nursery: Nursery, spawn: Spawn) -> None:
         self.nursery = nursery
@@ -52,6 +52,7 @@ class Branch:
         self.make: Callable[[], Program[Any]] = spawn.make
         self.context = contextvars.copy_context()
         self.asleep: Asleep | None = None
+        self.primed: tuple[Program[Any], Effect] | None = None
 
     def run(self) -> None:
         """Drive it, from its beginning, until it ends or parks. Threads have no other way back."""
@@ -63,12 +64,14 @@ class Branch:
         outcome: Outcome[Any] | None = None
         asleep: Asleep | None = None
         try:
-            outcome = Ok(run.drive(self.scope, self.op, self.make()))
+            primed, self.primed = self.primed, None
+            program, effect = primed or (self.make(), None)
+            outcome = Ok(run.drive(self.scope, program, effect))
         except BranchParked as parked:
             asleep = parked.asleep
         except DurableSignal:
             pass  # the whole invocation ends, or the batch does without this branch
-        except Exception as error:  # noqa: BLE001 - an operation's error, for who spawned it
+        except Exception as error:
             outcome = Err(error)
         self.nursery.note(self, outcome, asleep)
 
@@ -87,13 +90,19 @@ class Nursery:
         self._is_dropped = False
 
     def spawn(self, effect: Spawn) -> None:
-        """Have a branch run; one that is recorded as ended needs no thread."""
+        """Start a branch in this thread, so that starts have an order, and have others go on.
+
+        A branch that is recorded as ended needs no other thread.
+        """
         branch = Branch(self, effect)
-        record = self.run.journal.find(effect.op.id)
-        if record is not None and record.is_terminal:
-            with self.run.lock:
-                self.running += 1
-            branch.run()
+        program = branch.make()
+        try:
+            branch.primed = (program, self.run.prime(effect.scope, program))
+        except StopIteration as end:
+            self.ended.append((effect.index, Ok(end.value)))
+            return
+        except DurableOperationError as error:
+            self.ended.append((effect.index, Err(error)))
             return
         with self.run.lock:
             self.ready.append(branch)

@@ -62,9 +62,7 @@ def _joined(response: CheckpointResponse, operations: list[Operation]) -> Checkp
     )
 
 
-def load_state(
-    client: DurableExecutionClient, invocation: InvocationInput
-) -> list[Operation]:
+def load_state(client: DurableExecutionClient, invocation: InvocationInput) -> list[Operation]:
     """Read every operation that *invocation* begins with: its first page, and the rest."""
     state = invocation.initial_execution_state
     operations = list(state.operations)
@@ -89,12 +87,10 @@ async def load_state_async(client: AnyClient, invocation: InvocationInput) -> li
     return operations
 
 
-async def _read(
-    client: AnyClient, request: GetExecutionStateRequest
-) -> GetExecutionStateResponse:
+async def _read(client: AnyClient, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
     if inspect.iscoroutinefunction(client.get_execution_state):
         return await client.get_execution_state(request)  # type: ignore[no-any-return]
-    import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+    import asyncio
 
     blocking = cast("DurableExecutionClient", client)
     return await asyncio.to_thread(blocking.get_execution_state, request)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from durably.clock import Clock
+from durably.core.observer import Observers
 from durably.core.scope import Scope
 from durably.seams import IdSource
 
@@ -21,6 +22,7 @@ class RunSettings:
         make_context: makes the context that the body of a scope is called with.
         started_at: when the execution was started, on the backend's clock.
         logger: where user code's records go.
+        observers: the plugins, if there are any.
     """
 
     make_context: Callable[[Scope, Any], Any]
@@ -28,3 +30,4 @@ class RunSettings:
     clock: Clock
     ids: IdSource
     logger: logging.Logger
+    observers: Observers | None = None

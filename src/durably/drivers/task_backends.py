@@ -26,6 +26,7 @@ from durably.wire.api import (
 from durably.wire.operation import Operation, OperationType
 from durably.wire.update import OperationUpdate
 
+
 class Driver(Protocol):
     """What a backend tells the invocation."""
 
@@ -33,8 +34,8 @@ class Driver(Protocol):
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> None:
-        """Take over records that have changed, and wake who waits for them."""
+    ) -> bool:
+        """Take over records that have changed; `True` if the invocation goes on with them."""
         ...
 
     def break_off(self, error: UnrecoverableError) -> BaseException:
@@ -93,7 +94,7 @@ class PushingBackend:
     def post(self, update: OperationUpdate) -> None:
         try:
             self._client.post(update)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             raise self._driver.break_off(classify_checkpoint_error(error)) from error
 
     async def persist(self, update: OperationUpdate) -> None:
@@ -102,7 +103,7 @@ class PushingBackend:
         )
         try:
             response = await self._client.checkpoint(request)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             raise self._driver.break_off(classify_checkpoint_error(error)) from error
         self._driver.merge(response.new_execution_state.operations, (update,))
         if response.checkpoint_token is None and update.type is not OperationType.EXECUTION:
@@ -161,7 +162,7 @@ class QueueingBackend:
     def _send_here(self, client: DurableExecutionClient, batch: Batch) -> None:
         try:
             response = client.checkpoint(batch.request)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             self._fail(error)
         else:
             self._take(response)
@@ -171,7 +172,7 @@ class QueueingBackend:
             try:
                 response = await client.checkpoint(batch.request)
                 response = await with_all_pages(client, batch.request, response)
-            except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+            except Exception as error:
                 self._fail(error)
             else:
                 self._take(response)
@@ -186,7 +187,7 @@ class QueueingBackend:
         def send() -> None:
             try:
                 response = checkpoint_with_all_pages(client, batch.request)
-            except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+            except Exception as error:
                 loop.call_soon_threadsafe(self._fail, error)
             else:
                 loop.call_soon_threadsafe(self._take, response)

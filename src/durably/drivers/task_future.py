@@ -7,7 +7,19 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from durably.core.effects import Call, Drop, Effect, Err, Next, Ok, Outcome, Park, Persist, Program, Spawn
+from durably.core.effects import (
+    Call,
+    Drop,
+    Effect,
+    Err,
+    Next,
+    Ok,
+    Outcome,
+    Park,
+    Persist,
+    Program,
+    Spawn,
+)
 from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.errors import ContextUsageError, UnrecoverableError
@@ -138,8 +150,6 @@ class TaskFuture(Generic[T]):
         if self._state <= _DRIVEN:
             self._run.check_running()
             self.is_awaited = True
-            if self.body_scope is not None:
-                self.body_scope.is_awaited = True
             if self._state == _PRIMED:
                 self._run.forget_unstarted(self)
                 yield from self.drive().__await__()
@@ -151,6 +161,21 @@ class TaskFuture(Generic[T]):
         if self._state == _RAISED:
             raise self._value
         raise asyncio.CancelledError(f"operation {self.op} was cancelled in this invocation")
+
+    def outcome(self) -> Outcome[T] | None:
+        """Say how it ended, `None` while it has not; a cancelled one counts as open."""
+        if self._state == _RETURNED:
+            return Ok(self._value)
+        return Err(self._value) if self._state == _RAISED else None
+
+    def wake_at_end(self, block: Block) -> None:
+        """Wake *block* when it has ended; whoever waits there waits for this too."""
+        self.is_awaited = True
+        if self.body_scope is not None:
+            self.body_scope.is_awaited = True
+        if self._blocks is None:
+            self._blocks = []
+        self._blocks.append(block)
 
     def claim(self) -> None:
         """Leave the driving to the caller, and to nobody else."""
@@ -173,9 +198,7 @@ class TaskFuture(Generic[T]):
 
     async def _wait_for_end(self) -> None:
         block = Block(self._run, is_drive=False)
-        if self._blocks is None:
-            self._blocks = []
-        self._blocks.append(block)
+        self.wake_at_end(block)
         await self._run.block(block)
 
     def _resume(self, answer: Any) -> Effect | None:
@@ -198,7 +221,7 @@ class TaskFuture(Generic[T]):
         except UnrecoverableError as error:
             self._end(_CANCELLED, None)
             raise self._run.break_off(error) from error
-        except Exception as error:  # noqa: BLE001 - an operation's error, or a mapper's
+        except Exception as error:
             self._end(_RAISED, error)
         return None
 
@@ -213,7 +236,7 @@ class TaskFuture(Generic[T]):
             case Next():
                 return await self._next()
             case _:
-                raise AssertionError(effect)
+                raise AssertionError(f"{effect} is none of the effects that take time")
 
     def _spawn(self, effect: Spawn) -> None:
         if self._ended_branches is None:

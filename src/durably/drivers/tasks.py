@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cache
 from typing import Any, TypeVar
 
-from durably.clock import Clock
-from durably.core.active import Attempting, StepContext, active, misuse, not_owner
+from durably.core.active import active, misuse, not_owner
 from durably.core.effects import Attempt, Err, Ok, Outcome, Park, Program
 from durably.core.journal import Journal
 from durably.core.lifecycle import (
@@ -23,20 +21,20 @@ from durably.core.lifecycle import (
     reason_to_stop,
 )
 from durably.core.op import Op
-from durably.core.polling import poll_delay_seconds
 from durably.core.scope import Scope
-from durably.drivers.bodies import is_coroutine_function
+from durably.drivers.bodies import root_scope
 from durably.drivers.client import AnyClient, PushingClient
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import DurableLogger, package_log
+from durably.drivers.logs import package_log
+from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
 from durably.drivers.task_backends import Backend, PushingBackend, QueueingBackend
+from durably.drivers.task_bodies import run_attempt
 from durably.drivers.task_future import Block, TaskFuture
 from durably.errors import (
     ContextUsageError,
     InvocationSuspended,
     NonDeterministicExecutionError,
-    StepTimeoutError,
     TerminationReason,
     UnrecoverableError,
     UnrecoverableInvocationError,
@@ -50,16 +48,12 @@ T = TypeVar("T")
 class _Parked:
     """An operation that waits for its record to change."""
 
-    __slots__ = ("block", "expected_at", "future", "op", "polls")
+    __slots__ = ("block", "future", "op")
 
-    def __init__(
-        self, future: TaskFuture[Any], op: Op, block: Block, expected_at: datetime | None
-    ) -> None:
+    def __init__(self, future: TaskFuture[Any], op: Op, block: Block) -> None:
         self.future = future
         self.op = op
         self.block = block
-        self.expected_at = expected_at
-        self.polls = 0
 
     @property
     def is_awaited(self) -> bool:
@@ -96,7 +90,7 @@ class TaskRun:
             else QueueingBackend(journal.arn, token, client, self, settings.ids)
         )
         self._parked: dict[str, list[_Parked]] = {}
-        self._owners: dict[asyncio.Task[Any] | None, int] = {}
+        self._owners: Counter[asyncio.Task[Any] | None] = Counter()
         self._unstarted: list[TaskFuture[Any]] = []
         self._tasks: dict[asyncio.Task[None], TaskFuture[Any]] = {}
         self._ending: Ending | None = None
@@ -104,7 +98,9 @@ class TaskRun:
         self._root: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] = self.loop.create_future()
         self._cooldown: asyncio.TimerHandle | None = None
-        self._poll_timer: asyncio.TimerHandle | None = None
+        self._polls = (
+            None if self._backend.pushes else Polls(self.loop, settings.clock, self._backend.poll)
+        )
 
     # What contexts call
 
@@ -157,9 +153,7 @@ class TaskRun:
         """Drive *future* in a task of its own."""
         future.claim()
         context = future.task_context or contextvars.copy_context()
-        task = self.loop.create_task(
-            future.drive(), name=f"durably {future.op}", context=context
-        )
+        task = self.loop.create_task(future.drive(), name=f"durably {future.op}", context=context)
         future.task = task
         self._tasks[task] = future
         task.add_done_callback(self._forget_task)
@@ -182,16 +176,22 @@ class TaskRun:
         self, future: TaskFuture[Any], body: Callable[..., Any], place: Attempt | Scope
     ) -> Outcome[Any]:
         """Run user code: an attempt of a step, or the body of a context."""
+        observers = self.settings.observers
+        info = None if observers is None else observers.body_starts(place)
         if isinstance(place, Scope):
-            return await self._call_context_body(future, body, place)
-        return await self._call_attempt(future.scope, body, place)
+            outcome = await self._call_context_body(future, body, place)
+        else:
+            outcome = await run_attempt(self.settings, future.scope, body, place)
+        if observers is not None and info is not None:
+            observers.body_ends(info, outcome)
+        return outcome
 
     async def park(self, future: TaskFuture[Any], op: Op, expected_at: datetime | None) -> None:
         """Wait until the record of *op* changes."""
-        parked = _Parked(future, op, Block(self, is_drive=True), expected_at)
+        parked = _Parked(future, op, Block(self, is_drive=True))
         self._parked.setdefault(op.id, []).append(parked)
-        if not self._backend.pushes:
-            self._arm_poll(parked)
+        if self._polls is not None:
+            self._polls.watch(op.id, expected_at)
         try:
             await self.block(parked.block)
         finally:
@@ -199,29 +199,38 @@ class TaskRun:
             same.remove(parked)
             if not same:
                 del self._parked[op.id]
+                if self._polls is not None:
+                    self._polls.forget(op.id)
 
     async def block(self, block: Block) -> None:
         """Wait inside a durable future, unless that means that the invocation is over."""
         self.note_quiet()
         await block.wait()
 
+    async def first_ended(self, futures: Sequence[TaskFuture[Any]]) -> None:
+        """Wait until one more of *futures* has ended."""
+        self.check_running()
+        block = Block(self, is_drive=False)
+        for future in futures:
+            future.wake_at_end(block)
+            if future.is_primed:
+                self.start_task(future)
+        await self.block(block)
+
     # What the backend calls
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> None:
+    ) -> bool:
         """Take over records that have changed, and wake who waits for them."""
-        changed = self.journal.merge(operations)
-        mentioned = {operation.id for operation in operations} if accepted else ()
-        for update in accepted:
-            if update.id not in mentioned:
-                settled = self.journal.settle(update)
-                if settled is not None:
-                    changed.append(settled)
+        changed = self.journal.take_reply(operations, accepted)
+        if self.settings.observers is not None:
+            self.settings.observers.operations_changed(changed)
         if self._parked:
             for operation in changed:
                 for parked in self._parked.get(operation.id, ()):
                     parked.block.wake()
+        return self._ending is None
 
     def note_quiet(self) -> None:
         """See whether the invocation may stop: at once if that is certain, else after a look away.
@@ -252,7 +261,7 @@ class TaskRun:
 
     async def run(self, body: Callable[[Any], Awaitable[Any]]) -> Ending:
         """Run the handler's *body* with the root context, and say how the invocation ended."""
-        scope = Scope(self.journal, self.settings.started_at)
+        scope = root_scope(self.journal, self.settings)
         self._root = self.loop.create_task(self._run_root(scope, body), name="durably handler")
         self._root.add_done_callback(lambda _: self._over.done() or self._over.set_result(None))
         try:
@@ -263,9 +272,10 @@ class TaskRun:
         finally:
             self._root.cancel()
             await self._close_tasks(warn=False)
-            for timer in (self._cooldown, self._poll_timer):
-                if timer is not None:
-                    timer.cancel()
+            if self._cooldown is not None:
+                self._cooldown.cancel()
+            if self._polls is not None:
+                self._polls.close()
         assert self._ending is not None, "the root task sets it"
         return self._ending
 
@@ -346,9 +356,7 @@ class TaskRun:
             self._stop_if_awaited()
 
     def _stop_if_awaited(self) -> None:
-        awaited = (
-            one.op for parked in self._parked.values() for one in parked if one.is_awaited
-        )
+        awaited = (one.op for parked in self._parked.values() for one in parked if one.is_awaited)
         reason = reason_to_stop(awaited)
         if reason is not None:
             self.stop(reason)
@@ -375,25 +383,6 @@ class TaskRun:
                 {"message": f"operation {future.op} broke", "exception": error, "task": task}
             )
 
-    def _arm_poll(self, parked: _Parked) -> None:
-        now = self.settings.clock.now()
-        delay = poll_delay_seconds(parked.polls, now, parked.expected_at)
-        due = self.loop.time() + delay
-        if self._poll_timer is None or due < self._poll_timer.when():
-            if self._poll_timer is not None:
-                self._poll_timer.cancel()
-            self._poll_timer = self.loop.call_at(due, self._poll)
-
-    def _poll(self) -> None:
-        self._poll_timer = None
-        if self._ending is not None or not self._parked:
-            return
-        self._backend.poll()
-        for parked in self._parked.values():
-            for one in parked:
-                one.polls += 1
-                self._arm_poll(one)
-
     # User code
 
     async def _call_context_body(
@@ -409,9 +398,9 @@ class TaskRun:
             self._cancel_open_under(scope)
 
     async def _run_body(self, scope: Scope, body: Callable[..., Any]) -> Outcome[Any]:
-        owner = asyncio.current_task()
-        scope.owner = owner
-        self._own(owner)
+        owner = scope.owner = asyncio.current_task()
+        self._owners[owner] += 1
+        self.activity.owners = len(self._owners)
         token = active.set(scope)
         try:
             value = body(self.settings.make_context(scope, self))
@@ -420,25 +409,14 @@ class TaskRun:
             return Ok(value)
         except (ContextUsageError, UnrecoverableError):
             raise
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
+        except Exception as error:
             return Err(error)
         finally:
             active.reset(token)
-            self._disown(owner)
-
-    def _own(self, task: asyncio.Task[Any] | None) -> None:
-        if task in self._owners:
-            self._owners[task] += 1
-        else:
-            self._owners[task] = 1
-            self.activity.owners += 1
-
-    def _disown(self, task: asyncio.Task[Any] | None) -> None:
-        if self._owners[task] > 1:
-            self._owners[task] -= 1
-        else:
-            del self._owners[task]
-            self.activity.owners -= 1
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
+            self.activity.owners = len(self._owners)
 
     def _cancel_open_under(self, scope: Scope) -> None:
         left = [
@@ -456,56 +434,6 @@ class TaskRun:
                 "futures were still open when the body of their context returned",
                 extra={"operations": [str(future.op) for future in left]},
             )
-
-    async def _call_attempt(
-        self, scope: Scope, body: Callable[..., Any], attempt: Attempt
-    ) -> Outcome[Any]:
-        op = attempt.op
-        log = DurableLogger(self.settings.logger, scope, op, attempt.number)
-        context = StepContext(op.name, op.id, attempt.number, self.journal.arn, log)
-        token = active.set(Attempting(scope, attempt, context))
-        try:
-            if attempt.timeout_seconds is None:
-                return Ok(await _run_attempt(body))
-            return await self._run_within(body, attempt, attempt.timeout_seconds)
-        except (ContextUsageError, UnrecoverableError):
-            raise
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            return Err(error)
-        finally:
-            active.reset(token)
-
-    async def _run_within(
-        self, body: Callable[..., Any], attempt: Attempt, seconds: float
-    ) -> Outcome[Any]:
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                return Ok(await _run_attempt(body))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            if not is_coroutine_function(body):
-                package_log.warning(
-                    "an attempt ran too long, and its thread is left behind",
-                    extra={"operationId": attempt.op.id, "attempt": attempt.number},
-                )
-            return Err(StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s"))
-
-
-async def _run_attempt(body: Callable[..., Any]) -> Any:
-    if is_coroutine_function(body):
-        return await body()
-    loop = asyncio.get_running_loop()
-    context = contextvars.copy_context()
-    value = await loop.run_in_executor(_step_threads(), context.run, body)
-    return await value if inspect.isawaitable(value) else value
-
-
-@cache
-def _step_threads() -> ThreadPoolExecutor:
-    """Threads in which plain functions run as steps of `async def` handlers."""
-    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="durably-step")
 
 
 def _never(op: Op) -> Program[Any]:

@@ -47,8 +47,8 @@ class Driver(Protocol):
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> None:
-        """Take over records that have changed, and wake who waits for them."""
+    ) -> bool:
+        """Take over records that have changed; `True` if the invocation goes on with them."""
         ...
 
     def break_off(self, error: UnrecoverableError) -> DurableSignal:
@@ -112,7 +112,7 @@ class LoopBackend:
     def _post(self, update: OperationUpdate) -> None:
         try:
             self._client.post(update)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             self._driver.break_off(classify_checkpoint_error(error))
 
     def persist(self, update: OperationUpdate) -> None:
@@ -122,7 +122,7 @@ class LoopBackend:
         )
         try:
             response = _in_loop(self._loop, self._client.checkpoint(request))
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             raise self._driver.break_off(classify_checkpoint_error(error)) from error
         self._driver.merge(response.new_execution_state.operations, (update,))
         if response.checkpoint_token is None and update.type is not OperationType.EXECUTION:
@@ -195,7 +195,7 @@ class QueueingBackend:
     def _send_here(self, batch: Batch) -> None:
         try:
             response = self._client.checkpoint(batch.request)
-        except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+        except Exception as error:
             self._fail(error)
         else:
             self._take(response)
@@ -217,7 +217,7 @@ class QueueingBackend:
                     return
             try:
                 response = checkpoint_with_all_pages(self._client, batch.request)
-            except Exception as error:  # noqa: BLE001 - whatever a backend raises is classified
+            except Exception as error:
                 self._fail(error)
             else:
                 self._take(response)
@@ -260,7 +260,7 @@ class BlockingClient:
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    import asyncio  # noqa: PLC0415 - a Lambda function with a `def` handler never needs it
+    import asyncio
 
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
@@ -269,9 +269,7 @@ def _nobody() -> None:
     """Nobody waits for a poll; who waits for a record is woken when it changes."""
 
 
-def blocking(
-    client: AnyClient, loop: asyncio.AbstractEventLoop | None
-) -> DurableExecutionClient:
+def blocking(client: AnyClient, loop: asyncio.AbstractEventLoop | None) -> DurableExecutionClient:
     """Give *client* as one that blocks."""
     if not inspect.iscoroutinefunction(client.checkpoint):
         return cast("DurableExecutionClient", client)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from durably.core.active import Attempting, StepContext, active, misuse, not_owner
+from durably.core.active import active, misuse, not_owner
 from durably.core.effects import (
     Attempt,
     Call,
     Drop,
+    Effect,
     Err,
     Next,
     Ok,
@@ -28,19 +29,19 @@ from durably.core.lifecycle import MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS, re
 from durably.core.op import Op
 from durably.core.polling import poll_delay_seconds
 from durably.core.scope import Scope
-from durably.drivers.bodies import is_coroutine_function
+from durably.drivers.bodies import root_scope
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import DurableLogger, package_log
+from durably.drivers.logs import package_log
 from durably.drivers.nursery import Asleep, Branch, BranchParked, Nursery
 from durably.drivers.settings import RunSettings
 from durably.drivers.thread_backends import Backend
+from durably.drivers.thread_bodies import run_attempt
 from durably.errors import (
     ContextUsageError,
     DurableSignal,
     InvocationSuspended,
     NonDeterministicExecutionError,
     OrphanedBranch,
-    StepTimeoutError,
     TerminationReason,
     UnrecoverableError,
 )
@@ -73,7 +74,9 @@ class ThreadRun:
         self.settings = settings
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
-        self.strand: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("durably_strand", default=None)
+        self.strand: contextvars.ContextVar[Branch | None] = contextvars.ContextVar(
+            "durably_strand", default=None
+        )
         self._backend = make_backend(self)
         self._watchers: dict[str, list[Branch]] = {}
         self._offers: deque[Nursery] = deque()
@@ -107,21 +110,33 @@ class ThreadRun:
         """Run *program* to its end, blocking this thread."""
         if scope.never_resolves(op):
             program = _never(op)
-        value = self.drive(scope, op, program)
+        value = self.drive(scope, program)
         scope.note_awaited(op)
         return value
 
     # The driver
 
-    def drive(self, scope: Scope, op: Op, program: Program[T]) -> T:
+    def prime(self, scope: Scope, program: Program[Any]) -> Effect:
+        """Run *program* to its first effect that takes time.
+
+        Raises:
+            StopIteration: there is none; its value is the program's.
+        """
+        while True:
+            effect = program.send(None)
+            if not (isinstance(effect, Persist) and not effect.wait):
+                return effect
+            self._persist(scope, effect.update, wait=False)
+
+    def drive(self, scope: Scope, program: Program[T], primed: Effect | None = None) -> T:
         """Carry out what *program* asks for, until it has ended."""
         answer: Any = None
         nursery: Nursery | None = None
         try:
             while True:
                 seen = self.journal.changes
-                effect = program.send(answer)
-                answer = None
+                effect = primed or program.send(answer)
+                answer = primed = None
                 match effect:
                     case Persist(update, wait):
                         self._persist(scope, update, wait=wait)
@@ -249,20 +264,17 @@ class ThreadRun:
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> None:
+    ) -> bool:
         """Take over records that have changed, and wake who waits for them: one critical section."""
         with self.lock:
-            changed = self.journal.merge(operations)
-            mentioned = {operation.id for operation in operations} if accepted else ()
-            for update in accepted:
-                if update.id not in mentioned:
-                    settled = self.journal.settle(update)
-                    if settled is not None:
-                        changed.append(settled)
+            changed = self.journal.take_reply(operations, accepted)
+            if self.settings.observers is not None:
+                self.settings.observers.operations_changed(changed)
             for operation in changed:
                 for branch in self._watchers.pop(operation.id, ()):
                     branch.nursery.wake(branch)
             self.changed.notify_all()
+            return self._ending is None
 
     def break_off(self, error: UnrecoverableError) -> DurableSignal:
         """End the invocation with *error*; give the signal to raise."""
@@ -340,7 +352,7 @@ class ThreadRun:
         self._backend.close()
 
     def _run_root(self, body: Callable[[Any], Any]) -> None:
-        scope = Scope(self.journal, self.settings.started_at)
+        scope = root_scope(self.journal, self.settings)
         try:
             self._note_outcome(self._run_body(scope, body))
         except DurableSignal:
@@ -349,7 +361,7 @@ class ThreadRun:
             self.break_off(error)
         except ContextUsageError as error:
             self._note_outcome(Err(error))
-        except BaseException as crash:  # noqa: BLE001 - KeyboardInterrupt, SystemExit: raised in `run`
+        except BaseException as crash:
             self._crash = crash
         with self.lock:
             self._is_over = True
@@ -374,12 +386,16 @@ class ThreadRun:
 
     # User code
 
-    def _call(
-        self, scope: Scope, body: Callable[..., Any], place: Attempt | Scope
-    ) -> Outcome[Any]:
+    def _call(self, scope: Scope, body: Callable[..., Any], place: Attempt | Scope) -> Outcome[Any]:
+        observers = self.settings.observers
+        info = None if observers is None else observers.body_starts(place)
         if isinstance(place, Scope):
-            return self._run_body(place, body)
-        return self._run_attempt(scope, body, place)
+            outcome = self._run_body(place, body)
+        else:
+            outcome = run_attempt(self.settings, scope, body, place)
+        if observers is not None and info is not None:
+            observers.body_ends(info, outcome)
+        return outcome
 
     def _run_body(self, scope: Scope, body: Callable[[Any], Any]) -> Outcome[Any]:
         scope.owner = threading.get_ident()
@@ -388,59 +404,10 @@ class ThreadRun:
             return Ok(body(self.settings.make_context(scope, self)))
         except (ContextUsageError, UnrecoverableError):
             raise
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
+        except Exception as error:
             return Err(error)
         finally:
             active.reset(token)
-
-    def _run_attempt(
-        self, scope: Scope, body: Callable[..., Any], attempt: Attempt
-    ) -> Outcome[Any]:
-        op = attempt.op
-        log = DurableLogger(self.settings.logger, scope, op, attempt.number)
-        context = StepContext(op.name, op.id, attempt.number, self.journal.arn, log)
-        token = active.set(Attempting(scope, attempt, context))
-        try:
-            if attempt.timeout_seconds is not None:
-                return _run_within(body, attempt, attempt.timeout_seconds)
-            return Ok(_run_plainly(body))
-        except (ContextUsageError, UnrecoverableError):
-            raise
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            return Err(error)
-        finally:
-            active.reset(token)
-
-
-def _run_plainly(body: Callable[[], Any]) -> Any:
-    if is_coroutine_function(body):
-        import asyncio  # noqa: PLC0415 - a coroutine as a step of a plain handler is rare
-
-        return asyncio.run(body())
-    return body()
-
-
-def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> Outcome[Any]:
-    outcome: list[Outcome[Any]] = []
-
-    def run() -> None:
-        try:
-            outcome.append(Ok(_run_plainly(body)))
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            outcome.append(Err(error))
-
-    context = contextvars.copy_context()
-    name = f"durably step {attempt.op}"
-    thread = threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if outcome:
-        return outcome[0]
-    package_log.warning(
-        "an attempt ran too long, and its thread is left behind",
-        extra={"operationId": attempt.op.id, "attempt": attempt.number},
-    )
-    return Err(StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s"))
 
 
 def _never(op: Op) -> Program[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from durably.limits import MAX_DELAY_SECONDS
 from durably.wire.invocation import InvocationOutput
 from durably.wire.operation import ErrorObject, OperationStatus
@@ -71,9 +73,10 @@ class Surroundings:
     find_target: Callable[[str], Target | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """Accept *updates* together, from the invocation of *epoch*.
+
+    Made for every checkpoint, so it is of the kind that is made fastest.
 
     Attributes:
         sequence: that of the token; `None` for an invocation in this process, which has no use

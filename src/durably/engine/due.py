@@ -27,9 +27,12 @@ def execution_timed_out(execution: Execution, at: int) -> list[Fact]:
 
 def timers_due(execution: Execution, at: int) -> list[Fact]:
     """Move every operation whose time has come, in the order of those times, each once."""
+    due = execution.timers.due_by(at)
+    if not due:
+        return []
     moved: set[int] = set()
     facts: list[Fact] = []
-    for timer in execution.timers.due_by(at):
+    for timer in due:
         if timer.operation not in moved:
             moved.add(timer.operation)
             facts.append(_moved(execution, timer, at))

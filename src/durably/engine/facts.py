@@ -21,7 +21,7 @@ from durably.wire.operation import ErrorObject
 MICROSECONDS = 1_000_000
 """In one second."""
 
-_MICROSECOND = timedelta(microseconds=1)
+_DAY_SECONDS = 86_400
 _EPOCH = Timestamp.of(datetime.fromisoformat("1970-01-01T00:00:00+00:00"))
 
 
@@ -372,7 +372,8 @@ Raises:
 
 def microseconds_of(at: datetime) -> int:
     """Give an aware *at* as facts carry it."""
-    return (at - _EPOCH) // _MICROSECOND
+    since = at - _EPOCH
+    return (since.days * _DAY_SECONDS + since.seconds) * MICROSECONDS + since.microseconds
 
 
 @lru_cache(maxsize=1024)

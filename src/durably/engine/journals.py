@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,11 @@ _GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
 """With one of these an owner gives up the claim, unless an invocation is in flight after it."""
 
 
+_CLOSING = frozenset(CLOSING)
+_NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
+"""What has consequences beyond the execution itself."""
+
+
 class ParentNeeded(Exception):  # noqa: N818 - not an error: load it, and decide again
     """The command ends a child, and its parent's state is not at hand to complete the invoke."""
 
@@ -70,10 +75,10 @@ class Plan:
         settled: the executions that this closes or parks.
     """
 
-    tips: list[Tip]
-    changes: list[Change]
-    pushes: list[tuple[Tip, Push]] = field(default_factory=list)
-    settled: list[str] = field(default_factory=list)
+    tips: tuple[Tip, ...]
+    changes: tuple[Change, ...]
+    pushes: tuple[tuple[Tip, Push], ...] = ()
+    settled: tuple[str, ...] = ()
 
 
 class Journals:
@@ -125,13 +130,19 @@ class Journals:
         if not tip.execution.is_closed:
             self.keep(tip)
 
-    def find_hot(self, arn: str) -> Tip | None:
-        """Give the state of an execution that is being worked on here."""
-        return self._tips.get(arn)
+    def is_known_open(self, arn: str) -> bool:
+        """Whether an execution is open for certain, without a look into the store."""
+        tip = self._tips.get(arn) or self._idle.get(arn)
+        return (
+            tip is not None
+            and not self._policy.is_shared
+            and not tip.execution.is_closed
+            and tip.execution.parked_reason is None
+        )
 
     def keep(self, tip: Tip) -> None:
         """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
-        if self._policy.max_idle_executions and tip.execution.arn not in self._tips:
+        if not self._policy.is_shared and tip.execution.arn not in self._tips:
             self._idle[tip.execution.arn] = tip
             if len(self._idle) > self._policy.max_idle_executions:
                 self._idle.popitem(last=False)
@@ -224,14 +235,13 @@ class Journals:
             raise VersionConflict(tip.execution.arn)
         now = self._clock.now()
         facts = decide(tip.execution, command, now, self._policy.failures)
+        if not facts:
+            gives_up = isinstance(command, _GIVING_UP) and tip.execution.invocation is None
+            return Plan((tip,), (tip.take((), epoch),) if gives_up else ())
         parent: Tip | None = None
-        is_closing = bool(facts) and isinstance(facts[-1], CLOSING)
-        if is_closing and not is_orphan:
+        if type(facts[-1]) in _CLOSING and not is_orphan:
             parent = self._parent_of(tip.execution)
-        gives_up = isinstance(command, _GIVING_UP) and tip.execution.invocation is None
-        if not facts and not gives_up:
-            return Plan([tip], [])
-        plan = Plan([tip], [tip.take(facts, epoch)])
+        plan = Plan((tip,), (tip.take(facts, epoch),))
         self._follow(plan, tip, facts, now, is_owner=epoch is not None)
         if parent is not None:
             self._complete_invoke(plan, tip.execution, parent, now)
@@ -251,15 +261,17 @@ class Journals:
     ) -> None:
         """Add to *plan* what *facts* of *tip* bring about."""
         for number, fact in enumerate(facts):
+            if type(fact) not in _NOTABLE:
+                continue
             if isinstance(fact, ChainedInvokeStarted):
                 after = facts[number + 1] if number + 1 < len(facts) else None
                 if not isinstance(after, ChainedInvokeFailed):
-                    plan.changes.append(self._start_child(tip.execution, fact, now))
-            elif isinstance(fact, (*CLOSING, Parked)):
-                plan.settled.append(tip.execution.arn)
+                    plan.changes += (self._start_child(tip.execution, fact, now),)
+            else:
+                plan.settled += (tip.execution.arn,)
         if tip.session is not None:
             if not is_owner:
-                plan.pushes.append((tip, tip.session.capture()))
+                plan.pushes += ((tip, tip.session.capture()),)
             self._arm(tip)
 
     def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
@@ -270,8 +282,8 @@ class Journals:
     def _complete_invoke(self, plan: Plan, child: Execution, parent: Tip, now: datetime) -> None:
         facts = decide(parent.execution, child_end(child), now)
         if facts:
-            plan.tips.append(parent)
-            plan.changes.append(parent.take(facts))
+            plan.tips += (parent,)
+            plan.changes += (parent.take(facts),)
             self._follow(plan, parent, facts, now, is_owner=False)
 
     # Writing, and what follows

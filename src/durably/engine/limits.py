@@ -35,20 +35,25 @@ _is_name = re.compile(r"[ -~]{1,256}").fullmatch
 _is_token = re.compile(r"[!-~]{1,64}").fullmatch
 
 
-def check_update(update: OperationUpdate) -> None:
-    """Refuse *update* if a field of it breaks a limit that does not depend on any state.
+def check_identity(update: OperationUpdate) -> None:
+    """Refuse an update that begins an operation whose id, name, sub type or parent is not legal.
 
     Raises:
-        InvalidParameterValueException: one does; the text names it.
+        InvalidParameterValueException: one is not; the text names it.
     """
     if _is_id(update.id) is None:
         raise _refusal("Id", "must be 1 to 64 letters, digits, hyphens or underscores")
-    if update.parent_id is not None and _is_id(update.parent_id) is None:
-        raise _refusal("ParentId", "must be 1 to 64 letters, digits, hyphens or underscores")
     if update.name is not None and _is_name(update.name) is None:
         raise _refusal("Name", "must be 1 to 256 printable ASCII characters")
-    if update.sub_type is not None and not 1 <= len(update.sub_type) <= MAX_SUB_TYPE:
-        raise _refusal("SubType", f"must be 1 to {MAX_SUB_TYPE} characters")
+    check_text(update.sub_type, "SubType", MAX_SUB_TYPE)
+
+
+def check_content(update: OperationUpdate) -> None:
+    """Refuse an update whose payload or error is too large, or has no UTF-8 form.
+
+    Raises:
+        InvalidParameterValueException: so it is; the text names it.
+    """
     if update.payload is not None:
         check_payload(update.payload, "Payload", _max_payload(update.type))
     if update.error is not None:

@@ -130,6 +130,7 @@ def _end(execution: Execution, fact: _Ending, status: OperationStatus, **details
 def _step_started(execution: Execution, fact: StepStarted) -> None:
     place = execution.places.get(fact.id)
     if place is None:
+        place = execution.places[fact.id] = len(execution.operations)
         started = Operation(
             id=fact.id,
             type=OperationType.STEP,
@@ -140,7 +141,8 @@ def _step_started(execution: Execution, fact: StepStarted) -> None:
             sub_type=fact.sub_type,
             step_details=_FRESH_STEP,
         )
-        _begin(execution, started)
+        execution.operations.append(started)
+        execution.changes.append(place)
         return
     before = execution.operations[place]
     details = replace(_step_details(before), next_attempt_timestamp=None)
@@ -162,10 +164,16 @@ def _step_ended(
     result: str | None,
     error: ErrorObject | None,
 ) -> None:
-    before = execution.operations[execution.places[fact.id]]
+    place = execution.places[fact.id]
+    before = execution.operations[place]
     attempt = _step_details(before).attempt + 1
-    details = StepDetails(attempt=attempt, result=result, error=error)
-    _end(execution, fact, status, step_details=details)
+    execution.operations[place] = replace(
+        before,
+        status=status,
+        end_timestamp=timestamp_of(fact.at),
+        step_details=StepDetails(attempt=attempt, result=result, error=error),
+    )
+    execution.changes.append(place)
 
 
 def _step_succeeded(execution: Execution, fact: StepSucceeded) -> None:

@@ -38,8 +38,9 @@ class ServicePolicy:
         version: the version that functions have here.
         execution_timeout_seconds: for starts that name none, and for chained invokes.
         retention_days: likewise, how long closed executions are kept.
-        max_idle_executions: how many executions that nobody works on stay in memory. Only where
-            no other process writes to the store.
+        is_shared: other processes write to the store, too. Then nothing is remembered of
+            executions that nobody works on here, and what others do is found by polling.
+        max_idle_executions: how many executions that nobody works on are remembered otherwise.
         poll_interval: how long a change made by another process may stay unnoticed.
     """
 
@@ -48,5 +49,6 @@ class ServicePolicy:
     execution_timeout_seconds: int = DEFAULT_EXECUTION_TIMEOUT_SECONDS
     retention_days: int = DEFAULT_RETENTION_DAYS
     failures: FailurePolicy = field(default_factory=FailurePolicy)
-    max_idle_executions: int = 0
+    is_shared: bool = False
+    max_idle_executions: int = 1000
     poll_interval: timedelta = timedelta(seconds=1)

@@ -252,16 +252,17 @@ class Service:
         Raises:
             ResourceNotFoundException: there is none of this arn (any more).
         """
-        seconds = self.policy.poll_interval.total_seconds()
+        poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
         while True:
             waiter = asyncio.get_running_loop().create_future()
             waiters = self._waiters.setdefault(arn, set())
             waiters.add(waiter)
             try:
-                found = await self.get(arn)
-                if found.is_closed or found.parked_reason is not None:
-                    return found
-                await asyncio.wait((waiter,), timeout=seconds)
+                if not self._journals.is_known_open(arn):
+                    found = await self.get(arn)
+                    if found.is_closed or found.parked_reason is not None:
+                        return found
+                await asyncio.wait((waiter,), timeout=poll)
             finally:
                 waiters.discard(waiter)
                 if not waiters:

@@ -65,8 +65,8 @@ class Tip:
     """
 
     __slots__ = (
+        "_status",
         "_summary",
-        "_summary_key",
         "execution",
         "failure",
         "is_claimed_elsewhere",
@@ -87,7 +87,7 @@ class Tip:
         self.timer: asyncio.TimerHandle | None = None
         self.timer_due = 0
         self._summary: Summary | None = None
-        self._summary_key: tuple[object, ...] = ()
+        self._status = execution.status
 
     @classmethod
     def of(cls, stored: Stored) -> Tip:
@@ -113,7 +113,7 @@ class Tip:
             arn=execution.arn,
             expected_version=before,
             facts=tuple([encode_fact(fact) for fact in facts]),
-            summary=self._current_summary(),
+            summary=self._current_summary(execution),
             wake=_KEEP if execution.invocation is not None else self._wake(epoch),
             claim_epoch=epoch,
             callback_ids=callback_ids,
@@ -129,13 +129,16 @@ class Tip:
             self.session = None
         return WakeAt(wake_at(execution))
 
-    def _current_summary(self) -> Summary:
-        execution = self.execution
-        key = (execution.status, execution.parked_reason)
-        if self._summary is None or self._summary_key != key:
-            self._summary_key = key
-            self._summary = summary_of(execution)
-        return self._summary
+    def _current_summary(self, execution: Execution) -> Summary:
+        summary = self._summary
+        if (
+            summary is None
+            or execution.status is not self._status
+            or execution.parked_reason is not summary.parked_reason
+        ):
+            self._status = execution.status
+            summary = self._summary = summary_of(execution)
+        return summary
 
     def disarm(self) -> None:
         """Call off the timer of the invocation in flight."""

@@ -43,9 +43,10 @@ from durably.engine.limits import (
     MAX_TRACE_ID,
     check_callback_seconds,
     check_client_token,
+    check_content,
     check_delay,
+    check_identity,
     check_text,
-    check_update,
 )
 from durably.engine.policy import FailurePolicy
 from durably.errors import InvalidParameterValueException
@@ -63,14 +64,14 @@ def checkpoint(
     Raises:
         InvalidParameterValueException: it has no authority (any more), or an update is not legal.
     """
-    if _is_repeated(execution, command):
+    if command.sequence is not None and _is_repeated(execution, command, command.sequence):
         return []
     _check_authority(execution, command)
     updates = command.updates
     if len(updates) > 1:
         _check_batch(updates)
     due = timers_due(execution, at)
-    batch = _Batch(execution, command.surroundings, at, due)
+    batch = _Batch(execution, command.surroundings, at, due, has_more=len(updates) > 1)
     for update in updates:
         batch.accept(update)
     facts = batch.facts
@@ -82,12 +83,12 @@ def checkpoint(
     return facts + paused_at_last(execution, at) if execution.pause else facts
 
 
-def _is_repeated(execution: Execution, command: Checkpoint) -> bool:
+def _is_repeated(execution: Execution, command: Checkpoint, sequence: int) -> bool:
     last = execution.last_checkpoint
-    if last is None or command.client_token is None or command.sequence is None:
+    if last is None or command.client_token is None:
         return False
     was = (last.epoch, last.sequence, last.client_token)
-    return was == (command.epoch, command.sequence + 1, command.client_token)
+    return was == (command.epoch, sequence + 1, command.client_token)
 
 
 def _check_authority(execution: Execution, command: Checkpoint) -> None:
@@ -96,7 +97,7 @@ def _check_authority(execution: Execution, command: Checkpoint) -> None:
         invocation is None
         or invocation.epoch != command.epoch
         or not invocation.has_authority
-        or command.sequence not in (None, invocation.sequence)
+        or (command.sequence is not None and command.sequence != invocation.sequence)
     ):
         raise InvalidParameterValueException(rules.INVALID_TOKEN)
 
@@ -127,7 +128,7 @@ def _may_follow(first: OperationUpdate, second: OperationUpdate) -> bool:
 
 
 def _close(execution: Execution, update: OperationUpdate, at: int) -> list[Fact]:
-    _check_content(update)
+    _check_action(update)
     limit = over_limit(execution, update.payload, update.error)
     if limit is not None:
         raise InvalidParameterValueException(limit)
@@ -139,11 +140,18 @@ def _close(execution: Execution, update: OperationUpdate, at: int) -> list[Fact]
 class _Batch:
     """The facts so far, and the operations as the next update sees them."""
 
-    __slots__ = ("_at", "_changed", "_execution", "_surroundings", "facts")
+    __slots__ = ("_at", "_changed", "_execution", "_has_more", "_surroundings", "facts")
 
     def __init__(
-        self, execution: Execution, surroundings: Surroundings, at: int, due: list[Fact]
+        self,
+        execution: Execution,
+        surroundings: Surroundings,
+        at: int,
+        due: list[Fact],
+        *,
+        has_more: bool,
     ) -> None:
+        self._has_more = has_more
         self._execution = execution
         self._surroundings = surroundings
         self._at = at
@@ -158,33 +166,35 @@ class _Batch:
         self._changed[fact.id] = replace(operation, status=_MOVED[type(fact)])
 
     def accept(self, update: OperationUpdate) -> None:
-        check_update(update)
         before = self._find(update.id)
         if update.parent_id is not None:
             self._check_parent(update.parent_id)
+        if before is None:
+            check_identity(update)
+        check_content(update)
         if update.type is not OperationType.EXECUTION:
             self._accept(update, before)
         elif update.action not in (OperationAction.SUCCEED, OperationAction.FAIL):
             raise InvalidParameterValueException(rules.INVALID_ACTION)
 
     def _accept(self, update: OperationUpdate, before: Operation | None) -> None:
-        if before is not None:
-            _check_consistency(update, before)
-        action = (update.type, update.action)
-        state = None if before is None else before.status
-        after = rules.TRANSITIONS.get((update.type, state, update.action))
-        if after is None:
-            raise InvalidParameterValueException(
-                rules.WRONG_STATE.get(action, rules.INVALID_ACTION)
-            )
-        _check_content(update)
+        kind, action = update.type, update.action
         if before is None:
+            state = None
+        else:
+            state = before.status
+            _check_consistency(update, before)
+        after = _transition((kind, state, action))
+        if after is None:
+            text = rules.WRONG_STATE.get((kind, action), rules.INVALID_ACTION)
+            raise InvalidParameterValueException(text)
+        _check_action(update)
+        if before is None and action is not _START:
             # Begun and ended in one update: the history gets both.
-            if update.action is not _START:
-                self.facts += _FACTS[update.type, _START](self, update)
-            before = _begun(update)
-        self.facts += _FACTS[action](self, update)
-        self._changed[update.id] = replace(before, status=after)
+            self.facts += _FACTS[kind, _START](self, update)
+        self.facts += _FACTS[kind, action](self, update)
+        if self._has_more:
+            self._changed[update.id] = replace(before or _begun(update), status=after)
 
     def _find(self, operation_id: str) -> Operation | None:
         changed = self._changed.get(operation_id)
@@ -205,7 +215,7 @@ class _Batch:
         return [StepFailed(self._at, update.id, update.error)]
 
     def retry_step(self, update: OperationUpdate) -> list[Fact]:
-        assert update.step_options is not None, "_check_content has seen to it"
+        assert update.step_options is not None, "_check_action has seen to it"
         delay = update.step_options.next_attempt_delay_seconds
         check_delay(delay, "NextAttemptDelaySeconds")
         return [StepRetried(self._at, update.id, delay, update.payload, update.error)]
@@ -314,7 +324,7 @@ def _check_consistency(update: OperationUpdate, before: Operation) -> None:
         raise InvalidParameterValueException(rules.INCONSISTENT_PARENT)
 
 
-def _check_content(update: OperationUpdate) -> None:
+def _check_action(update: OperationUpdate) -> None:
     """Refuse an update that carries what its action has no place for."""
     action = update.action
     if (update.step_options is not None) is not (action is OperationAction.RETRY):
@@ -358,6 +368,8 @@ _MOVED: Mapping[type[Fact], OperationStatus] = MappingProxyType(
         CallbackTimedOut: OperationStatus.TIMED_OUT,
     }
 )
+
+_transition = rules.TRANSITIONS.get
 
 _Accept: TypeAlias = Callable[[_Batch, OperationUpdate], list[Fact]]
 

@@ -114,7 +114,10 @@ class SqliteStore:
         Python code that keeps the interpreter to itself can delay it by a few milliseconds more.
         """
         check_call((change,))
-        self._to_write().run_soon(lambda ledger: ledger.append((change,)), change.arn)
+        # A name or a callback id belongs to the first that has it, so the order matters to others.
+        can_wait = bool(change.expected_version) and not change.callback_ids
+        append = partial(Ledger.append, changes=(change,))
+        self._to_write().run_soon(append, change.arn, can_wait=can_wait)
 
     async def claim(
         self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int

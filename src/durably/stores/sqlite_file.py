@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,7 +54,9 @@ def check_header(path: Path) -> None:
         return  # made, and then its maker died
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise StoreCorruptedError(f"{path} is not a SQLite database")
-    _check_version(path, _number(header, 68), _number(header, 60))
+    application_id = _number(header, 68)
+    if application_id or not _is_unmarked(path):
+        _check_version(path, application_id, _number(header, 60))
 
 
 def make_file(path: Path) -> None:
@@ -139,6 +141,14 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_unmarked(path: Path) -> bool:
+    """Say whether a file without a mark of ours is ours: all of it in the log, or not made yet."""
+    with closing(_connect(path, "mode=ro")) as connection:
+        [application_id] = connection.execute("PRAGMA application_id").fetchone()
+        tables = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    return application_id == _APPLICATION_ID or not tables
 
 
 def _check_version(path: Path, application_id: int, version: int, oldest: int = 0) -> None:

@@ -104,9 +104,13 @@ class GroupWriter:
         result: T = handed.result
         return result
 
-    def run_soon(self, work: Work[None], arn: str) -> None:
-        """Have *work* on one execution done soon. If it fails, the next work on it fails, too."""
-        self._queue.append(_Handed(work, (arn,), monotonic(), is_awaited=False))
+    def run_soon(self, work: Work[None], arn: str, *, can_wait: bool) -> None:
+        """Have *work* on one execution done soon. If it fails, the next work on it fails, too.
+
+        If it *can wait*, work on other executions may overtake it.
+        """
+        at = monotonic() if can_wait else 0.0
+        self._queue.append(_Handed(work, (arn,), at, is_awaited=False))
         self._thread.watch()
 
     def close(self) -> None:
@@ -200,14 +204,14 @@ class GroupWriter:
         taken = [queue.popleft() for _ in range(min(len(queue), _MAX_GROUP))]
         if everything or all(handed.is_awaited for handed in taken):
             return taken
-        urgent: set[str] = set()
-        for handed in taken:
-            if handed.is_awaited:
-                if handed.arns is None:
-                    return taken
-                urgent.update(handed.arns)
         old = monotonic() - _SOON_SECONDS
-        left = [h for h in taken if h.arns and h.at > old and urgent.isdisjoint(h.arns)]
+        wanted: set[str] = set()
+        for handed in taken:
+            if handed.arns is None:
+                return taken
+            if handed.is_awaited or handed.at <= old:
+                wanted.update(handed.arns)
+        left = [handed for handed in taken if wanted.isdisjoint(handed.arns or ())]
         queue.extendleft(reversed(left))
         kept = set(map(id, left))
         return [handed for handed in taken if id(handed) not in kept]

@@ -142,9 +142,7 @@ def _item(index: int, outcome: Outcome[Any] | None) -> BatchItem[Any]:
         case Ok(value):
             return BatchItem(index=index, status=BatchItemStatus.SUCCEEDED, result=value)
         case Err(error):
-            return BatchItem(
-                index=index, status=BatchItemStatus.FAILED, error=error
-            )
+            return BatchItem(index=index, status=BatchItemStatus.FAILED, error=error)
 
 
 def _verdict(
@@ -174,9 +172,7 @@ def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
     return msgspec.json.encode(summary).decode()
 
 
-def _rebuild(
-    scope: Scope, op: Op, plan: Plan, text: str | None
-) -> Program[BatchResult[Any]]:
+def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[BatchResult[Any]]:
     """Read a large result back from the records of its items."""
     try:
         summary = msgspec.json.decode(text or "", type=_Summary)

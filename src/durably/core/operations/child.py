@@ -76,9 +76,7 @@ def _virtual(scope: Scope, op: Op, body: Callable[..., T]) -> Program[T]:
             raise ChildContextError.from_wire(str(op), error_object(error))
 
 
-def _again(
-    scope: Scope, op: Op, body: Callable[..., T], serdes: Serdes[T]
-) -> Program[T]:
+def _again(scope: Scope, op: Op, body: Callable[..., T], serdes: Serdes[T]) -> Program[T]:
     outcome = yield from call(body, scope.child(op, is_settled=True))
     match outcome:
         case Ok(value):

@@ -63,7 +63,7 @@ def _state(
     return config.initial_state if text is None else unseal(serdes, text, op, journal)
 
 
-def _verdict(  # noqa: PLR0913 - everything that bears on one decision
+def _verdict(
     journal: Journal,
     op: Op,
     number: int,
@@ -74,7 +74,7 @@ def _verdict(  # noqa: PLR0913 - everything that bears on one decision
     try:
         text, state = seal(serdes, value, op, journal)
         decision = config.wait_strategy(state, number)
-    except (SerdesError, Exception) as error:  # noqa: BLE001 - a strategy is user code
+    except (SerdesError, Exception) as error:
         return op.fail(error_object(error))
     if not decision.should_continue:
         return op.succeed(text)

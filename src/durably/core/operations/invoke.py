@@ -17,7 +17,7 @@ from durably.wire.update import ChainedInvokeOptions
 T = TypeVar("T")
 
 
-def invoke(  # noqa: PLR0913 - what is called, with what, and how both are written
+def invoke(
     journal: Journal,
     op: Op,
     function_name: str,

@@ -58,7 +58,7 @@ def step(
 _INTERRUPTED = "attempt of {} was cut off, and at-most-once forbids to run it again"
 
 
-def _verdict(  # noqa: PLR0913 - everything that bears on one decision
+def _verdict(
     journal: Journal,
     op: Op,
     number: int,
@@ -76,7 +76,7 @@ def _verdict(  # noqa: PLR0913 - everything that bears on one decision
         case Err(error):
             try:
                 decision = config.retry_strategy(error, number)
-            except Exception as failure:  # noqa: BLE001 - a strategy is user code: its error fails the step
+            except Exception as failure:
                 return op.fail(error_object(failure)), None
             if not decision.should_retry:
                 return op.fail(error_object(error)), None

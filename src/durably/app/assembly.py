@@ -1,0 +1,136 @@
+"""A store, the service over it, the worker that runs its functions, and the socket beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+from durably.app.settings import EngineSettings
+from durably.clients.embedded import EmbeddedClient
+from durably.clock import Clock, SystemClock
+from durably.engine.arns import LATEST, Home, split_function_name
+from durably.engine.commands import Target
+from durably.engine.control import ControlSocket
+from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.invokers import InProcessInvoker
+from durably.engine.policy import ServicePolicy
+from durably.engine.service import Service
+from durably.engine.store import Store
+from durably.engine.views import Description
+from durably.errors import InvalidStateError
+from durably.handler import DurableFunction
+from durably.seams import IdSource, RandomIds
+from durably.stores.sqlite import SqliteStore
+
+log = logging.getLogger("durably.engine")
+
+
+class Assembly:
+    """An engine at work, from `open` to `close`.
+
+    Attributes:
+        service: everything that can be asked of executions.
+        loop: the event loop it works in.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        functions: Mapping[str, DurableFunction],
+        settings: EngineSettings,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+    ) -> None:
+        ids = ids or RandomIds()
+        self.loop = asyncio.get_running_loop()
+        self._functions = functions
+        policy = ServicePolicy(home=Home(settings.region, settings.account))
+        self.service = Service(store, clock or SystemClock(), ids, self._find_target, policy)
+        self._dispatcher = Dispatcher(
+            self.service,
+            InProcessInvoker(functions, EmbeddedClient),
+            lambda: tuple(functions),
+            f"{os.getpid()}-{ids.hex(16)}",
+            DispatcherPolicy(max_concurrency=settings.max_concurrency),
+        )
+        self._socket = None
+        if isinstance(store, SqliteStore):
+            self._socket = ControlSocket(self.service, store.path)
+        self._work: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the store, listen, and begin to work on what is due.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        async with AsyncExitStack() as opened:
+            await self.service.open()
+            opened.push_async_callback(self.service.close)
+            if self._socket is not None:
+                await self._socket.open()
+            opened.pop_all()
+        self._work = asyncio.create_task(self._dispatcher.run(), name="durably dispatcher")
+
+    async def close(self, grace: timedelta) -> None:
+        """Begin nothing more, give what runs *grace*, and let go of everything.
+
+        What is cut off after *grace* is not lost: it goes on the next time. So it is when this is
+        cancelled meanwhile.
+
+        Raises:
+            StoreError: what was handed in last could not be written.
+        """
+        assert self._work is not None, "it was opened"
+        try:
+            await self._dispatcher.drain(grace)
+        finally:
+            await self._dispatcher.drain(timedelta(0))
+            await asyncio.gather(self._work, return_exceptions=True)
+            if self._socket is not None:
+                await self._socket.close()
+            await self.service.close()
+
+    @property
+    def running(self) -> int:
+        """How many invocations run now."""
+        return self._dispatcher.running
+
+    async def wait_closed(self, arn: str) -> Description:
+        """Wait until an execution is closed or parked, and describe it then.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn (any more).
+            InvalidStateError: the engine was closed meanwhile, or works no more.
+        """
+        waiting = asyncio.ensure_future(self.service.wait_closed(arn))
+        try:
+            await self.wait_for_work_to_end(waiting)
+            if not waiting.done():
+                raise InvalidStateError(f"the engine was closed before {arn} had ended")
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
+    async def wait_for_work_to_end(self, *others: asyncio.Future[object]) -> None:
+        """Wait until no more is worked on here, or one of *others* is done.
+
+        Raises:
+            InvalidStateError: the worker broke, which is a defect of this library.
+        """
+        assert self._work is not None, "it was opened"
+        await asyncio.wait((self._work, *others), return_when=asyncio.FIRST_COMPLETED)
+        if self._work.done() and not self._work.cancelled():
+            error = self._work.exception()
+            if error is not None:
+                raise InvalidStateError("the engine works no more") from error
+
+    def _find_target(self, text: str) -> Target | None:
+        name, qualifier = split_function_name(text)
+        if name in self._functions and qualifier in (None, LATEST):
+            return Target(name, LATEST)
+        return None

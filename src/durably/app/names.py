@@ -1,0 +1,40 @@
+"""Executions, as people name them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durably.errors import ResourceNotFoundException, ValidationError
+
+if TYPE_CHECKING:
+    from durably.engine.store import Store
+
+
+async def find_arn(store: Store, text: str) -> str:
+    """Give the arn of the execution that *text* names: an arn, `NAME`, or `FUNCTION/NAME`.
+
+    Raises:
+        ResourceNotFoundException: there is none.
+        ValidationError: executions of several functions have that name.
+        InvalidParameterValueException: it looks like an arn, and is none.
+    """
+    from durably.engine.arns import parse_execution_arn  # noqa: PLC0415 - not before it is needed
+    from durably.engine.store import Query  # noqa: PLC0415
+
+    if text.startswith("arn:"):
+        parse_execution_arn(text)
+        return text
+    function_name, slash, name = text.rpartition("/")
+    if slash:
+        arn = await store.find_by_name(function_name, name)
+        found = [] if arn is None else [arn]
+    else:
+        page = await store.list(Query(execution_name=name, limit=10))
+        found = [listed.arn for listed in page.executions]
+        if len(found) > 1:
+            names = (f"{one.summary.function_name}/{name}" for one in page.executions)
+            said = f"executions of several functions are called {name!r}: "
+            raise ValidationError("execution", f"{said}say {' or '.join(names)}")
+    if not found:
+        raise ResourceNotFoundException(f"There is no execution {text!r}.")
+    return found[0]

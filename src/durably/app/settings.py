@@ -1,0 +1,110 @@
+"""What an engine is told once, checked when it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from durably.errors import ValidationError
+from durably.handler import DurableFunction
+from durably.limits import as_timedelta, check_count
+
+if TYPE_CHECKING:
+    from durably.engine.store import Store
+
+MEMORY_URL = "memory:"
+DEFAULT_URL = "sqlite:durably.db"
+DEFAULT_GRACE = timedelta(seconds=10)
+
+_is_region = re.compile(r"[a-zA-Z0-9-]{1,64}").fullmatch
+_is_account = re.compile(r"[0-9]{12}").fullmatch
+_is_function_name = re.compile(r"[a-zA-Z0-9_-]{1,140}").fullmatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How one engine runs.
+
+    Attributes:
+        store_url: `memory:` or `sqlite:PATH`.
+        max_concurrency: how many invocations may run at once.
+        region: what the arns of its executions name as their region.
+        account: likewise, the account: twelve digits.
+        grace: how long running invocations may go on when the engine is closed.
+    """
+
+    store_url: str = DEFAULT_URL
+    max_concurrency: int = 100
+    region: str = "local"
+    account: str = "000000000000"
+    grace: timedelta = DEFAULT_GRACE
+
+    def __post_init__(self) -> None:
+        check_store_url(self.store_url)
+        check_count(self.max_concurrency, "max_concurrency", minimum=1)
+        if _is_region(self.region) is None:
+            raise ValidationError("region", f"must be letters, digits and '-', not {self.region!r}")
+        if _is_account(self.account) is None:
+            raise ValidationError("account", f"must be twelve digits, not {self.account!r}")
+        as_timedelta(self.grace, "grace")
+
+
+def check_store_url(url: object) -> None:
+    """Refuse what names no store.
+
+    Raises:
+        ValidationError: the text says what to write instead.
+    """
+    if not isinstance(url, str):
+        raise ValidationError("store_url", f"must be text, not {type(url).__name__}")
+    if url == MEMORY_URL or (url.startswith("sqlite:") and not url.startswith("sqlite://")):
+        return
+    if url.startswith("sqlite://"):
+        path = url.removeprefix("sqlite://").replace("//", "/") or "PATH"
+        raise ValidationError("store_url", f"{url!r} has slashes too many: write sqlite:{path}")
+    if url.startswith(("postgresql:", "postgres:")):
+        said = "this version has no PostgreSQL store yet: write sqlite:PATH"
+    else:
+        said = f"must be sqlite:PATH or memory:, not {url!r}"
+    raise ValidationError("store_url", said)
+
+
+def make_store(url: str) -> Store:
+    """Make the store that *url* names. It is not opened yet.
+
+    Raises:
+        ValidationError: it names none.
+    """
+    check_store_url(url)
+    if url == MEMORY_URL:
+        from durably.stores.memory import MemoryStore  # noqa: PLC0415 - not before it is needed
+
+        return MemoryStore()
+    from durably.stores.sqlite import SqliteStore  # noqa: PLC0415 - brings sqlite3
+
+    return SqliteStore(url)
+
+
+def functions_by_name(functions: Iterable[object]) -> Mapping[str, DurableFunction]:
+    """Give *functions* by the names that they are registered under.
+
+    Raises:
+        ValidationError: one is no durable function, has no legal name, or that of another one.
+    """
+    if isinstance(functions, DurableFunction | str) or not isinstance(functions, Iterable):
+        raise ValidationError("functions", "must be a list of durable functions")
+    named: dict[str, DurableFunction] = {}
+    for function in functions:
+        if not isinstance(function, DurableFunction):
+            name = getattr(function, "__name__", repr(function))
+            raise ValidationError("functions", f"{name} needs @durable_execution above its def")
+        if _is_function_name(function.name) is None:
+            said = "is no name that an arn can carry: use letters, digits and '_'"
+            raise ValidationError("functions", f"{function.name!r} {said}")
+        if named.setdefault(function.name, function) is not function:
+            raise ValidationError("functions", f"two of them are called {function.name!r}")
+    return MappingProxyType(named)

@@ -1,0 +1,77 @@
+"""The way of another process to the one that holds a store."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+
+from durably.engine.control import (
+    Request,
+    decode_reply,
+    encode_line,
+    error_of,
+    short_address,
+    socket_path,
+)
+from durably.errors import StoreUnavailableError
+
+TIMEOUT_SECONDS = 60.0
+
+
+class NobodyListens(Exception):  # noqa: N818 - not an error: then the store is free, or about to be
+    """No process takes commands for the database. Nothing was asked of anybody."""
+
+
+class ControlClient:
+    """Gives commands to the process that holds a database; blocking.
+
+    Args:
+        database: the path of the file.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._path = socket_path(database)
+
+    def ask(self, request: Request) -> str | None:
+        """Have *request* carried out, and give the answer.
+
+        Raises:
+            NobodyListens: no process holds the database, or it cannot be reached.
+            ApiError: it was refused. Nothing was recorded.
+            StoreUnavailableError: the other process gave no answer; whether it was done is open.
+            StoreError: it could not be written.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT_SECONDS)
+            self._connect(connection)
+            try:
+                connection.sendall(encode_line(request) + b"\n")
+                with connection.makefile("rb") as replies:
+                    line = replies.readline()
+                reply = decode_reply(line)
+            except (OSError, msgspec.DecodeError) as error:
+                said = "holds it went away before it answered, so whether it was done is open"
+                raise StoreUnavailableError(f"{self._database}: the process that {said}") from error
+        if reply.refusal is not None:
+            raise error_of(reply.refusal)
+        return reply.answer
+
+    def is_answered(self) -> bool:
+        """Whether a process listens."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT_SECONDS)
+            try:
+                self._connect(connection)
+            except NobodyListens:
+                return False
+            return True
+
+    def _connect(self, connection: socket.socket) -> None:
+        try:
+            with short_address(self._path) as address:
+                connection.connect(address)
+        except OSError as error:
+            raise NobodyListens(str(self._database)) from error

@@ -1,0 +1,259 @@
+"""What plugins implement to watch executions, and what they are told.
+
+A plugin cannot change what an execution does: what its hooks raise is logged and goes no further.
+The hooks and their order follow `protocol.md` §10.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from durably.core.effects import Attempt, Err, Outcome
+from durably.core.journal import Journal, attempts_of, error_of, result_of
+from durably.core.op import Op
+from durably.core.scope import Scope
+from durably.errors import error_object
+from durably.wire.operation import ErrorObject, Operation
+
+
+class PluginInvocationStatus(StrEnum):
+    """How an invocation ended; RETRYING: it failed, and will be made again."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    PENDING = "PENDING"
+    RETRYING = "RETRYING"
+
+
+class AttemptOutcome(StrEnum):
+    """How a piece of user code ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationInfo:
+    """One invocation. At its end *status* is set, and *result* or *execution_error* if closed."""
+
+    request_id: str | None
+    execution_arn: str
+    is_first_invocation: bool
+    execution_start_timestamp: datetime | None
+    operations: Mapping[str, Operation]
+    updated_operations: Mapping[str, Operation]
+    input: str | None = None
+    status: PluginInvocationStatus | None = None
+    result: str | None = None
+    execution_error: ErrorObject | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationInfo:
+    """One operation, as far as it has come. *attempt* counts its finished attempts."""
+
+    id: str
+    name: str | None
+    type: str
+    sub_type: str | None
+    parent_id: str | None
+    status: str
+    start_timestamp: datetime | None = None
+    end_timestamp: datetime | None = None
+    result: str | None = None
+    error: ErrorObject | None = None
+    attempt: int | None = None
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptInfo:
+    """One attempt of a step or a check, or one run of a context's body (*attempt* is `None`)."""
+
+    id: str
+    name: str | None
+    type: str
+    sub_type: str | None
+    parent_id: str | None
+    attempt: int | None
+    start_timestamp: datetime
+    end_timestamp: datetime | None = None
+    outcome: AttemptOutcome | None = None
+    error: ErrorObject | None = None
+    is_replay: bool = False
+    is_replaying_children: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationChangeInfo:
+    """What a reply of the backend has changed, and everything that is known."""
+
+    execution_arn: str
+    updated_operations: Mapping[str, OperationInfo]
+    operations: Mapping[str, Operation]
+
+
+class DurablePlugin:
+    """Override what you want to hear of. Hooks run in the thread of what they report: be quick."""
+
+    def on_invocation_start(self, info: InvocationInfo) -> None:
+        """An invocation begins; no user code has run."""
+
+    def on_invocation_end(self, info: InvocationInfo) -> None:
+        """An invocation ends, in whatever way."""
+
+    def on_operation_start(self, info: OperationInfo) -> None:
+        """An operation is about to be recorded, or is met again before it is over (a replay)."""
+
+    def on_operation_end(self, info: OperationInfo) -> None:
+        """An operation has its terminal record: once in the whole execution."""
+
+    def on_operation_attempt_start(self, info: AttemptInfo) -> None:
+        """The body of a step, or a condition's check, is about to run."""
+
+    def on_operation_attempt_end(self, info: AttemptInfo) -> None:
+        """It has run."""
+
+    def on_user_function_start(self, info: AttemptInfo) -> None:
+        """Any user code of an operation is about to run: an attempt, or the body of a context."""
+
+    def on_user_function_end(self, info: AttemptInfo) -> None:
+        """It has run."""
+
+    def on_operation_change(self, info: OperationChangeInfo) -> None:
+        """Records have changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginFactoryInfo:
+    """What a factory may know when it makes the plugin of one invocation."""
+
+    execution_arn: str
+
+
+PluginFactory: TypeAlias = Callable[[PluginFactoryInfo], DurablePlugin]
+Plugin: TypeAlias = DurablePlugin | PluginFactory
+
+
+class Observers:
+    """The plugins of one invocation, told of what the driver does."""
+
+    __slots__ = ("_journal", "_now", "_plugins", "_report")
+
+    def __init__(
+        self,
+        plugins: Sequence[DurablePlugin],
+        journal: Journal,
+        now: Callable[[], datetime],
+        report: Callable[[DurablePlugin, str, Exception], None],
+    ) -> None:
+        self._plugins = plugins
+        self._journal = journal
+        self._now = now
+        self._report = report
+
+    def tell(self, hook: str, info: object) -> None:
+        """Call *hook* of every plugin; what one raises is reported, and the others still hear."""
+        for plugin in self._plugins:
+            try:
+                getattr(plugin, hook)(info)
+            except Exception as error:
+                self._report(plugin, hook, error)
+
+    def operation_called(self, op: Op, record: Operation | None) -> None:
+        """Tell of an operation that was called, unless it is over already."""
+        if record is None:
+            info = OperationInfo(
+                id=op.id,
+                name=op.name,
+                type=op.type,
+                sub_type=op.sub_type,
+                parent_id=op.parent_id,
+                status="STARTED",
+                start_timestamp=self._now(),
+                attempt=0,
+            )
+            self.tell("on_operation_start", info)
+        elif not record.is_terminal:
+            self.tell("on_operation_start", operation_info(record, is_replay=True))
+
+    def operations_changed(self, changed: Sequence[Operation]) -> None:
+        """Tell of records that a reply has changed, and of those that are now over."""
+        if not changed:
+            return
+        infos = {record.id: operation_info(record) for record in changed}
+        self.tell(
+            "on_operation_change",
+            OperationChangeInfo(
+                execution_arn=self._journal.arn,
+                updated_operations=infos,
+                operations=self._journal.records,
+            ),
+        )
+        for record in changed:
+            if record.is_terminal:
+                self.tell("on_operation_end", infos[record.id])
+
+    def body_starts(self, place: Attempt | Scope) -> AttemptInfo:
+        """Tell that user code is about to run; give what `body_ends` needs."""
+        op = place.op
+        assert op is not None, "the root's body is told of as the invocation"
+        is_attempt = isinstance(place, Attempt)
+        info = AttemptInfo(
+            id=op.id,
+            name=op.name,
+            type=op.type,
+            sub_type=op.sub_type,
+            parent_id=op.parent_id,
+            attempt=place.number if isinstance(place, Attempt) else None,
+            start_timestamp=self._now(),
+            is_replay=isinstance(place, Scope) and place.is_replaying,
+            is_replaying_children=isinstance(place, Scope) and place.is_settled,
+        )
+        if is_attempt:
+            self.tell("on_operation_attempt_start", info)
+        self.tell("on_user_function_start", info)
+        return info
+
+    def body_ends(self, info: AttemptInfo, outcome: Outcome[object]) -> None:
+        """Tell that user code has run."""
+        error = error_object(outcome.error) if isinstance(outcome, Err) else None
+        ended = AttemptInfo(
+            id=info.id,
+            name=info.name,
+            type=info.type,
+            sub_type=info.sub_type,
+            parent_id=info.parent_id,
+            attempt=info.attempt,
+            start_timestamp=info.start_timestamp,
+            end_timestamp=self._now(),
+            outcome=AttemptOutcome.SUCCEEDED if error is None else AttemptOutcome.FAILED,
+            error=error,
+            is_replay=info.is_replay,
+            is_replaying_children=info.is_replaying_children,
+        )
+        self.tell("on_user_function_end", ended)
+        if info.attempt is not None:
+            self.tell("on_operation_attempt_end", ended)
+
+
+def operation_info(record: Operation, *, is_replay: bool = False) -> OperationInfo:
+    """Say what a plugin may know of *record*."""
+    return OperationInfo(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        sub_type=record.sub_type,
+        parent_id=record.parent_id,
+        status=record.status,
+        start_timestamp=record.start_timestamp,
+        end_timestamp=record.end_timestamp,
+        result=result_of(record),
+        error=error_of(record),
+        attempt=None if record.step_details is None else attempts_of(record),
+        is_replay=is_replay,
+    )

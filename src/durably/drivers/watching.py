@@ -1,0 +1,135 @@
+"""Tells plugins of one whole invocation, whichever driver runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from durably.clock import Clock
+from durably.core.journal import Journal
+from durably.core.observer import (
+    DurablePlugin,
+    InvocationInfo,
+    Observers,
+    Plugin,
+    PluginFactoryInfo,
+    PluginInvocationStatus,
+)
+from durably.drivers.logs import package_log
+from durably.drivers.outputs import root_operation
+from durably.drivers.settings import RunSettings
+from durably.errors import PluginLoadError
+from durably.wire.invocation import InvocationInput, InvocationOutput
+from durably.wire.operation import OperationType
+
+PLUGINS_VARIABLE = "DURABLE_EXECUTION_PLUGINS"
+ENTRY_POINT_GROUPS = ("durably.plugins", "aws_durable_execution.plugins")
+
+
+def observers_of(plugins: Sequence[Plugin], journal: Journal, clock: Clock) -> Observers | None:
+    """Make what tells *plugins*, and those that the environment names; nothing without any.
+
+    Raises:
+        PluginLoadError: the environment names a plugin that cannot be loaded.
+    """
+    named = _named_in_environment(os.environ.get(PLUGINS_VARIABLE))
+    if not plugins and not named:
+        return None
+    info = PluginFactoryInfo(execution_arn=journal.arn)
+    made = [plugin if isinstance(plugin, DurablePlugin) else plugin(info) for plugin in plugins]
+    made += [factory(info) for factory in named]
+    return Observers(made, journal, clock.now, _report)
+
+
+def _report(plugin: DurablePlugin, hook: str, error: Exception) -> None:
+    package_log.error(
+        "a plugin failed, and the execution goes on",
+        extra={"plugin": type(plugin).__name__, "hook": hook},
+        exc_info=error,
+    )
+
+
+@cache
+def _named_in_environment(names: str | None) -> tuple[Any, ...]:
+    if names is None:
+        return ()
+    listed = [name.strip() for name in names.split(",")]
+    if "" in listed or len(set(listed)) != len(listed):
+        raise PluginLoadError(f"{PLUGINS_VARIABLE} has a blank or a repeated name: {names!r}")
+    return tuple(_load(name) for name in listed)
+
+
+def _load(name: str) -> Any:
+    for group in ENTRY_POINT_GROUPS:
+        for entry_point in entry_points(group=group, name=name):
+            try:
+                return entry_point.load()
+            except Exception as error:
+                raise PluginLoadError(f"plugin {name!r} cannot be loaded: {error}") from error
+    raise PluginLoadError(f"no plugin {name!r} is installed in {' or '.join(ENTRY_POINT_GROUPS)}")
+
+
+@dataclass(slots=True)
+class Watch:
+    """What an invocation has answered, once it has."""
+
+    output: InvocationOutput | None = None
+
+
+@contextmanager
+def watched(
+    settings: RunSettings, journal: Journal, invocation: InvocationInput, lambda_context: object
+) -> Iterator[Watch]:
+    """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case."""
+    watch = Watch()
+    observers = settings.observers
+    if observers is None:
+        yield watch
+        return
+    info = _begin(observers, journal, invocation, lambda_context)
+    try:
+        yield watch
+    finally:
+        observers.tell("on_invocation_end", _ended(info, watch.output))
+
+
+def _begin(
+    observers: Observers, journal: Journal, invocation: InvocationInput, lambda_context: object
+) -> InvocationInfo:
+    root = root_operation(journal)
+    records = journal.records
+    updated = {
+        operation_id: records[operation_id]
+        for operation_id in invocation.updated_operation_ids or ()
+        if operation_id in records
+    }
+    others = [record for record in records.values() if record.type is not OperationType.EXECUTION]
+    details = None if root is None else root.execution_details
+    info = InvocationInfo(
+        request_id=getattr(lambda_context, "aws_request_id", None),
+        execution_arn=journal.arn,
+        is_first_invocation=not others,
+        execution_start_timestamp=None if root is None else root.start_timestamp,
+        operations=records,
+        updated_operations=updated,
+        input=None if details is None else details.input_payload,
+    )
+    observers.tell("on_invocation_start", info)
+    observers.operations_changed(list(updated.values()))
+    return info
+
+
+def _ended(info: InvocationInfo, output: InvocationOutput | None) -> InvocationInfo:
+    if output is None:
+        return replace(info, status=PluginInvocationStatus.RETRYING)
+    return replace(
+        info,
+        status=PluginInvocationStatus(output.status.value),
+        result=output.result,
+        execution_error=output.error,
+    )
