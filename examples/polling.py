@@ -1,6 +1,6 @@
 """Look at something again and again until it is done, ever more rarely, asleep between the looks.
 
-    durably run examples/polling.py:render --input '"holiday.mov"' --name render-1
+durably run examples/polling.py:render --input '"holiday.mov"' --name render-1
 """
 
 from durably import (
@@ -11,20 +11,22 @@ from durably import (
     durable_execution,
 )
 
+DONE = 100
+
 
 def look(percent: int) -> int:
     """Ask how far it is. Each look gets what the last one gave, even after a crash."""
-    return min(percent + 40, 100)
+    return min(percent + 40, DONE)
 
 
 def is_unfinished(percent: int) -> bool:
     """Say whether to look again."""
-    return percent < 100
+    return percent < DONE
 
 
 PATIENT = WaitForConditionConfig(
-    create_wait_strategy(
-        WaitStrategyConfig(is_unfinished, initial_delay=1, max_delay=60, max_attempts=50)
+    wait_strategy=create_wait_strategy(
+        WaitStrategyConfig(should_continue_polling=is_unfinished, initial_delay=1, max_attempts=50)
     ),
     initial_state=0,
 )

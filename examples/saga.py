@@ -1,6 +1,6 @@
 """Book a flight, then a hotel; when one is refused, cancel what was booked, last thing first.
 
-    durably run examples/saga.py:book_trip --input '"Atlantis"' --name trip-1
+durably run examples/saga.py:book_trip --input '"Atlantis"' --name trip-1
 """
 
 from durably import DurableContext, RetryPresets, StepConfig, StepError, durable_execution
@@ -26,7 +26,8 @@ async def book_trip(city: str, ctx: DurableContext) -> list[str]:
     booked: list[str] = []
     try:
         for what in ("flight", "hotel", "dinner"):
-            booked.append(await ctx.step(f"book {what}", book, what, city, config=NO_RETRY))
+            booking = await ctx.step(f"book {what}", book, what, city, config=NO_RETRY)
+            booked.append(booking)
     except StepError:
         return [await ctx.step("cancel", cancel, booking) for booking in reversed(booked)]
     return booked

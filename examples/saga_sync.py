@@ -1,6 +1,6 @@
 """`saga.py` for plain functions: cancel what was booked when the next booking is refused.
 
-    durably run examples/saga_sync.py:book_trip --input '"Atlantis"' --name trip-1
+durably run examples/saga_sync.py:book_trip --input '"Atlantis"' --name trip-1
 """
 
 from durably import RetryPresets, StepConfig, StepError, SyncDurableContext, durable_execution
@@ -26,7 +26,8 @@ def book_trip(city: str, ctx: SyncDurableContext) -> list[str]:
     booked: list[str] = []
     try:
         for what in ("flight", "hotel", "dinner"):
-            booked.append(ctx.step(f"book {what}", book, what, city, config=NO_RETRY))
+            booking = ctx.step(f"book {what}", book, what, city, config=NO_RETRY)
+            booked.append(booking)
     except StepError:
         return [ctx.step("cancel", cancel, booking) for booking in reversed(booked)]
     return booked

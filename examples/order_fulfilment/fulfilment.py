@@ -1,6 +1,6 @@
-"""Fulfil a CSV of orders: one execution for the file, and one for each order in it.
+r"""Fulfil a CSV of orders: one execution for the file, and one for each order in it.
 
-    durably run examples/order_fulfilment/fulfilment.py:fulfil_orders --name july \\
+    durably run examples/order_fulfilment/fulfilment.py:fulfil_orders --name july \
         --input '{"orders": "orders.csv", "shop": {"folder": "shop"}}' --store sqlite:july.db
 
 Kill it whenever you like, and type the same again: it goes on where it was.
@@ -74,8 +74,12 @@ REFUSABLE = StepConfig[Any](
 )
 APPROVAL = WaitForCallbackConfig[bool](timeout=timedelta(minutes=10), serdes=json_serdes(bool))
 DELIVERY = WaitForConditionConfig[str](
-    create_wait_strategy(
-        WaitStrategyConfig(lambda status: status != "delivered", initial_delay=1, max_delay=2)
+    wait_strategy=create_wait_strategy(
+        WaitStrategyConfig(
+            should_continue_polling=lambda status: status != "delivered",
+            initial_delay=1,
+            max_delay=2,
+        )
     ),
     initial_state="packed",
 )

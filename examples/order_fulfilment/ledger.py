@@ -1,4 +1,4 @@
-"""The check: what should have been done, by the orders alone, beside what the books say was done."""
+"""The check: what should have been done, by the orders alone, beside what the books say."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ enums whose values are neither all text nor all whole numbers. A union is writte
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
@@ -119,8 +118,7 @@ def _by_members(annotation: Any, error: TypeError) -> Piece:
     raise ValidationError("annotation", f"cannot be recorded: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Whole:
+class _Whole(msgspec.Struct, frozen=True):
     annotation: Any
 
     def write(self, value: Any) -> Any:
@@ -133,8 +131,7 @@ class _Whole:
         return convert(plain, self.annotation)
 
 
-@dataclass(frozen=True)
-class _Choice:
+class _Choice(msgspec.Struct, frozen=True):
     members: dict[str, Piece]
 
     def write(self, value: Any) -> Any:
@@ -151,8 +148,7 @@ class _Choice:
         return self.members[plain["t"]].read(plain["v"])
 
 
-@dataclass(frozen=True)
-class _Items:
+class _Items(msgspec.Struct, frozen=True):
     container: Any
     item: Piece
 
@@ -163,8 +159,7 @@ class _Items:
         return self.container(self.item.read(item) for item in _checked(plain, list))
 
 
-@dataclass(frozen=True)
-class _Places:
+class _Places(msgspec.Struct, frozen=True):
     places: tuple[Piece, ...]
 
     def write(self, value: Any) -> Any:
@@ -176,8 +171,7 @@ class _Places:
         return tuple(piece.read(item) for piece, item in pairs)
 
 
-@dataclass(frozen=True)
-class _Values:
+class _Values(msgspec.Struct, frozen=True):
     item: Piece
 
     def write(self, value: Any) -> Any:
@@ -187,8 +181,7 @@ class _Values:
         return {key: self.item.read(item) for key, item in _checked(plain, dict).items()}
 
 
-@dataclass(frozen=True)
-class _Names:
+class _Names(msgspec.Struct, frozen=True):
     kind: type[Enum]
 
     def write(self, value: Any) -> Any:
@@ -198,8 +191,7 @@ class _Names:
         return self.kind[plain]
 
 
-@dataclass(frozen=True)
-class _Members:
+class _Members(msgspec.Struct, frozen=True, dict=True):
     kind: Any
 
     @cached_property

@@ -1,0 +1,1 @@
+"""What users embed: a store, the service over it, a worker, and the functions."""

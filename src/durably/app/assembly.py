@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 from durably.app.settings import EngineSettings
 from durably.clients.embedded import EmbeddedClient
@@ -116,14 +117,15 @@ class Assembly:
         finally:
             waiting.cancel()
 
-    async def wait_for_work_to_end(self, *others: asyncio.Future[object]) -> None:
+    async def wait_for_work_to_end(self, *others: asyncio.Future[Any]) -> None:
         """Wait until no more is worked on here, or one of *others* is done.
 
         Raises:
             InvalidStateError: the worker broke, which is a defect of this library.
         """
         assert self._work is not None, "it was opened"
-        await asyncio.wait((self._work, *others), return_when=asyncio.FIRST_COMPLETED)
+        watched: tuple[asyncio.Future[Any], ...] = (self._work, *others)
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if self._work.done() and not self._work.cancelled():
             error = self._work.exception()
             if error is not None:

@@ -95,7 +95,7 @@ def functions_by_name(functions: Iterable[object]) -> Mapping[str, DurableFuncti
     Raises:
         ValidationError: one is no durable function, has no legal name, or that of another one.
     """
-    if isinstance(functions, DurableFunction | str) or not isinstance(functions, Iterable):
+    if isinstance(functions, DurableFunction | str):
         raise ValidationError("functions", "must be a list of durable functions")
     named: dict[str, DurableFunction] = {}
     for function in functions:

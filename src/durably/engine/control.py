@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -262,8 +262,8 @@ class ControlSocket:
             return Reply(refusal=_refusal(ValidationError("request", str(error))))
         except DurableError as error:
             return Reply(refusal=_refusal(error))
-        except Exception as error:  # noqa: BLE001 - the last line: the caller must get an answer
-            log.error("a command broke", exc_info=error)
+        except Exception as error:  # the last line: the caller must get an answer
+            log.exception("a command broke")
             return Reply(refusal=_refusal(ServiceException(f"{type(error).__name__}: {error}")))
 
 
@@ -280,7 +280,7 @@ def _refusal(error: DurableError) -> Refusal:
             return Refusal(name, text)
 
 
-_BY_NAME: dict[str, type[ApiError] | type[StoreError] | type[InvalidStateError]] = {
+_BY_NAME: dict[str, type[ApiError | StoreError | InvalidStateError]] = {
     kind.__name__: kind
     for kind in (
         CallbackTimeoutException,
@@ -325,7 +325,7 @@ def socket_path(database: Path) -> Path:
 
 
 @contextmanager
-def short_address(path: Path) -> Iterator[str]:
+def short_address(path: Path) -> Generator[str]:
     """Give an address for *path* that a socket can have: the path, or one through a link to it."""
     if len(os.fsencode(path)) <= _MAX_ADDRESS_BYTES:
         yield str(path)

@@ -66,6 +66,7 @@ class Dispatcher:
         self._nudged = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._is_draining = False
+        self._is_behind = False
         service.on_wake(self._nudged.set)
 
     async def run(self) -> None:
@@ -122,10 +123,11 @@ class Dispatcher:
             )
             for claim in claims:
                 self._launch(claim)
-            if len(claims) == free:
-                free = 0
+            self._is_behind = len(claims) == free
+        else:
+            self._is_behind = True
         if not self._nudged.is_set():
-            await self._sleep(functions if free > 0 else ())
+            await self._sleep(() if self._is_behind else functions)
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll."""
@@ -146,9 +148,9 @@ class Dispatcher:
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        if len(self._running) >= self._policy.max_concurrency:
-            self._nudged.set()
         del self._running[task]
+        if self._is_behind:  # more may be due than there was room for, even if room has come since
+            self._nudged.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an invocation broke", exc_info=error)
 

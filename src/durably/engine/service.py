@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from durably.clock import Clock
@@ -26,7 +25,7 @@ from durably.engine.execution import Execution
 from durably.engine.facts import decode_fact, timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import NO_SUCH_EXECUTION, Journals
-from durably.engine.policy import ServicePolicy
+from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
 from durably.engine.sessions import Session, begin_session
@@ -56,25 +55,6 @@ from durably.wire.operation import ErrorObject, Operation
 
 _MAX_CONFLICTS = 50
 _NONCE_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOptions:
-    """What holds for a whole execution, beside its name and its payload.
-
-    Attributes:
-        timeout_seconds: after how long it ends by itself; the service's default if `None`.
-        retention_days: how long it is kept once it has ended; likewise.
-        is_synchronous: the caller is going to wait, so payload and result may take 6 MB.
-        tenant_id: the tenant it runs for.
-        trace_id: the trace it belongs to.
-    """
-
-    timeout_seconds: int | None = None
-    retention_days: int | None = None
-    is_synchronous: bool = False
-    tenant_id: str | None = None
-    trace_id: str | None = None
 
 
 _NO_OPTIONS = StartOptions()

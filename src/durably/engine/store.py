@@ -172,8 +172,9 @@ class Store(Protocol):
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none.
 
-        Returns when they are durable. One call has at most one change of each execution. Whether a
-        call that is cancelled is written remains open.
+        Returns when they, and what this process handed in before for the same executions, are
+        durable; without a change, when everything handed in before is. One call has at most one
+        change of each execution. Whether a call that is cancelled is written remains open.
 
         Raises:
             VersionConflict: somebody has, or the claim is gone, or the name of a new execution is

@@ -105,7 +105,8 @@ class SqliteStore:
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""
         check_call(changes)
-        arns = tuple([change.arn for change in changes])
+        # A call without a change waits for everything before it.
+        arns = tuple([change.arn for change in changes]) or None
         await self._to_write().run(lambda ledger: ledger.append(changes), arns)
 
     def append_soon(self, change: Change) -> None:

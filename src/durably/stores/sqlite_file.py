@@ -83,14 +83,12 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def reopen_for_writing(path: Path) -> sqlite3.Connection:
     """Open the file again after a commit has failed.
 
-    What the commit left in the log is cut off, or a crash might bring it back.
+    What the commit left in the log is cut off if there is room for that, or a crash might bring
+    it back. Otherwise the next commit overwrites it.
     """
     connection = open_for_writing(path)
-    try:
+    with suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -241,6 +241,13 @@ class JournalRules:
         assert await facts_of(store, "f/a") == (b"0", b"1", b"2", b"3", b"4", b"5")
 
     @rule
+    async def test_an_append_of_nothing_does_nothing(self, store: Store) -> None:
+        store.append_soon(creation("a"))
+        await store.append([])
+
+        assert await facts_of(store, "f/a") == (b"started",)
+
+    @rule
     async def test_a_refused_soon_change_fails_the_next_append(self, store: Store) -> None:
         await store.append([creation("a"), creation("b")])
         store.append_soon(change("a", 7, b"too late"))

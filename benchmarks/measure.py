@@ -1,0 +1,82 @@
+"""Clocks and medians. Everything that is compared is measured in turns, in one run."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+
+MICRO = 1e6
+MILLI = 1e3
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How hard to try.
+
+    Attributes:
+        is_quick: fewer and smaller rounds, for a first look; figures of both are alike, not equal.
+        has_peers: measure the official SDK, too.
+    """
+
+    is_quick: bool = False
+    has_peers: bool = True
+
+    def pick(self, thorough: T, quick: T) -> T:
+        """Give the one that fits."""
+        return quick if self.is_quick else thorough
+
+
+def progress(text: str) -> None:
+    """Say on standard error what is being measured."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Give how long *work* takes."""
+    gc.collect()
+    began = perf_counter()
+    work()
+    return perf_counter() - began
+
+
+async def seconds_async(work: Callable[[], Awaitable[object]]) -> float:
+    """Give how long it takes to await *work*."""
+    gc.collect()
+    began = perf_counter()
+    await work()
+    return perf_counter() - began
+
+
+def in_turns(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Run everything once a round, and give the median of what each returned."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            found[name].append(work())
+    return {name: median(values) for name, values in found.items()}
+
+
+def percentile(values: Iterable[float], percent: int) -> float:
+    """Give a percentile from 1 to 99."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def resident_bytes() -> int:
+    """Give how much memory this process has now."""
+    gc.collect()
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    import resource  # noqa: PLC0415 - the next best where there is no /proc
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

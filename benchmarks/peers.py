@@ -1,0 +1,151 @@
+"""The official Python SDK, and its local runner, doing what ours does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from aws_durable_execution_sdk_python import DurableContext, durable_execution
+from aws_durable_execution_sdk_python.config import Duration
+from aws_durable_execution_sdk_python.execution import (
+    DurableExecutionInvocationInput,
+    DurableExecutionInvocationInputWithClient,
+)
+from aws_durable_execution_sdk_python.lambda_service import (
+    CheckpointOutput,
+    CheckpointUpdatedExecutionState,
+    Operation,
+    OperationAction,
+    OperationStatus,
+    OperationType,
+    OperationUpdate,
+    StateOutput,
+    StepDetails,
+)
+from aws_durable_execution_sdk_python_testing.invoker import create_test_lambda_context
+from aws_durable_execution_sdk_python_testing.runner import DurableFunctionTestRunner
+from aws_durable_execution_sdk_python_testing.stores.sqlite import SQLiteExecutionStore
+
+from benchmarks.recorded import TOKEN
+
+logging.getLogger("aws_durable_execution_sdk_python").setLevel(logging.CRITICAL)
+logging.getLogger("aws_durable_execution_sdk_python_testing").setLevel(logging.CRITICAL)
+
+_LONG = 600
+woken_at: dict[str, float] = {}
+
+
+@durable_execution
+def steps(count: int, ctx: DurableContext) -> float:
+    """Make *count* steps, one after the other; give the seconds for one."""
+    began = perf_counter()
+    for number in range(count):
+        ctx.step(lambda _ctx, number=number: number + 1, name="add")
+    return (perf_counter() - began) / max(count, 1)
+
+
+@durable_execution
+def three_steps(number: int, ctx: DurableContext) -> int:
+    """Make three steps, one after the other."""
+    for _ in range(3):
+        number = ctx.step(lambda _ctx, number=number: number + 1, name="add")
+    return number
+
+
+@durable_execution
+def mapped(count: int, ctx: DurableContext) -> float:
+    """Map over *count* items; give the seconds for one."""
+    began = perf_counter()
+    batch: Any = ctx.map(list(range(count)), _item, name="items")
+    taken = perf_counter() - began
+    assert batch.success_count == count
+    return taken / count
+
+
+def _item(_ctx: DurableContext, item: int, _index: int, _items: Sequence[int]) -> int:
+    return item + 1
+
+
+@durable_execution
+def sleeper(seconds: int, ctx: DurableContext) -> None:
+    """Sleep."""
+    ctx.wait(Duration.from_seconds(seconds), name="sleep")
+
+
+@durable_execution
+def answered(key: str, ctx: DurableContext) -> None:
+    """Wait for a callback, and note when it goes on."""
+    ctx.create_callback(name="answer").result()
+    woken_at[key] = perf_counter()
+
+
+@contextmanager
+def local_runner(handler: Any, database: Path | None = None) -> Iterator[DurableFunctionTestRunner]:
+    """Run *handler* by the official local runner, in memory or on its SQLite store."""
+    store = None if database is None else SQLiteExecutionStore.create_and_initialize(database)
+    runner = DurableFunctionTestRunner(handler, poll_interval=0.005, store=store)
+    with runner:
+        yield runner
+
+
+def result_of(runner: DurableFunctionTestRunner, payload: object, name: str = "bench") -> float:
+    """Run one execution to its end, and give its result as a number."""
+    done = runner.run(input=str(payload), execution_timeout=_LONG, execution_name=name)
+    assert done.result is not None, done.error
+    return float(done.result)
+
+
+class _AnswersAtOnce:
+    """A backend for steps that costs next to nothing."""
+
+    def checkpoint(
+        self,
+        durable_execution_arn: str,
+        checkpoint_token: str,
+        updates: list[OperationUpdate],
+        client_token: str | None,
+    ) -> CheckpointOutput:
+        changed: dict[str, Operation] = {}
+        for update in updates:
+            if update.operation_type is OperationType.STEP:
+                is_start = update.action is OperationAction.START
+                changed[update.operation_id] = Operation(
+                    operation_id=update.operation_id,
+                    operation_type=update.operation_type,
+                    status=OperationStatus.STARTED if is_start else OperationStatus.SUCCEEDED,
+                    name=update.name,
+                    sub_type=update.sub_type,
+                    step_details=StepDetails(attempt=int(not is_start), result=update.payload),
+                )
+        state = CheckpointUpdatedExecutionState(list(changed.values()))
+        return CheckpointOutput(TOKEN, state)
+
+    def get_execution_state(
+        self,
+        durable_execution_arn: str,
+        checkpoint_token: str,
+        next_marker: str,
+        max_items: int = 1000,
+    ) -> StateOutput:
+        return StateOutput()
+
+
+class Invocations:
+    """Invocations of `steps`, against a backend that answers at once."""
+
+    def __init__(self) -> None:
+        self._client = _AnswersAtOnce()
+        self._context = create_test_lambda_context()
+
+    def run(self, event: dict[str, Any]) -> None:
+        """Run one invocation from its event."""
+        parsed = DurableExecutionInvocationInput.from_json_dict(event)
+        given = DurableExecutionInvocationInputWithClient.from_durable_execution_invocation_input(
+            parsed, self._client
+        )
+        output = steps(given, self._context)
+        assert output["Status"] == "SUCCEEDED", output

@@ -1,0 +1,222 @@
+"""Fulfil some hundreds of orders, be killed half way, and show that nothing was lost or doubled.
+
+python -m examples.order_fulfilment.demo --orders 300 --kills 2 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random, SystemRandom
+from threading import Event
+from typing import Any
+
+from rich.console import Console
+
+from examples.order_fulfilment.books import Books
+from examples.order_fulfilment.ledger import check
+from examples.order_fulfilment.make_orders import ORDERS
+from examples.order_fulfilment.manager import durably
+from examples.order_fulfilment.progress import Progress
+from examples.order_fulfilment.report import print_report
+from examples.order_fulfilment.screen import Screen, screen_for
+from examples.order_fulfilment.shop import Shop, read_orders
+
+ROOT = Path(__file__).parents[2]
+LOOK_EVERY_SECONDS = 0.08
+FIRST_KILL, LAST_KILL = 0.08, 0.85
+LATEST_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the person asked for.
+
+    Attributes:
+        folder: where everything is written. What an earlier demo left there is removed.
+        sync: use the `def` flavour.
+    """
+
+    orders: int
+    kills: int
+    seed: int
+    folder: Path
+    sync: bool
+
+    @property
+    def shop(self) -> Path:
+        """Where the shop's books and labels are."""
+        return self.folder / "shop"
+
+    @property
+    def store_url(self) -> str:
+        """Where durably keeps the executions."""
+        return f"sqlite:{self.folder / 'durably.db'}"
+
+    @property
+    def command(self) -> list[str]:
+        """What a user would type, word for word, first and again after each kill."""
+        flavour = "fulfilment_sync" if self.sync else "fulfilment"
+        job = {"orders": str(self.folder / "orders.csv"), "shop": {"folder": str(self.shop)}}
+        target = f"examples/order_fulfilment/{flavour}.py:fulfil_orders"
+        words = ["durably", "run", target, "--name", "demo", "--input", json.dumps(job)]
+        return [*words, "--store", self.store_url]
+
+
+class WorkerFailed(Exception):  # noqa: N818 - what it is
+    """The command ended by itself, and not well."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 if the check holds."""
+    settings = parse(arguments)
+    console = Console()
+    prepare(settings)
+    orders = read_orders(str(settings.folder / "orders.csv"))
+    books = Books(settings.shop)
+    progress = Progress(orders, books)
+    console.print(f"[bold]$[/] {shlex.join(settings.command)}", highlight=False, soft_wrap=True)
+    title = f"{len(orders)} orders, to be killed {settings.kills} times (--seed {settings.seed})"
+    try:
+        with manager(settings), screen_for(console, title) as screen:
+            answer = drive(settings, progress, screen)
+    except WorkerFailed as failure:
+        console.print(f"[bold red]✗[/] {failure}", highlight=False)
+        return 1
+    ledger = check(orders, books.effects(), books.labels(), answer, settings.kills)
+    print_report(console, ledger, books, settings.kills)
+    console.print(f"\n  files: {settings.folder}", style="dim", highlight=False, soft_wrap=True)
+    return 1 if ledger.problems else 0
+
+
+def parse(arguments: Sequence[str] | None) -> Settings:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--orders", type=int, default=300, help="how many orders (300)")
+    parser.add_argument("--kills", type=int, default=2, help="how often to kill the worker (2)")
+    parser.add_argument("--seed", type=int, help="when to kill it; by default any time")
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="for its files (.demo)")
+    parser.add_argument("--sync", action="store_true", help="use the `def` flavour")
+    given = parser.parse_args(arguments)
+    if given.orders < 1 or given.kills < 0:
+        parser.error("there must be an order, and no fewer than 0 kills")
+    seed = SystemRandom().randrange(10_000) if given.seed is None else given.seed
+    return Settings(
+        orders=given.orders,
+        kills=given.kills,
+        seed=seed,
+        folder=given.folder,
+        sync=given.sync,
+    )
+
+
+def prepare(settings: Settings) -> None:
+    """Make an empty folder with the orders and a shop in it; git is told to overlook it."""
+    folder = settings.folder
+    if folder.exists() and any(folder.iterdir()) and not (folder / "orders.csv").exists():
+        raise SystemExit(f"{folder} has files in it that are not the demo's: name another --folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / ".gitignore").write_text("*\n")
+    lines = ORDERS.read_text().splitlines(keepends=True)
+    (folder / "orders.csv").write_text("".join(lines[: settings.orders + 1]))
+    Shop(str(settings.shop)).open()
+
+
+@contextmanager
+def manager(settings: Settings) -> Iterator[None]:
+    """Have somebody answer the callbacks, through the command line, all the while."""
+    module = "examples.order_fulfilment.manager"
+    command = [sys.executable, "-m", module, str(settings.shop), settings.store_url]
+    with (settings.folder / "manager.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - ours
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+def drive(settings: Settings, progress: Progress, screen: Screen) -> dict[str, Any]:
+    """Run the command until it has an answer, and kill it on the way as often as asked."""
+    random = Random(settings.seed)  # noqa: S311 - no secret
+    moments = sorted(random.uniform(FIRST_KILL, LAST_KILL) for _ in range(settings.kills))
+    for moment in moments:
+        with worker(settings) as process:
+            screen.say(f"durably run: worker {process.pid}")
+            watch(process, progress, screen, until=moment)
+            Event().wait(random.uniform(0, LATEST_SECONDS))
+            if process.poll() is not None:
+                read_answer(settings, process)
+                raise WorkerFailed("durably run was done before it could be killed")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        progress.look()
+        screen.say(
+            f"SIGKILL to worker {process.pid} at {progress.share:.0%}: "
+            f"{progress.open_orders} orders are half way",
+            "bold red",
+        )
+    with worker(settings) as process:
+        again = "the same command again: " if moments else ""
+        screen.say(f"{again}durably run: worker {process.pid}")
+        watch(process, progress, screen, until=None)
+    screen.say(f"worker {process.pid} has the answer", "bold green")
+    return read_answer(settings, process)
+
+
+def watch(
+    process: subprocess.Popen[bytes], progress: Progress, screen: Screen, until: float | None
+) -> None:
+    """Show the progress until that share of it is done, or the process has ended."""
+    while True:
+        progress.look()
+        screen.show(progress, f"worker {process.pid}")
+        if until is not None and progress.share >= until:
+            return
+        try:
+            process.wait(LOOK_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+@contextmanager
+def worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the command; never leave it behind."""
+    command = [durably(), *settings.command[1:]]
+    answer, log = settings.folder / "answer.json", settings.folder / "worker.log"
+    with answer.open("wb") as out, log.open("ab") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT)  # noqa: S603 - ours
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def read_answer(settings: Settings, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Give what the command wrote to standard output.
+
+    Raises:
+        WorkerFailed: it did not succeed.
+    """
+    if process.returncode != 0:
+        log = (settings.folder / "worker.log").read_text(errors="replace")
+        tail = "\n".join(log.splitlines()[-15:])
+        raise WorkerFailed(f"durably run ended with exit code {process.returncode}:\n{tail}")
+    answer: dict[str, Any] = json.loads((settings.folder / "answer.json").read_text())
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

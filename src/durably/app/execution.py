@@ -1,0 +1,143 @@
+"""The handle of an execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from durably.app.payloads import decode_result
+from durably.errors import (
+    ExecutionError,
+    ExecutionFailedError,
+    ExecutionParkedError,
+    ExecutionStoppedError,
+    ExecutionTimedOutError,
+)
+from durably.handler import DurableFunction
+from durably.limits import as_timedelta
+from durably.wire.execution import ExecutionStatus
+from durably.wire.operation import ErrorObject
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from durably.app.assembly import Assembly
+    from durably.engine.views import Description
+    from durably.wire.history import Event
+
+
+class Execution:
+    """An execution, started or found by an engine.
+
+    Attributes:
+        arn: what it is called everywhere.
+    """
+
+    __slots__ = ("_engine", "_function", "arn")
+
+    def __init__(
+        self, arn: str, function: DurableFunction | None, engine: Callable[[], Assembly]
+    ) -> None:
+        self.arn = arn
+        self._function = function
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<Execution {self.function_name}/{self.name}>"
+
+    @property
+    def name(self) -> str:
+        """What it is called among those of its function."""
+        return name_in(self.arn)
+
+    @property
+    def function_name(self) -> str:
+        """The function that it is of."""
+        return function_in(self.arn)
+
+    async def result(
+        self,
+        timeout: timedelta | float | None = None,  # noqa: ASYNC109 - ends no work, only the wait
+    ) -> Any:
+        """Wait for what the function returns, read by its annotation.
+
+        Args:
+            timeout: how long to wait, for ever by default. The execution does not end with it.
+
+        Raises:
+            ExecutionFailedError: the function raised.
+            ExecutionTimedOutError: the execution ran past its time-out.
+            ExecutionStoppedError: somebody stopped it.
+            ExecutionParkedError: too many of its invocations failed in a row; `resume` lets it
+                try again.
+            TimeoutError: it has not ended yet.
+            InvalidStateError: the engine was closed before it had.
+        """
+        import asyncio  # noqa: PLC0415 - importing durably must not bring it
+
+        seconds = None if timeout is None else as_timedelta(timeout, "timeout").total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._engine().wait_closed(self.arn)
+        except TimeoutError:
+            raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
+        return result_of(found, self._function)
+
+    async def describe(self) -> Description:
+        """Describe it as a whole."""
+        return await self._engine().service.get(self.arn)
+
+    async def status(self) -> ExecutionStatus:
+        """Say where it stands."""
+        return (await self.describe()).status
+
+    async def history(self) -> tuple[Event, ...]:
+        """Give everything that has happened to it, oldest first."""
+        events: tuple[Event, ...] = ()
+        marker: str | None = None
+        while True:
+            page = await self._engine().service.history(self.arn, max_items=1000, marker=marker)
+            events += page.events
+            if page.next_marker is None:
+                return events
+            marker = page.next_marker
+
+    async def stop(self, error: ErrorObject | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; a closed one is left alone."""
+        return await self._engine().service.stop(self.arn, error)
+
+
+def result_of(found: Description, function: DurableFunction | None) -> Any:
+    """Give the result of a closed or parked execution.
+
+    Raises:
+        ExecutionError: it has none; the class says why.
+    """
+    if found.status is ExecutionStatus.SUCCEEDED:
+        return decode_result(function, found.result)
+    raise error_of(found)
+
+
+def error_of(found: Description) -> ExecutionError:
+    """Say why a closed or parked execution has no result."""
+    if not found.is_closed:
+        return ExecutionParkedError(found.arn, ErrorObject(error_message=found.parked_reason))
+    return _ERRORS.get(found.status, ExecutionError)(found.arn, found.error)
+
+
+_ERRORS: dict[ExecutionStatus, type[ExecutionError]] = {
+    ExecutionStatus.FAILED: ExecutionFailedError,
+    ExecutionStatus.TIMED_OUT: ExecutionTimedOutError,
+    ExecutionStatus.STOPPED: ExecutionStoppedError,
+}
+
+
+def name_in(arn: str) -> str:
+    """Give the execution's name in a well-formed *arn*."""
+    return arn.split("/")[-2]
+
+
+def function_in(arn: str) -> str:
+    """Give the function's name in a well-formed *arn*."""
+    return arn.split(":")[6]

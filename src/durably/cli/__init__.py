@@ -1,0 +1,1 @@
+"""The command `durably`: parse, one call, print."""

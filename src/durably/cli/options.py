@@ -1,0 +1,83 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from durably.app.settings import DEFAULT_URL
+from durably.cli.errors import Trouble
+from durably.errors import SerdesError
+from durably.serdes_json import read_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def store_option(command: F) -> F:
+    """Let a command be told where executions are kept."""
+    return click.option(
+        "--store",
+        "url",
+        metavar="URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar="DURABLY_STORE",
+        show_envvar=True,
+        help="Where executions are kept: sqlite:PATH.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Let a command print JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def input_option(command: F) -> F:
+    """Let a command be given the input of an execution."""
+    return click.option(
+        "--input",
+        "source",
+        metavar="JSON|@FILE|-",
+        help="What the function is called with: JSON, @ and the name of a file with it, or - for"
+        " standard input.  [default: {}]",
+    )(command)
+
+
+def text_of(source: str) -> str:
+    """Give what *source* says: itself, the text of @FILE, or of standard input for -.
+
+    Raises:
+        Trouble: it cannot be read.
+    """
+    try:
+        if source == "-":
+            return sys.stdin.buffer.read().decode()
+        if source.startswith("@"):
+            return Path(source[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Trouble(f"{source[1:]!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Trouble(f"{source} is not UTF-8 text: {error.reason}.") from error
+    return source
+
+
+def json_of(source: str | None) -> str | None:
+    """Give the JSON that *source* says, without the spaces that mean nothing.
+
+    Raises:
+        Trouble: it is not JSON, or JSON that says something twice or too deep.
+    """
+    if source is None:
+        return None
+    text = text_of(source)
+    try:
+        read_json(text)
+    except SerdesError as error:
+        step = "Put it in single quotes, so that the shell leaves it alone: --input '{\"id\": 7}'."
+        raise Trouble(f"The input {error}.", step) from error
+    return msgspec.json.format(text, indent=-1)

@@ -1,0 +1,164 @@
+"""What an execution is doing, from its records: how much is done, and what is under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from durably.wire.operation import Operation, OperationStatus, OperationType
+
+_NO_TIME = datetime.max
+
+
+class Doing(Enum):
+    """What is the matter with an operation that is not over."""
+
+    RUNS = "runs"
+    WAITS_FOR_TIME = "waits for a time"
+    WAITS_FOR_OTHERS = "waits for others"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """An operation that is not over.
+
+    Attributes:
+        path: its name, after those of the contexts that it is in.
+        kind: which operation of the library it is.
+        attempt: the number of the attempt that runs or comes next; 0 if there is no such thing.
+        due_at: when it goes on by itself, at the latest.
+        callback_id: what an outside system answers to.
+    """
+
+    operation_id: str
+    path: str
+    kind: str
+    doing: Doing
+    since: datetime | None
+    due_at: datetime | None = None
+    attempt: int = 0
+    callback_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All operations of an execution but the one that stands for itself.
+
+    Attributes:
+        done: how many are over, well or badly.
+        failed: how many of those badly.
+        current: those that are not over, the innermost ones only, in the order of their start.
+        invoked: of each function's executions that were invoked, how many there are in each state.
+    """
+
+    done: int = 0
+    failed: int = 0
+    current: tuple[Current, ...] = ()
+    invokes: Counter[OperationStatus] = field(default_factory=Counter)
+
+    @property
+    def running(self) -> int:
+        """How many of the current ones run."""
+        return sum(one.doing is Doing.RUNS for one in self.current)
+
+    @property
+    def waiting(self) -> int:
+        """How many of the current ones wait."""
+        return len(self.current) - self.running
+
+
+def overview_of(operations: Sequence[Operation]) -> Overview:
+    """Sum up *operations*, which are in the order of their start."""
+    by_id = {operation.id: operation for operation in operations}
+    open_ones = [one for one in operations if not one.is_terminal and not _is_root(one)]
+    around = {one.parent_id for one in open_ones}
+    over = [one for one in operations if one.is_terminal and not _is_root(one)]
+    return Overview(
+        done=len(over),
+        failed=sum(one.status is not OperationStatus.SUCCEEDED for one in over),
+        current=tuple(_current(one, by_id) for one in open_ones if one.id not in around),
+        invokes=Counter(
+            one.status for one in operations if one.type is OperationType.CHAINED_INVOKE
+        ),
+    )
+
+
+def _is_root(operation: Operation) -> bool:
+    return operation.type is OperationType.EXECUTION
+
+
+def _current(operation: Operation, by_id: Mapping[str, Operation]) -> Current:
+    doing, due_at = _doing(operation)
+    attempt = 0 if operation.step_details is None else operation.step_details.attempt + 1
+    callback = operation.callback_details
+    return Current(
+        operation_id=operation.id,
+        path=path_of(operation, by_id),
+        kind=kind_of(operation),
+        doing=doing,
+        since=operation.start_timestamp,
+        due_at=due_at,
+        attempt=attempt,
+        callback_id=None if callback is None else callback.callback_id,
+    )
+
+
+def _doing(operation: Operation) -> tuple[Doing, datetime | None]:
+    match operation:
+        case Operation(wait_details=details) if details is not None:
+            return Doing.WAITS_FOR_TIME, details.scheduled_end_timestamp
+        case Operation(type=OperationType.STEP, status=OperationStatus.PENDING, step_details=step):
+            return Doing.WAITS_FOR_TIME, step and step.next_attempt_timestamp
+        case Operation(callback_details=details) if details is not None:
+            return Doing.WAITS_FOR_OTHERS, details.scheduled_timeout_timestamp
+        case Operation(type=OperationType.CHAINED_INVOKE):
+            return Doing.WAITS_FOR_OTHERS, None
+        case _:
+            return Doing.RUNS, None
+
+
+def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
+    """Name *operation* after the contexts that it is in, outermost first."""
+    names: list[str] = []
+    place: Operation | None = operation
+    while place is not None:
+        names.insert(0, label_of(place))
+        place = None if place.parent_id is None else by_id.get(place.parent_id)
+    return " › ".join(names)
+
+
+def label_of(operation: Operation) -> str:
+    """Name *operation*: its name, or else what it is, with the beginning of its id."""
+    return operation.name or f"{kind_of(operation)} {operation.id[:6]}"
+
+
+_KINDS = {
+    "Step": "step",
+    "Wait": "wait",
+    "Callback": "callback",
+    "RunInChildContext": "child context",
+    "Map": "map",
+    "MapIteration": "item",
+    "Parallel": "parallel",
+    "ParallelBranch": "branch",
+    "WaitForCallback": "callback",
+    "WaitForCondition": "condition",
+    "ChainedInvoke": "invoke",
+}
+
+
+def kind_of(operation: Operation) -> str:
+    """Say which operation of the library it is, or which the user calls it."""
+    if operation.sub_type is None:
+        return operation.type.value.lower().replace("_", " ")
+    return _KINDS.get(operation.sub_type, operation.sub_type)
+
+
+def by_urgency(current: Current) -> tuple[bool, datetime]:
+    """Order what runs before what waits, and that by when it goes on."""
+    due_at = current.due_at
+    naive = _NO_TIME if due_at is None else due_at.replace(tzinfo=None)
+    return current.doing is not Doing.RUNS, naive

@@ -1,0 +1,141 @@
+"""What people read: text made harmless, times, JSON."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+
+from durably.wire.base import Timestamp
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters move the cursor or rename the window, directional marks change the order of
+# what is read, surrogates cannot be written at all.
+_HARMFUL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+_HARMFUL_BUT_LINES = re.compile(_HARMFUL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+_WIDE = 4096
+
+
+def safe(text: object) -> str:
+    """Give *text* on one line, with everything in it that a terminal would obey made visible."""
+    return _HARMFUL.sub(_visible, str(text))
+
+
+def safe_lines(text: object) -> str:
+    """Give *text* with its lines and tabs, and everything else as `safe` does."""
+    return _HARMFUL_BUT_LINES.sub(_visible, str(text))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    named = {9: r"\t", 10: r"\n", 13: r"\r"}
+    if code in named:
+        return named[code]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - two digits
+
+
+def short(text: object, width: int) -> str:
+    """Give *text* on one line, harmless, and cut where it is longer than *width*."""
+    line = safe(text)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+@cache
+def console(*, to_stderr: bool = False) -> Console:
+    """Give the console of one of the two streams. What is no terminal has any width."""
+    from rich.console import Console  # noqa: PLC0415 - takes a while, and JSON needs none
+
+    made = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not made.is_terminal:
+        made = Console(
+            stderr=to_stderr, highlight=False, markup=False, emoji=False, width=_WIDE, color_system=None
+        )
+    return made
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person may be looking at *stream*."""
+    return stream.isatty()
+
+
+# Times
+
+
+def length(duration: timedelta) -> str:
+    """Say how long *duration* is, in its two largest units."""
+    seconds = max(duration.total_seconds(), 0.0)
+    if seconds < 9.95:  # noqa: PLR2004 - below ten seconds, tenths matter
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for (size, unit), (part_size, part_unit) in zip(_UNITS, _UNITS[1:], strict=False):
+        if whole >= size:
+            many, rest = divmod(whole, size)
+            few = rest // part_size
+            return f"{many} {unit} {few} {part_unit}" if few else f"{many} {unit}"
+    return f"{whole} s"
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def clock_time(at: datetime, now: datetime) -> str:
+    """Say when *at* is, here: the time, and the day if it is another one than *now*'s."""
+    local = at.astimezone()
+    form = "%H:%M:%S" if local.date() == now.astimezone().date() else "%Y-%m-%d %H:%M:%S"
+    return local.strftime(form)
+
+
+def until(at: datetime, now: datetime) -> str:
+    """Say when *at* is and how long it is until then."""
+    left = at - now
+    when = f"in {length(left)}" if left > timedelta(0) else "now"
+    return f"{clock_time(at, now)} ({when})"
+
+
+def since(at: datetime, now: datetime) -> str:
+    """Say when *at* was and how long ago."""
+    return f"{clock_time(at, now)} ({length(now - at)} ago)"
+
+
+# JSON
+
+
+def to_json(value: object, *, indent: bool = False) -> str:
+    """Write *value* as JSON that a terminal shows as it is; instants as ISO 8601."""
+    text = _encode(value)
+    return harmless_json(msgspec.json.format(text, indent=2).decode() if indent else text.decode())
+
+
+def harmless_json(text: str) -> str:
+    """Escape in JSON *text* what a terminal would obey. It stays JSON of the same value."""
+    return _HARMFUL_BUT_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def print_json_lines(values: Iterable[object]) -> None:
+    """Print an array, each of its *values* on a line of its own."""
+    lines = ",\n".join(to_json(value) for value in values)
+    sys.stdout.write(f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.json.encode(value, enc_hook=_iso)
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, Timestamp):
+        return value.isoformat(timespec="milliseconds")
+    raise NotImplementedError
+
+
+def without_none(members: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the members that say nothing."""
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,1 @@
+"""What can be plugged in: payloads kept elsewhere, and traces."""
