@@ -17,6 +17,8 @@ T = TypeVar("T")
 MICRO = 1e6
 MILLI = 1e3
 MIB = 1024 * 1024
+LINEAR = 1.3
+"""What is linear or flat may grow by so much, times, when the load grows tenfold: that is noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

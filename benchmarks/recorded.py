@@ -129,4 +129,3 @@ def _finished(coroutine: Any) -> CheckpointResponse:
         answer: CheckpointResponse = end.value
         return answer
     raise AssertionError("it never suspends")
-

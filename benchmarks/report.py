@@ -58,14 +58,15 @@ class Result:
 def table(results: Iterable[Result]) -> str:
     """Show all figures as one table, and below it the notes."""
     rows = [_HEAD]
-    notes = []
+    notes: list[str] = []
     for result in results:
         name = result.row
         for line in result.lines:
             mark = ""
             if line.note:
-                notes.append(line.note)
-                mark = f" [{len(notes)}]"
+                if line.note not in notes:
+                    notes.append(line.note)
+                mark = f" [{notes.index(line.note) + 1}]"
             rows.append((name, line.what + mark, *_figures(line)))
             name = ""
         if result.failure:

@@ -66,33 +66,34 @@ async def measure_lone_appends(folder: Path) -> None:
     for store in (alone, pair):
         await store.open()
         await store.append([creation("a", FACT)])
-    seconds: dict[str, list[float]] = {"bare": [], "alone": [], "pair": []}
-    for number in range(2 * ROUNDS):  # the first half lets the logs reach their size
-        if number == ROUNDS:
-            seconds = {name: [] for name in seconds}
-        began = clock()
-        bare.execute("INSERT INTO rows (body) VALUES (?)", (FACT,))
-        seconds["bare"].append(clock() - began)
-
-        new = [change("a", 1 + number, FACT)]
-        began = clock()
-        await alone.append(new)
-        seconds["alone"].append(clock() - began)
-
-        soon, new = change("a", 1 + 2 * number, FACT), [change("a", 2 + 2 * number, FACT)]
-        began = clock()
-        pair.append_soon(soon)
-        await pair.append(new)
-        seconds["pair"].append(clock() - began)
-        await asyncio.sleep(0)
+    rounds = [await one_round(bare, alone, pair, number) for number in range(2 * ROUNDS)]
     for store in (alone, pair):
         await store.close()
     bare.close()
-    floor = median(seconds["bare"])
+    # The first half has let the logs reach their size.
+    floor, *figures = map(median, zip(*rounds[ROUNDS:], strict=True))
     tell("a bare synced commit of one row", floor * 1e6, "µs")
-    for name, what in (("alone", "a lone append"), ("pair", "append_soon and then append")):
-        figure = median(seconds[name])
-        tell(what, figure * 1e6, "µs", f"{figure / floor:.2f} × bare")
+    for what, figure in zip(("a lone append", "append_soon, then append"), figures, strict=True):
+        tell(what, figure * 1e6, "µs", f"{figure / floor:.2f} times a bare commit")
+
+
+async def one_round(
+    bare: sqlite3.Connection, alone: Store, pair: Store, number: int
+) -> tuple[float, float, float]:
+    """Give the seconds of a bare commit, an append, and a soon one with the append after it."""
+    lone = [change("a", 1 + number, FACT)]
+    soon, after = change("a", 1 + 2 * number, FACT), [change("a", 2 + 2 * number, FACT)]
+    moments = [clock()]
+    bare.execute("INSERT INTO rows (body) VALUES (?)", (FACT,))
+    moments.append(clock())
+    await alone.append(lone)
+    moments.append(clock())
+    pair.append_soon(soon)
+    await pair.append(after)
+    moments.append(clock())
+    await asyncio.sleep(0)
+    first, second, third, fourth = moments
+    return second - first, third - second, fourth - third
 
 
 def measure_group_floor(folder: Path) -> None:
@@ -181,7 +182,7 @@ async def measure_sleeping(path: Path) -> None:
     many = await claim_seconds(store, "many")
     await store.close()
     tell(f"memory for {SLEEPING:,} sleeping executions", used / 1e6, "MB", "SQLite")
-    tell("their file", path.stat().st_size / 1e6, "MB")
+    tell("their file", file_bytes(path) / 1e6, "MB")
     tell("a claim of one execution, few asleep", few * 1e6, "µs")
     tell(f"a claim of one execution, {SLEEPING:,} asleep", many * 1e6, "µs")
 
@@ -197,8 +198,8 @@ def sleeping(number: int) -> Change:
     """Give an execution as it is stored in life: a long ARN, three facts, a timer."""
     wake = WakeAt(T0 + (3_600 + number % 1_000_000) * SECOND)
     new = creation(f"order-{number}", FACT, FACT[:90], FACT[:60], wake=wake)
-    arn = f"arn:aws:lambda:local:000000000000:function:f:$LATEST/durable-execution/{number}/{number:036}"
-    return replace(new, arn=arn)
+    prefix = "arn:aws:lambda:local:000000000000:function:f:$LATEST/durable-execution"
+    return replace(new, arn=f"{prefix}/{number}/{number:036}")
 
 
 async def claim_seconds(store: Store, prefix: str) -> float:
@@ -213,6 +214,11 @@ async def claim_seconds(store: Store, prefix: str) -> float:
         assert len(claims) == 1
         await store.append([change(name, 1, FACT, wake=WakeAt(None))])
     return median(seconds)
+
+
+def file_bytes(path: Path) -> int:
+    """Give the size of a closed store."""
+    return path.stat().st_size
 
 
 def memory_bytes() -> int:

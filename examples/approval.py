@@ -1,10 +1,9 @@
 """Ask somebody, who has an hour (or as you say) to answer. Silence is a no.
 
-durably run examples/approval.py:approve --input '{"amount": 500}' --name expense-7
-durably callback succeed CALLBACK_ID --result true
+$ durably run examples/approval.py:approve --input '{"amount": 500}' --name expense-7
+$ durably callback succeed CALLBACK_ID --result true
 """
 
-import sys
 from dataclasses import dataclass
 
 from durably import (
@@ -26,7 +25,7 @@ class Expense:
 
 def ask(callback_id: str, expense: Expense) -> None:
     """Send the id to who is to answer: by mail, say. Here it is printed."""
-    print(f"may we spend {expense.amount}? Answer to {callback_id}", file=sys.stderr)
+    print(f"may we spend {expense.amount}? Answer to {callback_id}")
 
 
 @durable_execution

@@ -1,6 +1,6 @@
 """Fetch many pages, a few at a time, and go on although some fail, but not when most do.
 
-durably run examples/fan_out.py:crawl --input '["home", "about", "lost"]' --name crawl-1
+$ durably run examples/fan_out.py:crawl --input '["home", "about", "lost"]' --name crawl-1
 """
 
 from typing import Any

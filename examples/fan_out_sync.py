@@ -1,6 +1,6 @@
 """`fan_out.py` for plain functions: a few pages at a time, each branch in a thread of its own.
 
-durably run examples/fan_out_sync.py:crawl --input '["home", "about", "lost"]' --name crawl-1
+$ durably run examples/fan_out_sync.py:crawl --input '["home", "about", "lost"]' --name crawl-1
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Greet somebody, twice, with a sleep between: the smallest durable function.
 
-    durably run examples/hello.py:hello --input '"Ada"' --name hello-ada
+$ durably run examples/hello.py:hello --input '"Ada"' --name hello-ada
 
 Stop it with Ctrl-C while it sleeps and type the same again: the first greeting is not repeated.
 """

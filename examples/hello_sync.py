@@ -1,6 +1,6 @@
 """`hello.py` for plain functions: no `async`, no `await`, the same names, and every call blocks.
 
-durably run examples/hello_sync.py:hello --input '"Ada"' --name hello-ada
+$ durably run examples/hello_sync.py:hello --input '"Ada"' --name hello-ada
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """Look at something again and again until it is done, ever more rarely, asleep between the looks.
 
-durably run examples/polling.py:render --input '"holiday.mov"' --name render-1
+$ durably run examples/polling.py:render --input '"holiday.mov"' --name render-1
 """
 
 from durably import (

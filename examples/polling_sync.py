@@ -1,6 +1,6 @@
 """`polling.py` for plain functions: look again until it is done, asleep between the looks.
 
-durably run examples/polling_sync.py:render --input '"holiday.mov"' --name render-1
+$ durably run examples/polling_sync.py:render --input '"holiday.mov"' --name render-1
 """
 
 from durably import (

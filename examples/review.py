@@ -1,11 +1,9 @@
 """A human in the loop: write a draft, have it read, write it again until the reader is content.
 
-durably run examples/review.py:write --input '"tea"' --name essay-1
-durably callback succeed CALLBACK_ID --result 'shorter, please'
-durably callback succeed CALLBACK_ID --result ok
+$ durably run examples/review.py:write --input '"tea"' --name essay-1
+$ durably callback succeed CALLBACK_ID --result 'shorter, please'
+$ durably callback succeed CALLBACK_ID --result ok
 """
-
-import sys
 
 from durably import Callback, DurableContext, durable_execution
 
@@ -17,7 +15,7 @@ def draft(topic: str, wishes: list[str]) -> str:
 
 def show(callback_id: str, text: str) -> None:
     """Put the draft before the reader."""
-    print(f"{text!r}: 'ok', or what to change, to {callback_id}", file=sys.stderr)
+    print(f"{text!r}: 'ok', or what to change, to {callback_id}")
 
 
 @durable_execution

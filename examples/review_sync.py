@@ -1,11 +1,9 @@
 """`review.py` for plain functions: write a draft until a human reader is content.
 
-durably run examples/review_sync.py:write --input '"tea"' --name essay-1
-durably callback succeed CALLBACK_ID --result 'shorter, please'
-durably callback succeed CALLBACK_ID --result ok
+$ durably run examples/review_sync.py:write --input '"tea"' --name essay-1
+$ durably callback succeed CALLBACK_ID --result 'shorter, please'
+$ durably callback succeed CALLBACK_ID --result ok
 """
-
-import sys
 
 from durably import SyncCallback, SyncDurableContext, durable_execution
 
@@ -17,7 +15,7 @@ def draft(topic: str, wishes: list[str]) -> str:
 
 def show(callback_id: str, text: str) -> None:
     """Put the draft before the reader."""
-    print(f"{text!r}: 'ok', or what to change, to {callback_id}", file=sys.stderr)
+    print(f"{text!r}: 'ok', or what to change, to {callback_id}")
 
 
 @durable_execution

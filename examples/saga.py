@@ -1,6 +1,6 @@
 """Book a flight, then a hotel; when one is refused, cancel what was booked, last thing first.
 
-durably run examples/saga.py:book_trip --input '"Atlantis"' --name trip-1
+$ durably run examples/saga.py:book_trip --input '"Atlantis"' --name trip-1
 """
 
 from durably import DurableContext, RetryPresets, StepConfig, StepError, durable_execution

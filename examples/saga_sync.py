@@ -1,6 +1,6 @@
 """`saga.py` for plain functions: cancel what was booked when the next booking is refused.
 
-durably run examples/saga_sync.py:book_trip --input '"Atlantis"' --name trip-1
+$ durably run examples/saga_sync.py:book_trip --input '"Atlantis"' --name trip-1
 """
 
 from durably import RetryPresets, StepConfig, StepError, SyncDurableContext, durable_execution

@@ -1,12 +1,13 @@
 """Fulfil some hundreds of orders, be killed half way, and show that nothing was lost or doubled.
 
-python -m examples.order_fulfilment.demo --orders 300 --kills 2 --seed 7
+$ python -m examples.order_fulfilment.demo --orders 300 --kills 2 --seed 7
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from examples.order_fulfilment.books import Books
 from examples.order_fulfilment.ledger import check
@@ -31,10 +34,13 @@ from examples.order_fulfilment.report import print_report
 from examples.order_fulfilment.screen import Screen, screen_for
 from examples.order_fulfilment.shop import Shop, read_orders
 
-ROOT = Path(__file__).parents[2]
 LOOK_EVERY_SECONDS = 0.08
-FIRST_KILL, LAST_KILL = 0.08, 0.85
-LATEST_SECONDS = 0.3
+EARLIEST_KILL, LATEST_KILL = 0.08, 0.85
+KILL_DELAY_SECONDS = 0.3
+MOURNING_SECONDS = 0.8
+PATIENCE_SECONDS = 45
+LOG_LINES_SHOWN = 15
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,38 +70,32 @@ class Settings:
 
     @property
     def command(self) -> list[str]:
-        """What a user would type, word for word, first and again after each kill."""
-        flavour = "fulfilment_sync" if self.sync else "fulfilment"
+        """What a user would type, word for word: first, and again after each kill."""
+        flavour = "fulfilment_sync.py" if self.sync else "fulfilment.py"
+        file = os.path.relpath(Path(__file__).with_name(flavour))
         job = {"orders": str(self.folder / "orders.csv"), "shop": {"folder": str(self.shop)}}
-        target = f"examples/order_fulfilment/{flavour}.py:fulfil_orders"
-        words = ["durably", "run", target, "--name", "demo", "--input", json.dumps(job)]
-        return [*words, "--store", self.store_url]
+        words = ["durably", "run", f"{file}:fulfil_orders", "--name", "demo"]
+        return [*words, "--input", json.dumps(job), "--store", self.store_url]
 
 
 class WorkerFailed(Exception):  # noqa: N818 - what it is
-    """The command ended by itself, and not well."""
+    """The command ended by itself, and not as it should."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if the check holds."""
     settings = parse(arguments)
     console = Console()
-    prepare(settings)
-    orders = read_orders(str(settings.folder / "orders.csv"))
-    books = Books(settings.shop)
-    progress = Progress(orders, books)
-    console.print(f"[bold]$[/] {shlex.join(settings.command)}", highlight=False, soft_wrap=True)
-    title = f"{len(orders)} orders, to be killed {settings.kills} times (--seed {settings.seed})"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with manager(settings), screen_for(console, title) as screen:
-            answer = drive(settings, progress, screen)
+        return demonstrate(settings, console)
     except WorkerFailed as failure:
-        console.print(f"[bold red]✗[/] {failure}", highlight=False)
+        console.print(Text.assemble(("✗ ", "bold red"), str(failure)), soft_wrap=True)
+        console.print(f"  files: {settings.folder}", style="dim", highlight=False, soft_wrap=True)
         return 1
-    ledger = check(orders, books.effects(), books.labels(), answer, settings.kills)
-    print_report(console, ledger, books, settings.kills)
-    console.print(f"\n  files: {settings.folder}", style="dim", highlight=False, soft_wrap=True)
-    return 1 if ledger.problems else 0
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return INTERRUPTED
 
 
 def parse(arguments: Sequence[str] | None) -> Settings:
@@ -103,20 +103,34 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--orders", type=int, default=300, help="how many orders (300)")
     parser.add_argument("--kills", type=int, default=2, help="how often to kill the worker (2)")
-    parser.add_argument("--seed", type=int, help="when to kill it; by default any time")
+    parser.add_argument("--seed", type=int, help="decides when to kill it; by default, chance does")
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="for its files (.demo)")
     parser.add_argument("--sync", action="store_true", help="use the `def` flavour")
     given = parser.parse_args(arguments)
     if given.orders < 1 or given.kills < 0:
         parser.error("there must be an order, and no fewer than 0 kills")
-    seed = SystemRandom().randrange(10_000) if given.seed is None else given.seed
-    return Settings(
-        orders=given.orders,
-        kills=given.kills,
-        seed=seed,
-        folder=given.folder,
-        sync=given.sync,
-    )
+    if given.seed is None:
+        given.seed = SystemRandom().randrange(10_000)
+    return Settings(**vars(given))
+
+
+def demonstrate(settings: Settings, console: Console) -> int:
+    """Do the work, check it, and say what came out; 0 if the check holds.
+
+    Raises:
+        WorkerFailed: the work could not be done.
+    """
+    prepare(settings)
+    orders = read_orders(str(settings.folder / "orders.csv"))
+    books = Books(settings.shop)
+    console.print(typed(settings.command), highlight=False, soft_wrap=True)
+    title = f"{len(orders)} orders, {settings.kills} kills (--seed {settings.seed})"
+    with manager(settings), screen_for(console, title) as screen:
+        answer = drive(settings, Progress(orders, books), screen)
+    ledger = check(orders, books.effects(), books.labels(), answer, settings.kills)
+    print_report(console, ledger, books.inquiries(), settings.kills)
+    console.print(f"\n  files: {settings.folder}", style="dim", highlight=False, soft_wrap=True)
+    return 1 if ledger.problems else 0
 
 
 def prepare(settings: Settings) -> None:
@@ -130,6 +144,12 @@ def prepare(settings: Settings) -> None:
     lines = ORDERS.read_text().splitlines(keepends=True)
     (folder / "orders.csv").write_text("".join(lines[: settings.orders + 1]))
     Shop(str(settings.shop)).open()
+
+
+def typed(command: Sequence[str]) -> Text:
+    """Show *command* as a person would type it."""
+    line = shlex.join(command).replace(" --", " \\\n    --")
+    return Text.assemble(("$ ", "dim"), (line, "bold"), "\n")
 
 
 @contextmanager
@@ -149,38 +169,48 @@ def manager(settings: Settings) -> Iterator[None]:
 def drive(settings: Settings, progress: Progress, screen: Screen) -> dict[str, Any]:
     """Run the command until it has an answer, and kill it on the way as often as asked."""
     random = Random(settings.seed)  # noqa: S311 - no secret
-    moments = sorted(random.uniform(FIRST_KILL, LAST_KILL) for _ in range(settings.kills))
+    moments = sorted(random.uniform(EARLIEST_KILL, LATEST_KILL) for _ in range(settings.kills))
+    again = ""
     for moment in moments:
         with worker(settings) as process:
-            screen.say(f"durably run: worker {process.pid}")
+            screen.say(f"durably run{again}: worker {process.pid}")
             watch(process, progress, screen, until=moment)
-            Event().wait(random.uniform(0, LATEST_SECONDS))
+            Event().wait(random.uniform(0, KILL_DELAY_SECONDS))
             if process.poll() is not None:
                 read_answer(settings, process)
                 raise WorkerFailed("durably run was done before it could be killed")
             process.send_signal(signal.SIGKILL)
-            process.wait()
         progress.look()
         screen.say(
-            f"SIGKILL to worker {process.pid} at {progress.share:.0%}: "
-            f"{progress.open_orders} orders are half way",
+            f"SIGKILL at {progress.share:.0%}, with {progress.open_orders} orders half way",
             "bold red",
         )
+        screen.show(progress, Text(f"worker {process.pid} killed", "bold red"))
+        Event().wait(MOURNING_SECONDS)
+        again = ", the same command again"
     with worker(settings) as process:
-        again = "the same command again: " if moments else ""
-        screen.say(f"{again}durably run: worker {process.pid}")
+        screen.say(f"durably run{again}: worker {process.pid}")
         watch(process, progress, screen, until=None)
-    screen.say(f"worker {process.pid} has the answer", "bold green")
-    return read_answer(settings, process)
+    answer = read_answer(settings, process)
+    screen.say("durably run has the result", "bold green")
+    return answer
 
 
 def watch(
     process: subprocess.Popen[bytes], progress: Progress, screen: Screen, until: float | None
 ) -> None:
-    """Show the progress until that share of it is done, or the process has ended."""
+    """Show the progress until that share of it is done, or the process has ended.
+
+    Raises:
+        WorkerFailed: nothing has happened for long.
+    """
+    deadline = monotonic() + PATIENCE_SECONDS
     while True:
-        progress.look()
-        screen.show(progress, f"worker {process.pid}")
+        if progress.look():
+            deadline = monotonic() + PATIENCE_SECONDS
+        if monotonic() > deadline:
+            raise WorkerFailed(f"nothing has happened for {PATIENCE_SECONDS} s: see the logs")
+        screen.show(progress, Text(f"worker {process.pid} runs", "green"))
         if until is not None and progress.share >= until:
             return
         try:
@@ -196,7 +226,7 @@ def worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     command = [durably(), *settings.command[1:]]
     answer, log = settings.folder / "answer.json", settings.folder / "worker.log"
     with answer.open("wb") as out, log.open("ab") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT)  # noqa: S603 - ours
+        process = subprocess.Popen(command, stdout=out, stderr=err)  # noqa: S603 - ours
         try:
             yield process
         finally:
@@ -212,7 +242,7 @@ def read_answer(settings: Settings, process: subprocess.Popen[bytes]) -> dict[st
     """
     if process.returncode != 0:
         log = (settings.folder / "worker.log").read_text(errors="replace")
-        tail = "\n".join(log.splitlines()[-15:])
+        tail = "\n".join(log.splitlines()[-LOG_LINES_SHOWN:])
         raise WorkerFailed(f"durably run ended with exit code {process.returncode}:\n{tail}")
     answer: dict[str, Any] = json.loads((settings.folder / "answer.json").read_text())
     return answer

@@ -1,7 +1,7 @@
 r"""Fulfil a CSV of orders: one execution for the file, and one for each order in it.
 
-    durably run examples/order_fulfilment/fulfilment.py:fulfil_orders --name july \
-        --input '{"orders": "orders.csv", "shop": {"folder": "shop"}}' --store sqlite:july.db
+$ durably run examples/order_fulfilment/fulfilment.py:fulfil_orders --name july \
+    --input '{"orders": "orders.csv", "shop": {"folder": "shop"}}' --store sqlite:july.db
 
 Kill it whenever you like, and type the same again: it goes on where it was.
 """

@@ -1,7 +1,9 @@
 r"""`fulfilment.py` for plain functions: the same operations, and every call blocks.
 
-    durably run examples/order_fulfilment/fulfilment_sync.py:fulfil_orders --name july \
-        --input '{"orders": "orders.csv", "shop": {"folder": "shop"}}' --store sqlite:july.db
+$ durably run examples/order_fulfilment/fulfilment_sync.py:fulfil_orders --name july \
+    --input '{"orders": "orders.csv", "shop": {"folder": "shop"}}' --store sqlite:july.db
+
+An execution that sleeps holds no thread: 300 orders need no more than those that do something.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The manager: reads the desk, and answers through the command line, as anybody could.
 
-    python -m examples.order_fulfilment.manager SHOP_FOLDER STORE_URL
+$ python -m examples.order_fulfilment.manager SHOP_FOLDER STORE_URL
 
 It runs beside the worker, and does not care whether one is alive: an answer that comes while there
 is none is kept, and found by the next.

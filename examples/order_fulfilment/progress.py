@@ -9,7 +9,7 @@ from examples.order_fulfilment.books import Books, Effect, Note, Slot
 from examples.order_fulfilment.ledger import STEPS, effects_due
 from examples.order_fulfilment.shop import Order
 
-FEED = 6
+FEED = 5
 # Where an order is, by the last thing that was done for it.
 PLACES = {
     "charge": "at the warehouse",
@@ -37,8 +37,9 @@ class Progress:
         self._seen: set[Slot] = set()
         self._place: dict[str, str] = {}
 
-    def look(self) -> None:
-        """Read what is new in the books."""
+    def look(self) -> bool:
+        """Read what is new in the books; say whether there was anything."""
+        before = self._last_id
         for effect in self._books.effects(after=self._last_id):
             self._last_id = effect.id
             self.feed.append(effect)
@@ -50,6 +51,7 @@ class Progress:
         for note in self.notes:
             if note.verdict is not None and self._place.get(note.order_number) == "ask":
                 self._place[note.order_number] = "answer"
+        return self._last_id > before
 
     @property
     def effects(self) -> int:

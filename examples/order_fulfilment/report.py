@@ -10,30 +10,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from examples.order_fulfilment.books import Books
-from examples.order_fulfilment.ledger import AT_MOST_ONCE, Ledger, Line
+from examples.order_fulfilment.ledger import Ledger, Line
 
-GOOD, BAD, NOTE = ("✓", "bold green"), ("✗", "bold red"), ("·", "bold yellow")
+GOOD = Text("✓", "bold green")
+BAD = Text("✗", "bold red")
+ALLOWED = Text("✓", "bold yellow")
+COUNTS = ("due", "done", "repeated", "lost")
 
 
-def print_report(console: Console, ledger: Ledger, books: Books, kills: int) -> None:
-    """Print the table, and what it means."""
+def print_report(console: Console, ledger: Ledger, inquiries: Counter[bool], kills: int) -> None:
+    """Print the table, and what it means.
+
+    Args:
+        console: where to.
+        ledger: what the check has found.
+        inquiries: how often the bank was asked for a payment, by whether there was one.
+        kills: how often the worker was killed.
+    """
     console.print(_table(ledger))
-    for (sign, style), text in _sentences(ledger, books, kills):
-        console.print(Text.assemble("  ", (sign, style), " ", text), soft_wrap=True)
+    said = Table.grid(padding=(0, 1))
+    for sign, sentence in _sentences(ledger, inquiries, kills):
+        said.add_row("", sign, sentence)
+    console.print(said, highlight=False)
 
 
 def _table(ledger: Ledger) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
     table.add_column("  step", "  all")
     table.add_column("promise")
-    for head, value in (
-        ("due", sum(line.due for line in ledger.lines)),
-        ("done", sum(line.done for line in ledger.lines)),
-        ("repeated", sum(line.repeated for line in ledger.lines)),
-        ("lost", sum(line.lost for line in ledger.lines)),
-    ):
-        table.add_column(head, str(value), justify="right")
+    for count in COUNTS:
+        total = sum(getattr(line, count) for line in ledger.lines)
+        table.add_column(count, str(total), justify="right")
     for line in ledger.lines:
         table.add_row(*_row(line))
     return table
@@ -41,52 +48,52 @@ def _table(ledger: Ledger) -> Table:
 
 def _row(line: Line) -> tuple[Text, ...]:
     promise = "at most once" if line.is_at_most_once else "at least once"
-    repeated = "bold red" if line.is_at_most_once else "yellow"
+    forbidden = "bold red" if line.is_at_most_once else "yellow"
     return (
         Text(f"  {line.step}"),
         Text(promise, "dim"),
         Text(str(line.due)),
         Text(str(line.done)),
-        Text(str(line.repeated), repeated if line.repeated else "green"),
+        Text(str(line.repeated), forbidden if line.repeated else "green"),
         Text(str(line.lost), "bold red" if line.lost else "green"),
     )
 
 
-def _sentences(ledger: Ledger, books: Books, kills: int) -> Iterator[tuple[tuple[str, str], str]]:
-    for problem in ledger.problems:
-        yield BAD, problem
+def _sentences(ledger: Ledger, inquiries: Counter[bool], kills: int) -> Iterator[tuple[Text, str]]:
     if ledger.problems:
+        yield from ((BAD, problem) for problem in ledger.problems)
         yield BAD, "the check does not hold"
         return
     answer = ledger.answer
     counts = {status: n for status, n in answer.items() if status not in {"orders", "revenue"}}
     ended = ", ".join(f"{n} {status}" for status, n in counts.items())
     due = sum(line.due for line in ledger.lines)
-    yield GOOD, f"{answer['orders']} orders in {ledger.executions} executions: {ended}"
-    yield GOOD, f"{kills} kills, and nothing lost: {due} effects were due, and all were done"
-    yield GOOD, f"nothing paid twice: {_payments(ledger)}"
-    inquiries = books.inquiries()
+    yield GOOD, f"{answer['orders']} orders, each in one execution: {ended}."
+    yield GOOD, f"{kills} kills, and nothing lost: {due} effects were due, and all are there."
+    yield GOOD, f"At-most-once steps, nothing repeated: {_payments(ledger)}."
     if inquiries:
-        yield NOTE, _asked(inquiries)
-    yield (NOTE, _allowed(ledger)) if ledger.repeats else (GOOD, "no other effect was repeated")
-    yield GOOD, f"the bank holds {answer['revenue']}, which is what the delivered orders cost"
+        yield GOOD, _asked(inquiries)
+    yield (ALLOWED, _allowed(ledger)) if ledger.repeats else (GOOD, _NOTHING_REPEATED)
+    yield GOOD, f"The bank holds {answer['revenue']}, the price of all that was delivered."
+
+
+_NOTHING_REPEATED = "At-least-once steps, nothing repeated either, this time."
+
+
+def _payments(ledger: Ledger) -> str:
+    return ", ".join(f"{line.done} {line.step}s" for line in ledger.lines if line.is_at_most_once)
 
 
 def _asked(inquiries: Counter[bool]) -> str:
     return (
-        f"{inquiries.total()} payments were cut off by a kill, and not just made again: the bank "
-        f"was asked, and {inquiries[True]} had gone through, {inquiries[False]} had not"
+        f"{inquiries.total()} payments were cut off by a kill. They were not just made again: the "
+        f"bank was asked by key. {inquiries[True]} had gone through, {inquiries[False]} had not."
     )
-
-
-def _payments(ledger: Ledger) -> str:
-    counts = (f"{line.done} {line.step}s" for line in ledger.lines if line.step in AT_MOST_ONCE)
-    return f"{' and '.join(counts)}, by steps that run at most once"
 
 
 def _allowed(ledger: Ledger) -> str:
     steps = ", ".join(f"{count} {step}" for step, count in ledger.repeats.items())
     return (
-        f"{sum(ledger.repeats.values())} effects came twice ({steps}): at-least-once allows it, "
-        "when a kill comes after the effect and before its record; each under its first key"
+        f"At-least-once steps, {sum(ledger.repeats.values())} effects repeated ({steps}). That is "
+        "allowed: the kill came after the effect and before its record. Same attempt, same key."
     )

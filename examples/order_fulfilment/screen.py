@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
@@ -15,21 +15,35 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from examples.order_fulfilment.books import Effect
+from examples.order_fulfilment.books import Effect, Note
 from examples.order_fulfilment.ledger import AT_MOST_ONCE
 from examples.order_fulfilment.progress import FEED, Progress
 
 PLAIN_EVERY_SECONDS = 2.0
 STYLES = {
-    "charge": "green", "reserve": "cyan", "ask": "yellow", "ship": "blue",
-    "release": "magenta", "refund": "magenta", "mail": "white",
-}  # fmt: skip
+    "charge": "green",
+    "reserve": "cyan",
+    "ask": "yellow",
+    "ship": "blue",
+    "release": "magenta",
+    "refund": "magenta",
+    "mail": "white",
+}
 
 
-class Screen(AbstractContextManager["Screen"], Protocol):
+class Screen(Protocol):
     """Where the demo reports while the work goes on."""
 
-    def show(self, progress: Progress, worker: str) -> None:
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, progress: Progress, worker: Text) -> None:
         """Show how far the work is, and what the worker does."""
         ...
 
@@ -60,11 +74,11 @@ class PlainScreen:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Leave nothing to be tidied."""
 
-    def show(self, progress: Progress, worker: str) -> None:
+    def show(self, progress: Progress, worker: Text) -> None:
         """Print a line, if the last one is old."""
         if monotonic() < self._next:
             return
@@ -98,13 +112,14 @@ class LiveScreen:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._live.__exit__(kind, error, at)
+        """Clear the screen, and leave on it what was said."""
+        self._live.__exit__(kind, error, traceback)
         for event in self._events:
             self._console.print(event)
 
-    def show(self, progress: Progress, worker: str) -> None:
+    def show(self, progress: Progress, worker: Text) -> None:
         """Draw everything anew."""
         self._live.update(Group(*self._parts(progress, worker)))
 
@@ -113,10 +128,8 @@ class LiveScreen:
         at = f"{monotonic() - self._started:5.1f} s  "
         self._events.append(Text.assemble((at, "dim"), (text, style)))
 
-    def _parts(self, progress: Progress, worker: str) -> Iterable[RenderableType]:
-        yield Text.assemble(" ", (self._title, "bold"))
-        yield Text()
-        yield self._orders(progress, worker)
+    def _parts(self, progress: Progress, worker: Text) -> Iterable[RenderableType]:
+        yield self._head(progress, worker)
         yield Text()
         yield self._middle(progress)
         yield Rule(style="dim")
@@ -124,30 +137,34 @@ class LiveScreen:
         yield Rule(style="dim")
         yield from self._events
 
-    def _orders(self, progress: Progress, worker: str) -> Table:
-        elapsed = f"{monotonic() - self._started:.0f} s"
+    def _head(self, progress: Progress, worker: Text) -> Group:
+        elapsed = f"{monotonic() - self._started:4.0f} s"
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column()
+        line.add_column(justify="right")
+        line.add_row(Text.assemble(" ", (self._title, "bold")), worker)
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column()
         grid.add_column(ratio=1)
         grid.add_column(justify="right")
         grid.add_column(justify="right")
-        grid.add_column()
         bar = ProgressBar(progress.total, progress.finished, complete_style="green")
-        done = f"{progress.finished}/{progress.total}"
-        grid.add_row(" orders", bar, Text(done, "bold"), Text(elapsed, "dim"), worker)
-        return grid
+        done = Text(f"{progress.finished}/{progress.total}", "bold")
+        grid.add_row(" orders", bar, done, Text(elapsed, "dim"))
+        return Group(line, grid)
 
     def _middle(self, progress: Progress) -> Table:
         steps = Table.grid(padding=(0, 1))
         for step, done, due in progress.bars:
-            bar = ProgressBar(due, done, width=24, complete_style=STYLES[step])
+            bar = ProgressBar(due, done, width=22, complete_style=STYLES[step])
             promise = "at most once" if step in AT_MOST_ONCE else "at least once"
             steps.add_row(f" {step}", Text(promise, "dim"), bar, Text(f"{done:>4}"))
         places = Table.grid(padding=(0, 1))
-        places.add_row("", Text(f"{progress.open_orders} orders half way", "bold"))
+        places.add_row(Text(f"{progress.open_orders:>4}", "bold"), Text("half way", "bold"))
         for place, count in sorted(progress.places.items()):
-            places.add_row(Text(f"{count:>4}", "bold"), place)
-        both = Table.grid(padding=(0, 2))
+            places.add_row(f"{count:>4}", place)
+        places.add_row("", Text(_manager(progress.notes), "dim"))
+        both = Table.grid(padding=(0, 1))
         both.add_row(steps, places)
         return both
 
@@ -159,8 +176,13 @@ class LiveScreen:
         return grid
 
 
+def _manager(notes: list[Note]) -> str:
+    verdicts = Counter(note.verdict for note in notes)
+    return f"manager: {verdicts['approved']} yes, {verdicts['refused']} no"
+
+
 def _feed_row(effect: Effect, progress: Progress) -> tuple[RenderableType, ...]:
-    again = f" attempt {effect.attempt}" if effect.attempt > 1 else ""
+    again = f", attempt {effect.attempt}" if effect.attempt > 1 else ""
     return (
         Text(f" {effect.at[11:23]}", "dim"),
         effect.order_number,

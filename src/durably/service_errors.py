@@ -21,9 +21,21 @@ class DurableError(Exception):
     def __hash__(self) -> int:
         return hash((type(self), self._facts()))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are copied by calling their class with `args`, which ours do not take.
+        return _copy_of, (type(self), self.args, self.__dict__)
+
     def _facts(self) -> tuple[Any, ...]:
         """Give what tells two errors of one class apart."""
         return (str(self),)
+
+
+def _copy_of(
+    kind: type[DurableError], args: tuple[Any, ...], members: dict[str, Any]
+) -> DurableError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(members)
+    return error
 
 
 class ApiError(DurableError):

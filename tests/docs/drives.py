@@ -13,7 +13,7 @@ from durably.wire.operation import Operation, OperationStatus, OperationType
 MAX_INVOCATIONS = 100
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 - what a page calls it
     """The execution ended FAILED."""
 
 
@@ -94,7 +94,10 @@ def _answer(client: InMemoryClient, answers: Mapping[str, Callable[[], str] | st
 
 def _next_due(recorded: tuple[Operation, ...], now: datetime) -> datetime:
     instants = [
-        instant for operation in recorded if not operation.is_terminal for instant in _due(operation)
+        instant
+        for operation in recorded
+        if not operation.is_terminal
+        for instant in _due(operation)
     ]
     assert instants, f"nothing is due, and it waits: {recorded}"
     return min(instants) if min(instants) > now else now + timedelta(seconds=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,12 @@ def with_code() -> list[Path]:
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """Make the module that a page is run in, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
     made = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, made.__name__, made)
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("page", with_code(), ids=name_of)

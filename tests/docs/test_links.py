@@ -9,7 +9,9 @@ import pytest
 
 from tests.docs.pages import ROOT, anchors_of, links_of, name_of, pages
 
-BIG_WORDS = re.compile(r"exactly[ -]once|guaranteed|never[ -]fails|reliable[ -]delivery", re.I)
+BIG_WORDS = re.compile(
+    r"exactly[ -]once|guaranteed|never[ -]fails|reliable[ -]delivery", re.IGNORECASE
+)
 PROMISE = re.compile(r"\W{0,6}P\d")
 EXTRA = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "changelog.d" / "README.md"]
 

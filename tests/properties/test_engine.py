@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,10 +124,11 @@ class World:
         return Surroundings(self.mint, found.get)
 
 
-Draw = Callable[[World, st.DrawFn], Command]
+Ask = Callable[..., Any]
+Draw = Callable[[World, Ask], Command]
 
 
-def _checkpoint(world: World, draw: st.DrawFn) -> Command:
+def _checkpoint(world: World, draw: Ask) -> Command:
     invocation = world.execution.invocation
     sequence = draw(st.sampled_from([None, 0 if invocation is None else invocation.sequence]))
     stale = draw(st.integers(0, 9)) == 0
@@ -139,8 +141,9 @@ def _checkpoint(world: World, draw: st.DrawFn) -> Command:
     )
 
 
-def _callback_id(world: World, draw: st.DrawFn) -> str:
-    return draw(st.sampled_from([*world.execution.callbacks, "unknown"]))
+def _callback_id(world: World, draw: Ask) -> str:
+    found: str = draw(st.sampled_from([*world.execution.callbacks, "unknown"]))
+    return found
 
 
 COMMANDS: list[Draw] = [

@@ -203,8 +203,8 @@ async def test_closing_says_that_a_soon_change_was_lost(path: Path, disk: Disk) 
     store = SqliteStore(path)
     await store.open()
     await store.append([creation("a")])
-    store.append_soon(change("a", 1, b"lost"))
     disk.fail("INSERT INTO facts")
+    store.append_soon(change("a", 1, b"lost"))
 
     with pytest.raises(StoreUnavailableError):
         await store.close()

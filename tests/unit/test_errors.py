@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pickle
+import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -338,4 +338,25 @@ class TestWhatErrorsSay:
         assert SerdesError("x") != anything
         assert SerdesError("x") != ValueError("x")
         assert InvalidParameterValueException("x") == InvalidParameterValueException("x")
-        assert pickle.loads(pickle.dumps(SerdesError("x"))) == SerdesError("x")  # noqa: S301 - ours
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValidationError("timeout", "too long"),
+            StepError.from_wire("charge", RECORD),
+            exception_of(RECORD),
+            ApiError(400, "Code", "no"),
+            InvalidParameterValueException("no"),
+            ExecutionFailedError("arn:x", RECORD),
+            StoreFullError("no room"),
+            FunctionNotFoundError("f"),
+            NonDeterministicExecutionError("other", operation_id="c4ca"),
+        ],
+    )
+    def test_an_error_can_be_copied_and_so_leave_a_process(self, error: DurableError) -> None:
+        twin = copy.copy(error)
+
+        assert twin is not error
+        assert twin == error
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)

@@ -16,7 +16,6 @@ from durably.errors import (
     DurableExecutionAlreadyStartedException,
     ResourceConflictException,
     ResourceNotFoundException,
-    StoreError,
     StoreLockedError,
     ValidationError,
 )
@@ -34,8 +33,8 @@ _NEXT_STEPS: Mapping[type[DurableError], str] = {
     ResourceConflictException: "`durably show NAME` says where it stands.",
     ResourceNotFoundException: "`durably list` shows what there is; --store says where to look.",
     StoreLockedError: (
-        "`durably start` hands that process an execution; `list`, `show`, `history`, `why`, `stop`, "
-        "`pause`, `resume` and `callback` work beside it."
+        "`durably start` hands that process an execution; `run` and `worker` have to wait for its "
+        "end, all other commands work beside it."
     ),
 }
 
@@ -67,7 +66,6 @@ def trouble_of(error: DurableError) -> Trouble:
 
 def tell(trouble: click.ClickException) -> None:
     """Print *trouble* to standard error."""
-    is_ours = isinstance(trouble, Trouble)
     label = click.style("Error:", fg="red", bold=True)
     lines = [f"{label} {_capitalised(safe_lines(trouble.format_message()))}"]
     if isinstance(trouble, Trouble):
@@ -76,14 +74,7 @@ def tell(trouble: click.ClickException) -> None:
     elif isinstance(trouble, click.UsageError) and trouble.ctx is not None:
         lines.append(f"Try `{trouble.ctx.command_path} --help`.")
     for line in lines:
-        click.echo(line, err=True, color=_colors())
-    del is_ours
-
-
-def _colors() -> bool | None:
-    import os  # noqa: PLC0415
-
-    return False if os.environ.get("NO_COLOR") else None
+        click.echo(line, err=True)
 
 
 def _capitalised(text: str) -> str:
@@ -108,8 +99,3 @@ def _is_foreign(filename: str) -> bool:
 
     package = str(Path(__file__).parents[1])
     return filename.startswith((package, "<frozen ", "<string>")) or filename == sys.executable
-
-
-def is_store_trouble(error: BaseException) -> bool:
-    """Whether *error* is the store's."""
-    return isinstance(error, StoreError)

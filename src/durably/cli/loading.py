@@ -59,9 +59,7 @@ def load_functions(*files: str) -> Mapping[str, DurableFunction]:
 def _no_function(file: str, name: str, functions: Mapping[str, DurableFunction]) -> Trouble:
     known = ", ".join(sorted(functions)) or "none"
     if not name:
-        return Trouble(
-            f"{file} has several durable functions: {known}.", f"Write {file}:FUNCTION."
-        )
+        return Trouble(f"{file} has several durable functions: {known}.", f"Write {file}:FUNCTION.")
     plain = getattr(sys.modules.get(_module_name(Path(file))), name, None)
     if callable(plain):
         step = "Write @durable_execution above its def."

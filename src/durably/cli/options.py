@@ -81,3 +81,25 @@ def json_of(source: str | None) -> str | None:
         step = "Put it in single quotes, so that the shell leaves it alone: --input '{\"id\": 7}'."
         raise Trouble(f"The input {error}.", step) from error
     return msgspec.json.format(text, indent=-1)
+
+
+def log_level_option(command: F) -> F:
+    """Let a command be told which log records to show."""
+    return click.option(
+        "--log-level",
+        default="WARNING",
+        show_default=True,
+        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+        help="Which log records to show, on standard error.",
+    )(command)
+
+
+def concurrency_option(command: F) -> F:
+    """Let a command be told how much to do at once."""
+    return click.option(
+        "--max-concurrency",
+        default=100,
+        show_default=True,
+        type=click.IntRange(1),
+        help="How many invocations may run at once.",
+    )(command)

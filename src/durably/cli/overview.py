@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
-_NO_TIME = datetime.max
+_NO_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Doing(Enum):
@@ -51,13 +50,13 @@ class Overview:
         done: how many are over, well or badly.
         failed: how many of those badly.
         current: those that are not over, the innermost ones only, in the order of their start.
-        invoked: of each function's executions that were invoked, how many there are in each state.
+        has_invoked: whether other executions were started.
     """
 
     done: int = 0
     failed: int = 0
     current: tuple[Current, ...] = ()
-    invokes: Counter[OperationStatus] = field(default_factory=Counter)
+    has_invoked: bool = False
 
     @property
     def running(self) -> int:
@@ -80,9 +79,7 @@ def overview_of(operations: Sequence[Operation]) -> Overview:
         done=len(over),
         failed=sum(one.status is not OperationStatus.SUCCEEDED for one in over),
         current=tuple(_current(one, by_id) for one in open_ones if one.id not in around),
-        invokes=Counter(
-            one.status for one in operations if one.type is OperationType.CHAINED_INVOKE
-        ),
+        has_invoked=any(one.type is OperationType.CHAINED_INVOKE for one in operations),
     )
 
 
@@ -111,7 +108,7 @@ def _doing(operation: Operation) -> tuple[Doing, datetime | None]:
         case Operation(wait_details=details) if details is not None:
             return Doing.WAITS_FOR_TIME, details.scheduled_end_timestamp
         case Operation(type=OperationType.STEP, status=OperationStatus.PENDING, step_details=step):
-            return Doing.WAITS_FOR_TIME, step and step.next_attempt_timestamp
+            return Doing.WAITS_FOR_TIME, None if step is None else step.next_attempt_timestamp
         case Operation(callback_details=details) if details is not None:
             return Doing.WAITS_FOR_OTHERS, details.scheduled_timeout_timestamp
         case Operation(type=OperationType.CHAINED_INVOKE):
@@ -127,7 +124,7 @@ def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
     while place is not None:
         names.insert(0, label_of(place))
         place = None if place.parent_id is None else by_id.get(place.parent_id)
-    return " › ".join(names)
+    return " > ".join(names)
 
 
 def label_of(operation: Operation) -> str:
@@ -159,6 +156,4 @@ def kind_of(operation: Operation) -> str:
 
 def by_urgency(current: Current) -> tuple[bool, datetime]:
     """Order what runs before what waits, and that by when it goes on."""
-    due_at = current.due_at
-    naive = _NO_TIME if due_at is None else due_at.replace(tzinfo=None)
-    return current.doing is not Doing.RUNS, naive
+    return current.doing is not Doing.RUNS, current.due_at or _NO_TIME

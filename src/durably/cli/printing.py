@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -57,7 +58,12 @@ def console(*, to_stderr: bool = False) -> Console:
     made = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not made.is_terminal:
         made = Console(
-            stderr=to_stderr, highlight=False, markup=False, emoji=False, width=_WIDE, color_system=None
+            stderr=to_stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=_WIDE,
+            color_system=None,
         )
     return made
 
@@ -76,7 +82,7 @@ def length(duration: timedelta) -> str:
     if seconds < 9.95:  # noqa: PLR2004 - below ten seconds, tenths matter
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for (size, unit), (part_size, part_unit) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (size, unit), (part_size, part_unit) in pairwise(_UNITS):
         if whole >= size:
             many, rest = divmod(whole, size)
             few = rest // part_size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -71,7 +70,8 @@ def ask(
         StoreError: it could not be written.
     """
     path = SqliteStore(_file_url(url)).path if functions else existing_database(url)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    clock = SystemClock()
+    deadline = clock.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return ControlClient(path).ask(request)
@@ -81,7 +81,7 @@ def ask(
             return asyncio.run(_ask_alone(path, request, functions))
         except StoreLockedError:
             # Its owner is just coming, or going.
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise
         threading.Event().wait(_PAUSE_SECONDS)
 

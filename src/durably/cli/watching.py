@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from durably.cli.overview import Overview, overview_of
+from durably.cli.overview import Overview, overview_of, path_of
 from durably.engine.service import Service
 from durably.engine.store import Query
 from durably.engine.views import Standing, Why
@@ -38,7 +39,7 @@ class Sight:
     why: Why
     operations: tuple[Operation, ...] = ()
     overview: Overview = field(default_factory=Overview)
-    counts: dict[str, Counter[ExecutionStatus]] = field(default_factory=dict)
+    counts: Mapping[str, Counter[ExecutionStatus]] = MappingProxyType({})
     children: tuple[Child, ...] = ()
 
 
@@ -47,13 +48,14 @@ async def look(service: Service, arn: str, *, max_children: int) -> Sight:
     operations = await service.operations(arn)
     overview = overview_of(operations)
     why = await service.why(arn)
+    by_id = {operation.id: operation for operation in operations}
     counts: dict[str, Counter[ExecutionStatus]] = {}
     children: list[Child] = []
-    if overview.invokes:
+    if overview.has_invoked:
         for function_name, child_arn, status in await _children(service, arn):
             counts.setdefault(function_name, Counter())[status] += 1
             if status not in CLOSED_STATUSES and len(children) < max_children:
-                label = _label_of(child_arn, why, operations)
+                label = _label_of(child_arn, why, by_id)
                 seen = overview_of(await service.operations(child_arn))
                 children.append(Child(child_arn, label, seen))
     return Sight(
@@ -82,11 +84,11 @@ async def _children(service: Service, arn: str) -> list[tuple[str, str, Executio
     return found
 
 
-def _label_of(child_arn: str, why: Why, operations: Sequence[Operation]) -> str:
+def _label_of(child_arn: str, why: Why, by_id: Mapping[str, Operation]) -> str:
     """Name a child by the invoke that started it: its own name is a hash."""
     for awaited in why.waits_for:
-        if awaited.child_arn == child_arn and awaited.operation.name:
-            return awaited.operation.name
+        if awaited.child_arn == child_arn:
+            return path_of(awaited.operation, by_id)
     return child_arn.split("/")[-2][:8]
 
 

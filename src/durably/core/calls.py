@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Union, cast
 from uuid import UUID
 
 from durably.batch_result import BatchResult
@@ -223,8 +223,8 @@ class Calls:
         ]
         kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
         returned = [annotation_of(branch.func, "return") for branch in named]
-        same = returned[0] if all(one == returned[0] for one in returned[1:]) and returned else Any
-        return self._fan_out(name, made, config, kinds, same)
+        any_of_them = Union[tuple(returned)] if returned else Any  # noqa: UP007 - made of values
+        return self._fan_out(name, made, config, kinds, any_of_them)
 
     def execute_concurrently(
         self,

@@ -8,7 +8,7 @@ from durably.batch_result import BatchCompletionReason, BatchItemStatus
 from durably.config import CompletionConfig, CompletionItemStatus, CompletionStatus
 
 
-class PredicateFailed(Exception):
+class PredicateError(Exception):
     """The user's completion predicate raised *error*."""
 
     def __init__(self, error: Exception) -> None:
@@ -78,12 +78,9 @@ class FanOut:
         """Say why the fan-out is over, `None` while it is not."""
         if self._custom is not None:
             return self._custom
-        all_done = self.successes + self.failures == self.total
-        if self._completion.should_complete is not None:
-            return BatchCompletionReason.ALL_COMPLETED if all_done else None
         if self._breaks_tolerance():
             return BatchCompletionReason.FAILURE_TOLERANCE_EXCEEDED
-        if all_done:
+        if self.successes + self.failures == self.total:
             return BatchCompletionReason.ALL_COMPLETED
         wanted = self._completion.min_successful
         if wanted is not None and self.successes >= wanted:
@@ -92,6 +89,8 @@ class FanOut:
 
     def _breaks_tolerance(self) -> bool:
         limits = self._completion
+        if limits.should_complete is not None:
+            return False
         count, percentage = limits.tolerated_failure_count, limits.tolerated_failure_percentage
         if count is None and percentage is None:
             return limits.min_successful is None and self.failures > 0
@@ -106,7 +105,7 @@ class FanOut:
         try:
             decision = predicate(self._status())
         except Exception as error:
-            raise PredicateFailed(error) from error
+            raise PredicateError(error) from error
         if decision.is_complete:
             self._custom = (
                 BatchCompletionReason.CUSTOM_COMPLETION_SUCCEEDED

@@ -26,22 +26,25 @@ def annotation_of(function: Callable[..., Any], parameter: str) -> Any:
         return Any
     annotation = annotations[parameter]
     if isinstance(annotation, str):
-        annotation = _resolved(_Unresolved(function), parameter, annotation)
+        annotation = _resolved(_Unresolved(function, parameter, annotation))
     if get_origin(annotation) in _AWAITABLES:
         return get_args(annotation)[-1]
     return annotation
 
 
 class _Unresolved:
-    """A function, as a key: two of one module and one name say the same by the same text."""
+    """An annotation, as a key: functions of one module and one name mean the same by one text."""
 
-    __slots__ = ("_key", "function")
+    __slots__ = ("_key", "function", "parameter")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], parameter: str, text: str) -> None:
         self.function = function
+        self.parameter = parameter
         self._key = (
             getattr(function, "__module__", None),
             getattr(function, "__qualname__", None),
+            parameter,
+            text,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -52,11 +55,12 @@ class _Unresolved:
 
 
 @cache
-def _resolved(unresolved: _Unresolved, parameter: str, text: str) -> Any:
+def _resolved(unresolved: _Unresolved) -> Any:
     try:
-        return get_type_hints(unresolved.function, include_extras=True).get(parameter, Any)
+        hints = get_type_hints(unresolved.function, include_extras=True)
     except (NameError, AttributeError, TypeError):
         return Any
+    return hints.get(unresolved.parameter, Any)
 
 
 def positional_parameters(function: Callable[..., Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -20,10 +21,14 @@ from durably.wire.operation import (
 )
 from durably.wire.update import OperationAction, OperationUpdate
 
-_ENDS = {
+_STATUS_AFTER = {
+    OperationAction.START: OperationStatus.STARTED,
     OperationAction.SUCCEED: OperationStatus.SUCCEEDED,
     OperationAction.FAIL: OperationStatus.FAILED,
+    OperationAction.RETRY: OperationStatus.PENDING,
+    OperationAction.CANCEL: OperationStatus.CANCELLED,
 }
+_OUTSIDE = (OperationType.WAIT, OperationType.CALLBACK, OperationType.CHAINED_INVOKE)
 
 
 class Journal:
@@ -52,6 +57,10 @@ class Journal:
         """Every record by operation id, in the order they became known."""
         return self._records
 
+    def has_outstanding(self) -> bool:
+        """Whether anything is recorded that an invocation may end for as PENDING."""
+        return any(is_outstanding(record) for record in reversed(self._records.values()))
+
     def find(self, operation_id: str) -> Operation | None:
         """Give the record of an operation, `None` while it has none."""
         return self._records.get(operation_id)
@@ -71,7 +80,7 @@ class Journal:
             and record.parent_id == op.parent_id
         ):
             return record
-        raise NonDeterministicExecutionError(_difference(op, record))
+        raise NonDeterministicExecutionError(_difference(op, record), operation_id=op.id)
 
     def begin(self, op: Op) -> None:
         """Note that this invocation has sent the START of *op*."""
@@ -94,10 +103,14 @@ class Journal:
         return op.id in self._began
 
     def merge(self, operations: Iterable[Operation]) -> list[Operation]:
-        """Take over what the backend says; give the records that really changed."""
-        changed = []
+        """Take over what the backend says; give the records that really changed.
+
+        What is terminal stays as it is: nothing that arrives late can open it again.
+        """
+        changed: list[Operation] = []
         for operation in operations:
-            if self._records.get(operation.id) != operation:
+            known = self._records.get(operation.id)
+            if known is None or (known != operation and not known.is_terminal):
                 self._records[operation.id] = operation
                 changed.append(operation)
         self.changes += len(changed)
@@ -115,17 +128,18 @@ class Journal:
         return changed
 
     def _settle(self, update: OperationUpdate) -> Operation | None:
-        """Apply an accepted closing update that the backend's reply did not mention."""
-        record = self._records.get(update.id)
-        status = _ENDS.get(update.action)
-        if status is None or (record is not None and record.is_terminal):
+        """Apply an accepted update that the backend's reply did not mention."""
+        known = self._records.get(update.id)
+        status = _STATUS_AFTER[update.action]
+        if known is not None and (known.is_terminal or known.status is status):
             return None
-        settled = replace(
-            record or _unrecorded(update),
-            status=status,
-            step_details=_step_details(update, record),
-            context_details=_context_details(update),
-        )
+        settled = replace(known or _unrecorded(update), status=status)
+        if update.action is not OperationAction.START:
+            settled = replace(
+                settled,
+                step_details=_step_details(update, known),
+                context_details=_context_details(update),
+            )
         self._records[update.id] = settled
         self.changes += 1
         return settled
@@ -165,6 +179,24 @@ def attempts_of(record: Operation | None) -> int:
     if record is None or record.step_details is None:
         return 0
     return record.step_details.attempt
+
+
+def due_at(record: Operation) -> datetime | None:
+    """Say when the backend will change a record by itself, `None` when it has not said."""
+    if record.step_details is not None:
+        return record.step_details.next_attempt_timestamp
+    if record.wait_details is not None:
+        return record.wait_details.scheduled_end_timestamp
+    if record.callback_details is not None:
+        return record.callback_details.scheduled_timeout_timestamp
+    return None
+
+
+def is_outstanding(record: Operation) -> bool:
+    """Whether something outside will change a record: it is what an invocation may wait for."""
+    if record.type is OperationType.STEP:
+        return record.status is OperationStatus.PENDING
+    return record.type in _OUTSIDE and record.status is OperationStatus.STARTED
 
 
 def result_of(record: Operation) -> str | None:

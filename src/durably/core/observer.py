@@ -161,7 +161,7 @@ class Observers:
         for plugin in self._plugins:
             try:
                 getattr(plugin, hook)(info)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a plugin must not end an execution
                 self._report(plugin, hook, error)
 
     def operation_called(self, op: Op, record: Operation | None) -> None:

@@ -31,24 +31,23 @@ class Scope:
         op: the operation whose body this context is, `None` at the root.
         real_parent_id: the id that children are recorded under: that of the nearest context which
             has a record of its own.
-        owner: the task or thread that runs the body; set by the driver.
+        owner: the task or thread that runs the body, while it runs; set by the driver.
+        on_call: told of each operation that is called here or below.
         is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
-        is_awaited: whether anybody waits for the body's result.
         now: the end of the latest operation that the body has awaited.
     """
 
     __slots__ = (
         "_count",
         "_next_id",
-        "_on_call",
         "_prefix",
-        "is_awaited",
         "is_closed",
         "is_replaying",
         "is_settled",
         "journal",
         "now",
+        "on_call",
         "op",
         "owner",
         "parent",
@@ -64,7 +63,6 @@ class Scope:
         parent: Scope | None = None,
         is_virtual: bool = False,
         is_settled: bool = False,
-        on_call: OnCall | None = None,
     ) -> None:
         self.journal = journal
         self.now = now
@@ -72,11 +70,10 @@ class Scope:
         self.parent = parent
         self.owner: object = None
         self.is_closed = False
-        self.is_awaited = True
         self.real_parent_id: str | None = None
         if op is not None:
             self.real_parent_id = op.parent_id if is_virtual else op.id
-        self._on_call = on_call
+        self.on_call: OnCall | None = None if parent is None else parent.on_call
         self._prefix = "" if op is None else f"{op.step_id}-"
         self.is_settled = is_settled
         self._count = 0
@@ -110,8 +107,8 @@ class Scope:
         record = self.journal.check(op)
         if self.is_replaying and not self.is_settled:
             self.is_replaying = self._is_still_replaying(record)
-        if self._on_call is not None and not self.is_settled:
-            self._on_call(op, record)
+        if self.on_call is not None and not self.is_settled:
+            self.on_call(op, record)
         return op
 
     def _is_still_replaying(self, record: Operation | None) -> bool:
@@ -133,7 +130,6 @@ class Scope:
             parent=self,
             is_virtual=is_virtual,
             is_settled=is_settled or (is_virtual and self.is_settled),
-            on_call=self._on_call,
         )
 
     def has_closed(self) -> bool:

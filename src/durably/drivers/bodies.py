@@ -34,6 +34,7 @@ def step_context(settings: RunSettings, scope: Scope, attempt: Attempt) -> StepC
 
 def root_scope(journal: Journal, settings: RunSettings) -> Scope:
     """Open the scope that the handler runs in."""
-    observers = settings.observers
-    on_call = None if observers is None else observers.operation_called
-    return Scope(journal, settings.started_at, on_call=on_call)
+    scope = Scope(journal, settings.started_at)
+    if settings.observers is not None:
+        scope.on_call = settings.observers.operation_called
+    return scope

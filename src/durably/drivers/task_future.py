@@ -280,7 +280,9 @@ class TaskFuture(Generic[T]):
         self._run.activity.moving -= 1
         for block in self._blocks or ():
             block.wake()
-        if self._on_end is not None:
+        if self._on_end is None:
+            self.scope.open_calls -= 1
+        else:
             if state == _RETURNED:
                 self._on_end(Ok(value))
             elif state == _RAISED:

@@ -125,6 +125,7 @@ class TaskRun:
         """Start *program*; it is driven by whoever awaits the future, or by a task of its own."""
         if scope.never_resolves(op):
             program = _never(op)
+        scope.open_calls += 1
         future = TaskFuture(self, scope, op, program)
         if future.is_primed:
             if not self._unstarted:
@@ -419,6 +420,8 @@ class TaskRun:
             self.activity.owners = len(self._owners)
 
     def _cancel_open_under(self, scope: Scope) -> None:
+        if not scope.open_calls:
+            return
         left = [
             *(future for future in self._tasks.values() if future.scope is scope),
             *(future for future in self._unstarted if future.scope is scope),

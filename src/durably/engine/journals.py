@@ -45,7 +45,6 @@ log = logging.getLogger("durably.engine")
 _MAX_CONFLICTS = 50
 _MAX_TIMER_SECONDS = 3600.0
 _TIMER_SLACK_SECONDS = 0.0005
-_TIMER_RETRY_SECONDS = 1.0
 NO_SUCH_EXECUTION = "There is no such execution."
 
 
@@ -374,12 +373,8 @@ class Journals:
         try:
             await self.ask(tip.execution.arn, TimersDue())
         except (ApiError, StoreError) as error:
+            # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded", extra={"error": str(error)})
-            loop = asyncio.get_running_loop()
-            tip.timer = loop.call_later(_TIMER_RETRY_SECONDS, self._ring, tip)
-            return
-        if tip.session is not None and tip.failure is None:
-            self._arm(tip)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

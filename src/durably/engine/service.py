@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from durably.clock import Clock
@@ -25,7 +25,7 @@ from durably.engine.execution import Execution
 from durably.engine.facts import decode_fact, timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import NO_SUCH_EXECUTION, Journals
-from durably.engine.policy import ServicePolicy, StartOptions
+from durably.engine.policy import ServicePolicy
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
 from durably.engine.sessions import Session, begin_session
@@ -38,6 +38,7 @@ from durably.engine.tokens import (
     seal_token,
 )
 from durably.engine.views import Description, Why, describe, why
+from durably.engine.waiters import Waiters
 from durably.errors import (
     ResourceConflictException,
     ResourceNotFoundException,
@@ -55,6 +56,25 @@ from durably.wire.operation import ErrorObject, Operation
 
 _MAX_CONFLICTS = 50
 _NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What holds for a whole execution, beside its name and its payload.
+
+    Attributes:
+        timeout_seconds: after how long it ends by itself; the service's default if `None`.
+        retention_days: how long it is kept once it has ended; likewise.
+        is_synchronous: the caller is going to wait, so payload and result may take 6 MB.
+        tenant_id: the tenant it runs for.
+        trace_id: the trace it belongs to.
+    """
+
+    timeout_seconds: int | None = None
+    retention_days: int | None = None
+    is_synchronous: bool = False
+    tenant_id: str | None = None
+    trace_id: str | None = None
 
 
 _NO_OPTIONS = StartOptions()
@@ -86,9 +106,9 @@ class Service:
         self._find_target = find_target
         self._key = b""
         self._wakers: list[Callable[[], None]] = []
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiters = Waiters()
         self._surroundings = Surroundings(self._mint_callback_id, find_target)
-        self._journals = Journals(store, clock, self.policy, self._wake, self._settle)
+        self._journals = Journals(store, clock, self.policy, self._wake, self._waiters.settle)
 
     async def open(self) -> None:
         """Open the store and make ready. Executions cut off earlier go on by themselves.
@@ -165,9 +185,9 @@ class Service:
                 if arn is not None:
                     return arn
             tip = Tip(Execution())
-            facts = decide(tip.execution, command, self.clock.now())
+            change = tip.take(decide(tip.execution, command, self.clock.now()))
             try:
-                await self.store.append((tip.take(facts),))
+                await self.store.append((change,))
             except VersionConflict:
                 continue
             self._journals.keep(tip)
@@ -233,20 +253,13 @@ class Service:
             ResourceNotFoundException: there is none of this arn (any more).
         """
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
-        while True:
-            waiter = asyncio.get_running_loop().create_future()
-            waiters = self._waiters.setdefault(arn, set())
-            waiters.add(waiter)
-            try:
+        with self._waiters.waiting(arn) as waiter:
+            while True:
                 if not self._journals.is_known_open(arn):
                     found = await self.get(arn)
                     if found.is_closed or found.parked_reason is not None:
                         return found
-                await asyncio.wait((waiter,), timeout=poll)
-            finally:
-                waiters.discard(waiter)
-                if not waiters:
-                    self._waiters.pop(arn, None)
+                await waiter.wait(poll)
 
     async def _load(self, arn: str) -> Tip:
         return Tip.of(await self._find(arn))
@@ -340,9 +353,8 @@ class Service:
         await self._journals.ask(arn, HeartbeatCallback(callback_id))
 
     async def _find_callback(self, callback_id: str) -> str:
-        arn = None
-        if is_callback_id(self._key, callback_id):
-            arn = await self.store.find_by_callback(callback_id)
+        is_ours = is_callback_id(self._key, callback_id)
+        arn = await self.store.find_by_callback(callback_id) if is_ours else None
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
         return arn
@@ -375,23 +387,14 @@ class Service:
         Raises:
             StoreError: it could not be written; the claim will run out.
         """
-        lost_request_id = str(self._ids.uuid4()) if claim.is_takeover else ""
-        command = BeginInvocation(
-            claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost_request_id
-        )
+        lost = str(self._ids.uuid4()) if claim.is_takeover else ""
+        command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
         token = seal_token(self._key, claim.arn, TokenParts(claim.epoch, 0))
         try:
             return await begin_session(self._journals, claim, command, token, self._surroundings)
         except (ResourceNotFoundException, VersionConflict):
             return None  # it is gone, or somebody else's
 
-    # Waking
-
     def _wake(self) -> None:
         for waker in self._wakers:
             waker()
-
-    def _settle(self, arn: str) -> None:
-        for waiter in self._waiters.get(arn, ()):
-            if not waiter.done():
-                waiter.set_result(None)

@@ -41,6 +41,7 @@ class Session:
 
     Attributes:
         epoch: the claim.
+        request_id: what the history calls it.
         token: its first checkpoint token.
         is_over: whether it has lost its authority, or given it up.
     """
@@ -55,18 +56,22 @@ class Session:
         "_told",
         "epoch",
         "is_over",
+        "request_id",
         "token",
     )
 
     def __init__(
-        self, journals: Journals, tip: Tip, epoch: int, token: str, surroundings: Surroundings
+        self, journals: Journals, tip: Tip, token: str, surroundings: Surroundings
     ) -> None:
         self._journals = journals
         self._tip = tip
         self._surroundings = surroundings
         self._listener: Listener | None = None
         self._told = self._delivered = self._heard = len(tip.execution.changes)
-        self.epoch = epoch
+        invocation = tip.execution.invocation
+        assert invocation is not None, "it has just begun"
+        self.epoch = invocation.epoch
+        self.request_id = invocation.request_id
         self.token = token
         self.is_over = False
 
@@ -89,12 +94,6 @@ class Session:
     def trace_id(self) -> str | None:
         """The trace it belongs to."""
         return self._tip.execution.start.trace_id
-
-    @property
-    def request_id(self) -> str:
-        """What the history calls this invocation."""
-        invocation = self._tip.execution.invocation
-        return "" if invocation is None else invocation.request_id
 
     def input(self, *, is_paged: bool = False) -> InvocationInput:
         """Give what the handler is called with, now.
@@ -242,7 +241,7 @@ async def begin_session(
             invocation = tip.execution.invocation
             if invocation is None or invocation.epoch != claim.epoch:
                 return None
-            session = Session(journals, tip, claim.epoch, token, surroundings)
+            session = Session(journals, tip, token, surroundings)
             journals.open_session(tip, session)
         except VersionConflict:
             if not await journals.is_claimed_under(claim.arn, claim.epoch):

@@ -106,7 +106,7 @@ class SqliteStore:
         """Add each change's facts if nobody else has since its expected version; all or none."""
         check_call(changes)
         # A call without a change waits for everything before it.
-        arns = tuple([change.arn for change in changes]) or None
+        arns = tuple([change.arn for change in changes]) if changes else None
         await self._to_write().run(lambda ledger: ledger.append(changes), arns)
 
     def append_soon(self, change: Change) -> None:
@@ -174,10 +174,11 @@ class SqliteStore:
             raise
 
     def _to_write(self) -> GroupWriter:
-        self._check()
-        if self._writer is None:
+        writer = self._writer
+        if writer is None or self._process_id != os.getpid():
+            self._check()
             raise StoreReadOnlyError(f"{self.path} was opened for reading only")
-        return self._writer
+        return writer
 
     async def _read(self, query: Callable[[Queries], T]) -> T:
         self._check()

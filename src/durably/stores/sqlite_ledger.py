@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from zlib import crc32
 
@@ -193,6 +193,7 @@ class Ledger:
         elif change.summary is not head.summary and change.summary != head.summary:
             head.summary = change.summary
             self._changed[head.id] = head
+            self._is_mere_growth = False
         if change.facts:
             if head.gathered is None:
                 head.gathered = list(change.facts)
@@ -202,6 +203,7 @@ class Ledger:
             head.version += len(change.facts)
         if change.callback_ids:
             self._callbacks += [(one, head.id) for one in change.callback_ids]
+            self._is_mere_growth = False
         if isinstance(change.wake, WakeAt):
             head.owner = None
             self._wake(head, None if change.wake.at is None else to_us(change.wake.at))
@@ -216,6 +218,7 @@ class Ledger:
         self._heads[change.arn] = head
         self._new_names.add(name_of(change))
         self._created[head.id] = head
+        self._is_mere_growth = False
         return head
 
     def _create_function(self, name: str) -> int:
@@ -248,6 +251,7 @@ class Ledger:
     def _wake(self, head: _Head, at: int | None) -> None:
         head.wake_at = at
         self._woken[head.id] = head
+        self._is_mere_growth = False
 
     def _delete(self, rows: Sequence[Row]) -> None:
         """Remove executions, given as (arn, id)."""
@@ -265,30 +269,33 @@ class Ledger:
             self._begin()
             self._connection.execute(text, parameters)
 
-    def _take_gathered(self) -> Iterator[Statement]:
-        created, changed, woken = self._created, self._changed, self._woken
-        grown, callbacks = self._grown, self._callbacks
-        self._forget_gathered()
-        if created:
-            yield from for_rows("insert_executions", [_execution_row(h) for h in created.values()])
-        yield from for_rows("insert_facts", [_facts_row(head, at) for head, at in grown])
-        if callbacks:
-            yield from for_rows("insert_callbacks", callbacks)
-        if changed:
-            heads = [head for head in changed.values() if head.id not in created]
-            yield from for_rows("update_summaries", [_summary_row(head) for head in heads])
-        if woken:
-            heads = [head for head in woken.values() if head.id not in created]
-            wakes = [(head.id, head.wake_at, head.owner, head.epoch) for head in heads]
-            yield from for_rows("update_wakes", wakes)
-
     def _forget_gathered(self) -> None:
+        self._is_mere_growth = True
+        self._grown: list[tuple[_Head, int]] = []
         self._created: dict[int, _Head] = {}
         self._changed: dict[int, _Head] = {}
         self._woken: dict[int, _Head] = {}
-        self._grown: list[tuple[_Head, int]] = []
         self._callbacks: list[Row] = []
         self._new_names: set[tuple[str, str]] = set()
+
+    def _take_gathered(self) -> Iterator[Statement]:
+        grown = self._grown
+        if grown:
+            self._grown = []
+        if self._is_mere_growth:
+            return for_rows("insert_facts", [_facts_row(head, at) for head, at in grown])
+        created, changed, woken = self._created, self._changed, self._woken
+        callbacks = self._callbacks
+        self._forget_gathered()
+        changed = {key: changed[key] for key in changed.keys() - created}
+        woken = {key: woken[key] for key in woken.keys() - created}
+        return chain(
+            for_rows("insert_executions", [_execution_row(head) for head in created.values()]),
+            for_rows("insert_facts", [_facts_row(head, at) for head, at in grown]),
+            for_rows("insert_callbacks", callbacks),
+            for_rows("update_summaries", [_summary_row(head) for head in changed.values()]),
+            for_rows("update_wakes", [_wake_row(head) for head in woken.values()]),
+        )
 
     def _begin(self) -> None:
         if not self._has_begun:
@@ -324,6 +331,10 @@ def _summary_row(head: _Head) -> Row:
     assert summary is not None, "a changed summary is known"
     ended_at, delete_at = _us_or_none(summary.ended_at), _us_or_none(summary.delete_at)
     return (head.id, summary.status, summary.parked_reason, ended_at, delete_at)
+
+
+def _wake_row(head: _Head) -> Row:
+    return (head.id, head.wake_at, head.owner, head.epoch)
 
 
 def _facts_row(head: _Head, position: int) -> Row:

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 _TICK_SECONDS = 0.0015
-_IDLE_SECONDS = 0.1  # so long it goes on looking after there was something to look for
+_IDLE_SECONDS = 0.1  # so long it goes on looking after it was told to
 
 
 class WriterThread:
@@ -27,6 +27,7 @@ class WriterThread:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_watching = False
+        self._is_wanted = False
         self._watch_until = 0.0
 
     def do(self, job: Callable[[], None]) -> None:
@@ -35,7 +36,8 @@ class WriterThread:
         self._start()
 
     def watch(self) -> None:
-        """Look soon, and again until nothing has been found for a while."""
+        """Look soon, and again until nobody has asked for it for a while."""
+        self._is_wanted = True
         if not self._is_watching:
             self._is_watching = True
             self.do(_nothing)
@@ -66,10 +68,12 @@ class WriterThread:
 
     def _watch(self) -> float | None:
         wait_seconds = self._look()
-        now = monotonic()
         if wait_seconds is not None:
-            self._watch_until = now + _IDLE_SECONDS
             return wait_seconds
+        now = monotonic()
+        if self._is_wanted:
+            self._is_wanted = False
+            self._watch_until = now + _IDLE_SECONDS
         if now < self._watch_until:
             return _TICK_SECONDS
         # Somebody may hand in something at this moment and rely on the flag: look once more.

@@ -72,6 +72,7 @@ class GroupWriter:
         self._turn = threading.Lock()
         self._failed: dict[str, Exception] = {}
         self._is_scheduled = False
+        self._is_missed = False
         self._is_alone = False
         self._commit_seconds = 0.0
         self._thread = WriterThread(self._write_late)
@@ -139,7 +140,8 @@ class GroupWriter:
     def _flush(self) -> None:
         self._is_scheduled = False
         if not self._turn.acquire(blocking=False):
-            return  # the thread has it; it calls `_settle`, which looks at the queue again
+            self._is_missed = True  # the thread has it, and `_settle` follows
+            return
         group = self._take(everything=False)
         self._is_alone = len(group) == 1 or all(one.arns == group[0].arns for one in group)
         if self._gather(group):
@@ -189,7 +191,8 @@ class GroupWriter:
             handed.is_done = True
             if handed.future is not None and not handed.future.done():
                 handed.future.set_result(None)
-        if self._queue:
+        if self._is_missed:
+            self._is_missed = False
             self._schedule()
 
     def _take(self, *, everything: bool) -> list[_Handed]:
@@ -199,10 +202,15 @@ class GroupWriter:
         next work, with which it makes one row, or until it has waited long enough.
         """
         queue = self._queue
-        if len(queue) == 1:
+        if len(queue) == 1 and queue[0].is_awaited:
             return [queue.popleft()]
         taken = [queue.popleft() for _ in range(min(len(queue), _MAX_GROUP))]
-        if everything or all(handed.is_awaited for handed in taken):
+        if everything or not taken:
+            return taken
+        if len(taken) == _MAX_GROUP:
+            self._is_missed = True  # there may be more
+        last = taken[-1]
+        if last.is_awaited and all(one.is_awaited or one.arns == last.arns for one in taken):
             return taken
         old = monotonic() - _SOON_SECONDS
         wanted: set[str] = set()
@@ -218,6 +226,8 @@ class GroupWriter:
 
     def _gather(self, group: Sequence[_Handed]) -> bool:
         """Do the work of *group* up to the commit; say whether there is something to commit."""
+        if not group:
+            return False
         try:
             if self._ledger is None:
                 self._connection = reopen_for_writing(self._path)

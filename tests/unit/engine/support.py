@@ -21,6 +21,7 @@ from durably.engine.facts import Fact, decode_fact, encode_fact
 from durably.engine.history import history_page
 from durably.engine.policy import FailurePolicy
 from durably.wire.api import CheckpointRequest
+from durably.wire.base import Timestamp
 from durably.wire.history import Event
 from durably.wire.invocation import InvocationOutput, InvocationStatus
 from durably.wire.operation import ErrorObject, Operation, OperationType
@@ -65,7 +66,7 @@ class Case:
     def __init__(self, *, policy: FailurePolicy | None = None, **starting: object) -> None:
         self.execution = Execution()
         self.facts: list[Fact] = []
-        self.now = BEGIN
+        self.now = Timestamp.of(BEGIN)
         self.epoch = 0
         self.minted = 0
         self.policy = policy or FailurePolicy()

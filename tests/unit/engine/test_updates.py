@@ -24,6 +24,7 @@ from tests.unit.engine.support import (
 )
 
 START, SUCCEED, FAIL = OperationAction.START, OperationAction.SUCCEED, OperationAction.FAIL
+SENT, OTHER, ILLEGAL = "t", "other", "a b"
 RETRY, CANCEL = OperationAction.RETRY, OperationAction.CANCEL
 
 
@@ -295,25 +296,25 @@ def test_a_token_is_good_for_one_checkpoint() -> None:
 
 def test_the_last_checkpoint_sent_again_changes_nothing() -> None:
     case = Case.running()
-    case.send(step(), sequence=0, client_token="t")
+    case.send(step(), sequence=0, client_token=SENT)
 
-    assert case.send(step(), sequence=0, client_token="t") == []
+    assert case.send(step(), sequence=0, client_token=SENT) == []
     with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
-        case.send(step(), sequence=0, client_token="other")
+        case.send(step(), sequence=0, client_token=OTHER)
 
 
 def test_the_closing_checkpoint_may_be_sent_again_too() -> None:
     case = Case.running()
-    case.send(closing(SUCCEED, payload="1"), sequence=0, client_token="t")
+    case.send(closing(SUCCEED, payload="1"), sequence=0, client_token=SENT)
 
-    assert case.send(closing(SUCCEED, payload="1"), sequence=0, client_token="t") == []
+    assert case.send(closing(SUCCEED, payload="1"), sequence=0, client_token=SENT) == []
 
 
 def test_a_client_token_must_be_printable() -> None:
     case = Case.running()
 
     with pytest.raises(InvalidParameterValueException, match="ClientToken must be"):
-        case.send(sequence=0, client_token="a b")
+        case.send(sequence=0, client_token=ILLEGAL)
 
 
 # The end by checkpoint

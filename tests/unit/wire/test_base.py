@@ -27,12 +27,23 @@ class Sample(WireStruct, frozen=True):
     left_out: int = 0
 
 
+class Payload(WireStruct, frozen=True):
+    truncated: bool
+    details: WaitDetails
+
+
 class Curious(WireStruct, frozen=True):
     anything: complex
 
 
 def test_members_are_written_in_pascal_case_and_defaults_are_left_out() -> None:
     assert encode_api(Sample(some_name="x")) == b'{"SomeName":"x"}'
+
+
+def test_a_member_without_a_default_is_always_written() -> None:
+    payload = Payload(truncated=False, details=WaitDetails())
+
+    assert encode_api(payload) == b'{"Truncated":false,"Details":{}}'
 
 
 def test_a_wire_value_cannot_be_changed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -15,7 +15,7 @@ from durably.batch_result import (
 )
 from durably.config import ChildConfig, CompletionConfig
 from durably.core.effects import Drop, Err, Ok, Outcome, Persist, Program, Spawn, next_ended
-from durably.core.fanout import FanOut, PredicateFailed
+from durably.core.fanout import FanOut, PredicateError
 from durably.core.journal import error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.child import (
@@ -27,8 +27,8 @@ from durably.core.operations.values import seal, unseal
 from durably.core.scope import Scope
 from durably.errors import (
     ChildContextError,
-    SerdesError,
     TerminationReason,
+    UnrecoverableError,
     UnrecoverableExecutionError,
     error_object,
 )
@@ -78,6 +78,9 @@ _LETTERS = {
 }
 
 
+_End: TypeAlias = Ok[Any] | ChildContextError
+
+
 def batch(scope: Scope, op: Op, plan: Plan) -> Program[BatchResult[Any]]:
     """Run the branches until the completion rules are met, then record what came of each."""
     journal = scope.journal
@@ -86,7 +89,7 @@ def batch(scope: Scope, op: Op, plan: Plan) -> Program[BatchResult[Any]]:
         record = journal.find(op.id)
         if record is None:
             journal.begin(op)
-            yield Persist(op.start(), False)
+            yield Persist(op.start(), wait=False)
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:
@@ -96,23 +99,30 @@ def batch(scope: Scope, op: Op, plan: Plan) -> Program[BatchResult[Any]]:
                     return (yield from _rebuild(scope, op, plan, result_of(record)))
                 return unseal(plan.serdes, result_of(record), op, journal)
             case OperationStatus.STARTED:
-                inner = scope.child(op)
-                try:
-                    result = yield from _run(inner, plan)
-                except PredicateFailed as failed:
-                    update = op.fail(error_object(failed.error))
-                else:
-                    update, fresh = _verdict(scope, op, plan, result)
-                inner.is_closed = True
-                yield Drop()
-                yield Persist(update, True)
+                update, fresh = yield from _conclude(scope, op, plan)
+                yield Persist(update, wait=True)
             case _:
                 raise ChildContextError.from_wire(str(op), error_of(record))
 
 
+def _conclude(
+    scope: Scope, op: Op, plan: Plan
+) -> Program[tuple[OperationUpdate, BatchResult[Any] | None]]:
+    inner = scope.child(op)
+    try:
+        result = yield from _run(inner, plan)
+        verdict = _verdict(scope, op, plan, result)
+    except PredicateError as failed:
+        verdict = op.fail(error_object(failed.error)), None
+    finally:
+        inner.is_closed = True
+    yield Drop()
+    return verdict
+
+
 def _run(inner: Scope, plan: Plan) -> Program[BatchResult[Any]]:
     names = [branch.name for branch in plan.branches]
-    ends: dict[int, Outcome[Any]] = {}
+    ends: dict[int, _End] = {}
     fan_out = FanOut(names, plan.completion, plan.max_concurrency)
     while (reason := fan_out.reason()) is None:
         index = fan_out.start_next()
@@ -120,7 +130,7 @@ def _run(inner: Scope, plan: Plan) -> Program[BatchResult[Any]]:
             yield _spawn(inner, plan, index)
             continue
         index, outcome = yield from next_ended()
-        ends[index] = outcome
+        ends[index] = _recorded(outcome)
         fan_out.end(index, has_failed=isinstance(outcome, Err))
     return BatchResult(
         all=tuple(_item(index, ends.get(index)) for index in range(fan_out.started)),
@@ -135,13 +145,26 @@ def _spawn(inner: Scope, plan: Plan, index: int) -> Spawn:
     return Spawn(index, inner, op, lambda: child(inner, op, branch.body, config, branch.serdes))
 
 
-def _item(index: int, outcome: Outcome[Any] | None) -> BatchItem[Any]:
-    match outcome:
+def _recorded(outcome: Outcome[Any]) -> _End:
+    """Give how a branch ended; what is not recorded of it is no end, and the caller's to know.
+
+    Raises:
+        Exception: what the branch raised, such as `ContextUsageError`.
+    """
+    if isinstance(outcome, Ok):
+        return outcome
+    if isinstance(outcome.error, ChildContextError):
+        return outcome.error
+    raise outcome.error
+
+
+def _item(index: int, end: _End | None) -> BatchItem[Any]:
+    match end:
         case None:
             return BatchItem(index=index, status=BatchItemStatus.STARTED)
         case Ok(value):
             return BatchItem(index=index, status=BatchItemStatus.SUCCEEDED, result=value)
-        case Err(error):
+        case error:
             return BatchItem(index=index, status=BatchItemStatus.FAILED, error=error)
 
 
@@ -150,11 +173,13 @@ def _verdict(
 ) -> tuple[OperationUpdate, BatchResult[Any] | None]:
     try:
         text, fresh = seal(plan.serdes, result, op, scope.journal)
-    except SerdesError as error:
+        if len(text.encode()) <= MAX_CONTEXT_RESULT_BYTES:
+            return op.succeed(text), fresh
+        return op.succeed_with_children(_summarise(op, plan, result)), result
+    except UnrecoverableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's serdes and summary may raise anything
         return op.fail(error_object(error)), None
-    if len(text.encode()) <= MAX_CONTEXT_RESULT_BYTES:
-        return op.succeed(text), fresh
-    return op.succeed_with_children(_summarise(op, plan, result)), result
 
 
 def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
@@ -180,7 +205,7 @@ def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[Batc
         said = f"the summary of {op} cannot be read: {error}"
         raise UnrecoverableExecutionError(TerminationReason.SERDES_FAILED, said, error) from error
     inner = scope.child(op, is_settled=True)
-    ends: dict[int, Outcome[Any]] = {}
+    ends: dict[int, _End] = {}
     spawned = 0
     for index, letter in enumerate(summary.item_statuses):
         effect = _spawn(inner, plan, index)
@@ -189,7 +214,7 @@ def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[Batc
             yield effect
     for _ in range(spawned):
         index, outcome = yield from next_ended()
-        ends[index] = outcome
+        ends[index] = _recorded(outcome)
     return BatchResult(
         all=tuple(_item(index, ends.get(index)) for index in range(len(summary.item_statuses))),
         completion_reason=summary.completion_reason,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from durably.config import CallbackConfig, StepConfig, WaitForCallbackConfig
 from durably.core.effects import Park, Persist, Program
-from durably.core.journal import Journal, error_of, result_of
+from durably.core.journal import Journal, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.step import step
 from durably.core.operations.values import unseal
@@ -39,7 +39,7 @@ def create_callback(journal: Journal, op: Op, config: CallbackConfig[Any]) -> Pr
         if journal.began_here(op):
             raise CallbackError(f"the backend gave no callback id for {op}", operation=str(op))
         journal.begin(op)
-        yield Persist(op.start(callback_options=_options(config)), True)
+        yield Persist(op.start(callback_options=_options(config)), wait=True)
 
 
 def _options(config: CallbackConfig[Any]) -> CallbackOptions:
@@ -58,8 +58,7 @@ def answer(journal: Journal, op: Op) -> Program[str | None]:
             case OperationStatus.SUCCEEDED:
                 return result_of(record)
             case OperationStatus.STARTED:
-                details = record.callback_details
-                yield Park(op, details and details.scheduled_timeout_timestamp)
+                yield Park(op, due_at(record))
             case OperationStatus.TIMED_OUT:
                 raise CallbackTimeoutError.from_wire(str(op), error_of(record))
             case _:
@@ -87,7 +86,7 @@ def wait_for_callback(
         record = journal.find(op.id)
         if record is None:
             journal.begin(op)
-            yield Persist(op.start(), False)
+            yield Persist(op.start(), wait=False)
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:
@@ -100,7 +99,7 @@ def wait_for_callback(
                 except DurableOperationError as error:
                     update = op.fail(error_object(_seen_from_outside(error)))
                 inner.is_closed = True
-                yield Persist(update, True)
+                yield Persist(update, wait=True)
             case _:
                 raise exception_of(error_of(record) or ErrorObject(), operation=str(op))
 
@@ -134,10 +133,10 @@ def _seen_from_outside(error: DurableOperationError) -> DurableOperationError:
 class _Nothing:
     """What a submitter returns is not kept."""
 
-    def serialize(self, value: object, ctx: SerdesContext) -> str:
+    def serialize(self, _value: object, _context: SerdesContext, /) -> str:
         return "null"
 
-    def deserialize(self, text: str, ctx: SerdesContext) -> None:
+    def deserialize(self, _text: str, _context: SerdesContext, /) -> None:
         return None
 
 

@@ -11,9 +11,14 @@ from durably.core.journal import error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal
 from durably.core.scope import Scope
-from durably.errors import ChildContextError, SerdesError, error_object
+from durably.errors import (
+    ChildContextError,
+    NonDeterministicExecutionError,
+    UnrecoverableError,
+    error_object,
+)
 from durably.serdes import Serdes
-from durably.wire.operation import Operation, OperationStatus
+from durably.wire.operation import ErrorObject, Operation, OperationStatus
 from durably.wire.update import OperationUpdate
 
 T = TypeVar("T")
@@ -27,14 +32,14 @@ def child(
 ) -> Program[T]:
     """Run *body* in a context of its own until its result is recorded."""
     if config.is_virtual:
-        return (yield from _virtual(scope, op, body))
+        return (yield from _virtual(scope, op, body, config))
     journal = scope.journal
     fresh: tuple[str, T] | None = None
     while True:
         record = journal.find(op.id)
         if record is None:
             journal.begin(op)
-            yield Persist(op.start(), False)
+            yield Persist(op.start(), wait=False)
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:
@@ -48,14 +53,13 @@ def child(
                 outcome = yield from call(body, inner)
                 inner.is_closed = True
                 update, fresh = _verdict(scope, op, outcome, config, serdes)
-                yield Persist(update, True)
+                yield Persist(update, wait=True)
             case _:
-                raise failure(op, record, config)
+                raise _failure(op, error_of(record), config)
 
 
-def failure(op: Op, record: Operation, config: ChildConfig[Any]) -> Exception:
-    """Give the error that a failed context raises: ours, or what the mapper makes of it."""
-    error = ChildContextError.from_wire(str(op), error_of(record))
+def _failure(op: Op, recorded: ErrorObject | None, config: ChildConfig[Any]) -> Exception:
+    error = ChildContextError.from_wire(str(op), recorded)
     return error if config.error_mapper is None else config.error_mapper(error)
 
 
@@ -65,7 +69,12 @@ def has_children_to_replay(record: Operation) -> bool:
     return details is not None and details.replay_children
 
 
-def _virtual(scope: Scope, op: Op, body: Callable[..., T]) -> Program[T]:
+def _virtual(
+    scope: Scope, op: Op, body: Callable[..., T], config: ChildConfig[T]
+) -> Program[T]:
+    if op.id in scope.journal:
+        said = f"context {op} has a record, and the code now asks for one without: is_virtual"
+        raise NonDeterministicExecutionError(said, operation_id=op.id)
     inner = scope.child(op, is_virtual=True)
     outcome = yield from call(body, inner)
     inner.is_closed = True
@@ -73,7 +82,7 @@ def _virtual(scope: Scope, op: Op, body: Callable[..., T]) -> Program[T]:
         case Ok(value):
             return value
         case Err(error):
-            raise ChildContextError.from_wire(str(op), error_object(error))
+            raise _failure(op, error_object(error), config)
 
 
 def _again(scope: Scope, op: Op, body: Callable[..., T], serdes: Serdes[T]) -> Program[T]:
@@ -88,15 +97,19 @@ def _again(scope: Scope, op: Op, body: Callable[..., T], serdes: Serdes[T]) -> P
 def _verdict(
     scope: Scope, op: Op, outcome: Outcome[T], config: ChildConfig[T], serdes: Serdes[T]
 ) -> tuple[OperationUpdate, tuple[str, T] | None]:
-    match outcome:
-        case Err(error):
-            return op.fail(error_object(error)), None
-        case Ok(value):
-            try:
-                fresh = seal(serdes, value, op, scope.journal)
-            except SerdesError as error:
-                return op.fail(error_object(error)), None
-            if len(fresh[0].encode()) <= MAX_CONTEXT_RESULT_BYTES:
-                return op.succeed(fresh[0]), fresh
-            summary = config.summary_generator
-            return op.succeed_with_children("" if summary is None else summary(value)), fresh
+    if isinstance(outcome, Err):
+        return op.fail(error_object(outcome.error)), None
+    try:
+        fresh = seal(serdes, outcome.value, op, scope.journal)
+        if len(fresh[0].encode()) <= MAX_CONTEXT_RESULT_BYTES:
+            return op.succeed(fresh[0]), fresh
+        summarise = config.summary_generator or _no_summary
+        return op.succeed_with_children(summarise(outcome.value)), fresh
+    except UnrecoverableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's serdes and summary may raise anything
+        return op.fail(error_object(error)), None
+
+
+def _no_summary(_value: object) -> str:
+    return ""

@@ -65,11 +65,11 @@ class Combinator(Protocol):
         """Say what to record, `None` while that is open."""
         ...
 
-    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None]) -> Any:
+    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
         """Give what the user gets."""
         ...
 
-    def needed(self, recorded: Any, count: int) -> Sequence[int]:
+    def needed(self, recorded: Any, count: int, /) -> Sequence[int]:
         """Say which futures *value* looks at."""
         ...
 
@@ -90,11 +90,11 @@ class All:
                 return outcome
         return None if None in outcomes else Ok(None)
 
-    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None]) -> Any:
+    def value(self, _recorded: Any, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
         """Give the values in order."""
         return [outcome.value for outcome in outcomes if isinstance(outcome, Ok)]
 
-    def needed(self, recorded: Any, count: int) -> Sequence[int]:
+    def needed(self, _recorded: Any, count: int, /) -> Sequence[int]:
         """Look at all."""
         return range(count)
 
@@ -114,11 +114,11 @@ class AnyOf:
         said = "; ".join(str(outcome.error) for outcome in outcomes if isinstance(outcome, Err))
         return Err(PromiseCombinatorError(f"none of {len(outcomes)} succeeded: {said}"))
 
-    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None]) -> Any:
+    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
         """Give the value of the one that was named."""
         return _value_of(outcomes[recorded])
 
-    def needed(self, recorded: Any, count: int) -> Sequence[int]:
+    def needed(self, recorded: Any, _count: int, /) -> Sequence[int]:
         """Look at the one that was named."""
         return (recorded,)
 
@@ -145,7 +145,7 @@ class AllSettled:
         """Be content when all have ended."""
         return None if None in outcomes else Ok(None)
 
-    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None]) -> Any:
+    def value(self, _recorded: Any, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
         """Give how each ended."""
         return [
             Settled("fulfilled", value=outcome.value)
@@ -155,7 +155,7 @@ class AllSettled:
             if outcome is not None
         ]
 
-    def needed(self, recorded: Any, count: int) -> Sequence[int]:
+    def needed(self, _recorded: Any, count: int, /) -> Sequence[int]:
         """Look at all."""
         return range(count)
 

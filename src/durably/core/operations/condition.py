@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from durably.config import WaitForConditionConfig, duration_seconds
 from durably.core.effects import Attempt, Err, Ok, Park, Persist, Program, call
-from durably.core.journal import Journal, attempts_of, error_of, result_of
+from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal
-from durably.errors import SerdesError, WaitForConditionError, error_object
+from durably.errors import UnrecoverableError, WaitForConditionError, error_object
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationUpdate
@@ -31,7 +31,7 @@ def wait_for_condition(
         record = journal.find(op.id)
         if record is None or record.status is OperationStatus.READY:
             journal.begin(op)
-            yield Persist(op.start(), False)
+            yield Persist(op.start(), wait=False)
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:
@@ -45,9 +45,9 @@ def wait_for_condition(
                         update = _verdict(journal, op, number, value, config, serdes)
                     case Err(error):
                         update = op.fail(error_object(error))
-                yield Persist(update, True)
+                yield Persist(update, wait=True)
             case OperationStatus.PENDING:
-                yield Park(op, record.step_details and record.step_details.next_attempt_timestamp)
+                yield Park(op, due_at(record))
             case _:
                 raise WaitForConditionError.from_wire(str(op), error_of(record))
 
@@ -74,8 +74,10 @@ def _verdict(
     try:
         text, state = seal(serdes, value, op, journal)
         decision = config.wait_strategy(state, number)
-    except (SerdesError, Exception) as error:
+        if not decision.should_continue:
+            return op.succeed(text)
+        return op.poll_again(max(1, duration_seconds(decision.delay, "delay")), text)
+    except UnrecoverableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's strategy and serdes may raise anything
         return op.fail(error_object(error))
-    if not decision.should_continue:
-        return op.succeed(text)
-    return op.poll_again(max(1, duration_seconds(decision.delay, "delay")), text)

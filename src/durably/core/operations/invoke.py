@@ -22,7 +22,7 @@ def invoke(
     op: Op,
     function_name: str,
     payload: object,
-    config: InvokeConfig[Any, T],
+    config: InvokeConfig[T],
     serdes: tuple[Serdes[Any], Serdes[T]],
 ) -> Program[T]:
     """Have the target started once, then sleep until it has ended."""
@@ -33,7 +33,7 @@ def invoke(
             text = write(payload_serdes, payload, op, journal)
             journal.begin(op)
             options = ChainedInvokeOptions(function_name=function_name, tenant_id=config.tenant_id)
-            yield Persist(op.start(payload=text, chained_invoke_options=options), True)
+            yield Persist(op.start(payload=text, chained_invoke_options=options), wait=True)
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:

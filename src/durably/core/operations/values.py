@@ -14,7 +14,7 @@ from durably.errors import (
     UnrecoverableExecutionError,
     UnrecoverableInvocationError,
 )
-from durably.serdes import Serdes, SerdesContext
+from durably.serdes import Serdes, SerdesContext, storable
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def seal(serdes: Serdes[T], value: T, op: Op, journal: Journal) -> tuple[str, T]
     """
     context = SerdesContext(op.step_id, journal.arn)
     try:
-        text = serdes.serialize(value, context)
+        text = storable(serdes.serialize(value, context))
         return text, serdes.deserialize(text, context)
     except RetryableSerdesError as error:
         raise _again(op, error) from error
@@ -63,7 +63,7 @@ def write(serdes: Serdes[Any], value: object, op: Op, journal: Journal) -> str:
     """Write what is sent out and never read back here, such as the payload of an invoke."""
     context = SerdesContext(op.step_id, journal.arn)
     try:
-        return serdes.serialize(value, context)
+        return storable(serdes.serialize(value, context))
     except RetryableSerdesError as error:
         raise _again(op, error) from error
     except (SerdesError, UnrecoverableError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durably.core.effects import Park, Persist, Program
-from durably.core.journal import Journal
+from durably.core.journal import Journal, due_at
 from durably.core.op import Op
 from durably.wire.operation import TERMINAL_STATUSES
 from durably.wire.update import WaitOptions
@@ -15,8 +15,8 @@ def wait(journal: Journal, op: Op, seconds: int) -> Program[None]:
         record = journal.find(op.id)
         if record is None:
             journal.begin(op)
-            yield Persist(op.start(wait_options=WaitOptions(wait_seconds=seconds)), True)
+            yield Persist(op.start(wait_options=WaitOptions(wait_seconds=seconds)), wait=True)
         elif record.status in TERMINAL_STATUSES:
             return
         else:
-            yield Park(op, record.wait_details and record.wait_details.scheduled_end_timestamp)
+            yield Park(op, due_at(record))

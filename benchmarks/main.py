@@ -1,0 +1,164 @@
+"""`make bench`: every figure of the design beside its target, floors and peers, in one table.
+
+`python -m benchmarks.main --row replay-async` measures one row. Each row runs in a process of its
+own, so that none inherits another's memory or caches. The exit code is 1 only if a row broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import io
+import json
+import os
+import platform
+import pstats
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from benchmarks import rows_handler, rows_import, rows_steps, rows_waiting
+from benchmarks.measure import Options
+from benchmarks.report import Line, Result, table
+
+_ROOT = Path(__file__).parents[1]
+_ROW_SECONDS = 900
+_PROFILED = 18
+# Work to be put under a profiler, or the findings themselves.
+_Profile: TypeAlias = Callable[[Options], Callable[[], object] | list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the design's table of figures."""
+
+    measure: Callable[[Options], list[Line]]
+    profile: _Profile | None = None
+
+
+_ROWS = {
+    "replay-async": Row(rows_handler.replay_async, rows_handler.profile_replay_async),
+    "replay-sync": Row(rows_handler.replay_sync, rows_handler.profile_replay_sync),
+    "invocation": Row(rows_handler.invocation, rows_handler.profile_invocation),
+    "step-memory": Row(rows_steps.step_memory, rows_steps.profile_step_memory),
+    "step-sqlite": Row(rows_steps.step_sqlite, rows_steps.profile_step_sqlite),
+    "syncs": Row(rows_steps.synced, rows_steps.profile_step_sqlite),
+    "many": Row(rows_steps.many, rows_steps.profile_many),
+    "map": Row(rows_steps.mapped, rows_steps.profile_mapped),
+    "timer": Row(rows_waiting.timers),
+    "callback": Row(rows_waiting.callbacks, rows_waiting.profile_callbacks),
+    "import": Row(rows_import.imports, rows_import.profile_imports),
+    "cold-start": Row(rows_import.cold_start, rows_import.profile_cold_start),
+    "sleeping-memory": Row(rows_waiting.sleeping_memory, rows_waiting.profile_sleeping_memory),
+    "sleeping-sqlite": Row(rows_waiting.sleeping_sqlite, rows_waiting.profile_sleeping_sqlite),
+}
+_LATER = {"skipped-wait": "needs the virtual clock of durably.testing, which comes later"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for, and print the table."""
+    asked = _parse(arguments)
+    options = Options(is_quick=asked.quick, has_peers=not asked.no_peers)
+    if asked.inside:
+        [name] = asked.row
+        sys.stdout.write(json.dumps(asdict(_measure(name, options, is_profiled=asked.profile))))
+        return 0
+    print(_machine(), file=sys.stderr)
+    results = []
+    for number, name in enumerate(asked.row or _ROWS, 1):
+        if name in _LATER:
+            print(f"{name}: {_LATER[name]}", file=sys.stderr)
+            continue
+        print(f"[{number}/{len(asked.row or _ROWS)}] {name}", file=sys.stderr, flush=True)
+        results.append(_in_own_process(name, asked))
+    _report(results, asked)
+    return int(any(result.failure for result in results))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.main", description=__doc__)
+    names = [*_ROWS, *_LATER]
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
+    parser.add_argument("--row", action="append", choices=names, help="only this row; repeatable")
+    parser.add_argument("--no-peers", action="store_true", help="leave the official SDK out")
+    parser.add_argument("--profile", action="store_true", help="explain each target missed")
+    parser.add_argument("--json", metavar="PATH", help="write the figures there too; - prints them")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _machine() -> str:
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return (
+        f"bench: Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        f"{os.cpu_count()} processors, load {load}"
+    )
+
+
+def _in_own_process(name: str, asked: argparse.Namespace) -> Result:
+    given = [flag for flag in ("quick", "no_peers", "profile") if getattr(asked, flag)]
+    flags = [f"--{flag.replace('_', '-')}" for flag in given]
+    program = [sys.executable, "-m", "benchmarks.main", "--inside", "--row", name, *flags]
+    try:
+        done = subprocess.run(  # noqa: S603 - this very program
+            program, cwd=_ROOT, stdout=subprocess.PIPE, check=True, timeout=_ROW_SECONDS
+        )
+    except subprocess.SubprocessError as error:
+        return Result(name, (), failure=type(error).__name__)
+    return msgspec.json.decode(done.stdout, type=Result)
+
+
+def _measure(name: str, options: Options, *, is_profiled: bool) -> Result:
+    row = _ROWS[name]
+    lines = tuple(row.measure(options))
+    profile: tuple[str, ...] = ()
+    if is_profiled and row.profile is not None and any(line.is_met is False for line in lines):
+        profile = tuple(_explain(row.profile, options))
+    return Result(name, lines, profile)
+
+
+def _explain(profile: _Profile, options: Options) -> list[str]:
+    """Say where the time goes, in this process's main thread: the functions by their own time."""
+    work = profile(options)
+    if isinstance(work, list):
+        return work
+    profiler = cProfile.Profile()
+    profiler.runcall(work)
+    text = io.StringIO()
+    stats = pstats.Stats(profiler, stream=text).sort_stats("tottime")
+    stats.print_stats(_PROFILED)
+    lines = text.getvalue().replace(f"{_ROOT}{os.sep}", "").splitlines()
+    return [line for line in lines if line.strip() and "Ordered by" not in line]
+
+
+def _report(results: list[Result], asked: argparse.Namespace) -> None:
+    figures: dict[str, Any] = {"machine": _machine(), "rows": [_as_json(one) for one in results]}
+    if asked.json == "-":
+        print(json.dumps(figures, indent=2))
+        return
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(figures, indent=2) + "\n")
+    print(table(results))
+    targets = [line.is_met for one in results for line in one.lines if line.is_met is not None]
+    print(f"\n{sum(targets)} of {len(targets)} targets met.")
+    for name, reason in _LATER.items():
+        print(f"Not measured: {name} ({reason}).")
+    for one in results:
+        if one.profile:
+            print(f"\nWhere the time of {one.row} goes:")
+            print("\n".join(one.profile))
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    lines = [asdict(line) | {"is_met": line.is_met} for line in result.lines]
+    return asdict(result) | {"lines": lines}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

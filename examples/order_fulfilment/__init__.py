@@ -1,0 +1,1 @@
+"""Orders are charged, approved, shipped and delivered, or undone, while the worker is killed."""

@@ -1,0 +1,60 @@
+"""`durably callback`: answer what executions wait for."""
+
+from __future__ import annotations
+
+import click
+
+from durably.cli.options import store_option, text_of
+from durably.cli.stores import ask
+from durably.engine.control import (
+    CallbackFailRequest,
+    CallbackHeartbeatRequest,
+    CallbackSucceedRequest,
+)
+from durably.wire.operation import ErrorObject
+
+_callback_id = click.argument("callback_id", metavar="CALLBACK_ID")
+
+
+@click.group()
+def callback() -> None:
+    """Answer a callback, or say that somebody is about to."""
+
+
+@callback.command()
+@_callback_id
+@click.option(
+    "--payload",
+    metavar="TEXT|@FILE|-",
+    help="The answer, sent as it is: text, @ and the name of a file, or - for standard input.",
+)
+@store_option
+def succeed(*, callback_id: str, payload: str | None, url: str) -> None:
+    """Answer a callback. The answer is final."""
+    text = None if payload is None else text_of(payload)
+    ask(url, CallbackSucceedRequest(callback_id, text))
+    click.echo("The callback has succeeded.", err=True)
+
+
+@callback.command()
+@_callback_id
+@click.option("--error", "message", default="", help="What went wrong.")
+@click.option("--error-type", help="What kind of error it is, as in PaymentRefused.")
+@click.option("--data", help="Whatever else the function should know.")
+@store_option
+def fail(
+    *, callback_id: str, message: str, error_type: str | None, data: str | None, url: str
+) -> None:
+    """Report a failure to a callback. It is final."""
+    error = ErrorObject(error_type=error_type, error_message=message, error_data=data)
+    ask(url, CallbackFailRequest(callback_id, error))
+    click.echo("The callback has failed.", err=True)
+
+
+@callback.command()
+@_callback_id
+@store_option
+def heartbeat(*, callback_id: str, url: str) -> None:
+    """Say that whoever is to answer a callback is alive."""
+    ask(url, CallbackHeartbeatRequest(callback_id))
+    click.echo("The heartbeat has been taken.", err=True)

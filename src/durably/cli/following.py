@@ -1,0 +1,99 @@
+"""Waiting for one execution, and showing meanwhile how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+
+from durably.app.assembly import Assembly
+from durably.app.signals import StopSignals
+from durably.cli.printing import is_terminal
+from durably.cli.progress import LiveProgress, PlainProgress, Progress, SilentProgress
+from durably.cli.watching import is_suspended, look
+from durably.clock import Clock
+from durably.engine.views import Description
+from durably.errors import StoreError
+
+_MIN_INTERVAL_SECONDS = 0.2
+_MAX_SHARE = 0.05  # of the time may go into looking
+_MAX_CHILDREN = 12
+
+
+class Left(Enum):
+    """Why nobody waits for the execution any more, though it has not ended."""
+
+    INTERRUPTED = "interrupted"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """Waits for one execution, and shows how it goes on.
+
+    Attributes:
+        began: how it stood when it was started, or found.
+        is_new: whether it was started.
+        waits: also while nothing can go on before a time or an event.
+        is_quiet: shows nothing.
+    """
+
+    assembly: Assembly
+    signals: StopSignals
+    clock: Clock
+    began: Description
+    is_new: bool
+    waits: bool
+    is_quiet: bool
+
+    async def follow(self) -> Description | Left:
+        """Give how the execution stands when it is closed or parked, or why that is not awaited."""
+        began = self.began
+        if began.is_closed:
+            return began
+        progress = self._progress()
+        try:
+            many = began.operation_count
+            progress.say("started" if self.is_new else f"going on after {many} operations")
+            return await self._watch(progress)
+        finally:
+            progress.close()
+
+    def _progress(self) -> Progress:
+        if self.is_quiet:
+            return SilentProgress()
+        title = f"{self.began.function_name}/{self.began.execution_name}"
+        if is_terminal(sys.stderr):
+            return LiveProgress(title, self.began.started_at)
+        return PlainProgress(title)
+
+    async def _watch(self, progress: Progress) -> Description | Left:
+        ended = asyncio.ensure_future(self.assembly.wait_closed(self.began.arn))
+        interrupted = self.signals.first
+        interval = 0.0
+        try:
+            while True:
+                await asyncio.wait(
+                    (ended, interrupted), timeout=interval, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ended.done():
+                    return ended.result()
+                if interrupted.done():
+                    return Left.INTERRUPTED
+                looked_at = self.clock.monotonic()
+                if not self.waits and await is_suspended(self.assembly.service, self.began.arn):
+                    return Left.SUSPENDED
+                await self._show(progress)
+                spent = self.clock.monotonic() - looked_at
+                interval = max(_MIN_INTERVAL_SECONDS, spent / _MAX_SHARE)
+        finally:
+            ended.cancel()
+
+    async def _show(self, progress: Progress) -> None:
+        if self.is_quiet:
+            return
+        with suppress(StoreError):  # the worker says so, and a picture can wait
+            sight = await look(self.assembly.service, self.began.arn, max_children=_MAX_CHILDREN)
+            progress.show(sight, self.clock.now())

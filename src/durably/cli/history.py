@@ -1,0 +1,115 @@
+"""`durably history`: what happened in one execution."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from durably.app.names import find_arn
+from durably.cli.options import json_option, store_option
+from durably.cli.outcome import error_text
+from durably.cli.printing import console, length, print_json_lines, safe, short
+from durably.cli.stores import read
+from durably.engine.service import Service
+from durably.wire.history import Event, EventError, EventInput, EventResult
+
+_PAGE = 1000
+_DETAILS_WIDTH = 100
+
+
+@click.command()
+@click.argument("execution", metavar="ARN|NAME")
+@store_option
+@click.option("--limit", type=click.IntRange(1), help="Print at most this many events.")
+@click.option("--newest-first", is_flag=True, help="Print the newest first.")
+@json_option
+def history(
+    *, execution: str, url: str, limit: int | None, newest_first: bool, as_json: bool
+) -> None:
+    """Print what happened in an execution, oldest event first."""
+
+    async def look(service: Service) -> list[Event]:
+        arn = await find_arn(service.store, execution)
+        events: list[Event] = []
+        marker: str | None = None
+        while limit is None or len(events) < limit:
+            page = await service.history(
+                arn,
+                max_items=_PAGE if limit is None else min(_PAGE, limit - len(events)),
+                marker=marker,
+                oldest_first=not newest_first,
+            )
+            events += page.events
+            marker = page.next_marker
+            if marker is None:
+                break
+        return events
+
+    events = read(url, look)
+    if as_json:
+        print_json_lines(events)
+    else:
+        _print_table(events)
+
+
+def _print_table(events: list[Event]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
+    from rich.text import Text  # noqa: PLC0415
+
+    if not events:
+        return
+    started_at = min(event.event_timestamp for event in events)
+    table = Table.grid(padding=(0, 2))
+    for event in events:
+        kind = event.event_type.value
+        table.add_row(
+            Text(str(event.event_id), "dim", justify="right"),
+            Text(f"+{length(event.event_timestamp - started_at)}", "dim", justify="right"),
+            Text(kind, _style_of(kind)),
+            Text(safe(event.name or (event.id or "")[:8])),
+            Text(_details_of(event), "dim"),
+        )
+    console().print(f"{started_at.astimezone():%Y-%m-%d %H:%M:%S %Z}", style="dim")
+    console().print(table)
+
+
+def _style_of(event_type: str) -> str:
+    for ending, style in _STYLES.items():
+        if event_type.endswith(ending):
+            return style
+    return ""
+
+
+_STYLES = {
+    "Succeeded": "green",
+    "Failed": "red",
+    "TimedOut": "red",
+    "Stopped": "red",
+    "Started": "cyan",
+}
+
+
+def _details_of(event: Event) -> str:
+    """Give the details of *event* on one line: what is there, in the order of the protocol."""
+    for name in event.__struct_fields__:
+        details = getattr(event, name)
+        if isinstance(details, msgspec.Struct):
+            members = ((one, getattr(details, one)) for one in details.__struct_fields__)
+            words = [_word(one, value) for one, value in members if value is not None]
+            return short(", ".join(word for word in words if word), _DETAILS_WIDTH)
+    return ""
+
+
+def _word(name: str, value: object) -> str:
+    match value:
+        case EventInput() | EventResult():
+            return value.payload or ""
+        case EventError():
+            return error_text(value.payload)
+        case msgspec.Struct():
+            inner = ((one, getattr(value, one)) for one in value.__struct_fields__)
+            return ", ".join(_word(one, member) for one, member in inner if member is not None)
+        case _ if name.endswith("timestamp") or name == "request_id":
+            return ""
+        case _:
+            return f"{name.replace('_', ' ')} {value}"

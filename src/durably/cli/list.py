@@ -1,0 +1,166 @@
+"""`durably list`: which executions there are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from durably.app.names import find_arn
+from durably.cli.options import json_option, store_option
+from durably.cli.printing import (
+    clock_time,
+    console,
+    length,
+    print_json_lines,
+    safe,
+    short,
+    until,
+    without_none,
+)
+from durably.cli.stores import read
+from durably.clock import SystemClock
+from durably.engine.service import Service
+from durably.engine.store import Listed, Page, Query
+from durably.wire.execution import ExecutionStatus
+
+STYLES = {
+    ExecutionStatus.RUNNING: "cyan",
+    ExecutionStatus.PAUSING: "yellow",
+    ExecutionStatus.PAUSED: "yellow",
+    ExecutionStatus.SUCCEEDED: "green",
+    ExecutionStatus.FAILED: "red",
+    ExecutionStatus.TIMED_OUT: "red",
+    ExecutionStatus.STOPPED: "red",
+}
+_INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+
+
+@click.command("list")
+@store_option
+@click.option("--function", "function_name", help="Only those of this function.")
+@click.option("--name", help="Only those of this name.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in STYLES], case_sensitive=False),
+    help="Only those that stand so; may be given several times.",
+)
+@click.option("--parked", is_flag=True, help="Only those that nothing wakes before `resume`.")
+@click.option("--parent", help="Only those that this execution, an ARN or NAME, has invoked.")
+@click.option("--started-after", type=_INSTANT, help="Local time, as in 2026-11-22T09:30:00.")
+@click.option("--started-before", type=_INSTANT, help="Local time.")
+@click.option("--oldest-first", is_flag=True, help="Print the oldest first.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--after", metavar="MARKER", help="Go on where a page ended.")
+@json_option
+def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: Any) -> None:
+    """Print the executions in the store, newest first."""
+
+    async def look(service: Service) -> Page:
+        parent_arn = None if parent is None else await find_arn(service.store, parent)
+        return await service.list(_query(parent_arn=parent_arn, **filters))
+
+    page = read(url, look)
+    if as_json:
+        print_json_lines(_document(listed) for listed in page.executions)
+    elif page.executions:
+        _print_table(page)
+    else:
+        click.echo("There are none.", err=True)
+    if page.next_marker is not None:
+        click.echo(f"There are more: --after {page.next_marker}", err=True)
+
+
+def _query(  # noqa: PLR0913 - one for each option
+    *,
+    function_name: str | None,
+    name: str | None,
+    statuses: tuple[str, ...],
+    parked: bool,
+    parent_arn: str | None,
+    started_after: datetime | None,
+    started_before: datetime | None,
+    oldest_first: bool,
+    limit: int,
+    after: str | None,
+) -> Query:
+    return Query(
+        function_name=function_name,
+        execution_name=name,
+        statuses=statuses,
+        started_after=_aware(started_after),
+        started_before=_aware(started_before),
+        parent_arn=parent_arn,
+        is_parked=True if parked else None,
+        oldest_first=oldest_first,
+        after=after,
+        limit=limit,
+    )
+
+
+def _aware(local: datetime | None) -> datetime | None:
+    return None if local is None else local.astimezone(UTC)
+
+
+def _document(listed: Listed) -> dict[str, Any]:
+    summary = listed.summary
+    return without_none(
+        {
+            "DurableExecutionArn": listed.arn,
+            "DurableExecutionName": summary.execution_name,
+            "FunctionName": summary.function_name,
+            "Status": summary.status,
+            "StartTimestamp": summary.started_at,
+            "EndTimestamp": summary.ended_at,
+            "ParentArn": summary.parent_arn,
+            "ParkedReason": summary.parked_reason,
+            "WakeTimestamp": None if listed.is_claimed else listed.wake_at,
+        }
+    )
+
+
+def _print_table(page: Page) -> None:
+    from rich import box  # noqa: PLC0415 - takes a while, and JSON needs none
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    now = SystemClock().now()
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False)
+    for title in ("NAME", "FUNCTION", "STATUS", "STARTED", "TOOK"):
+        table.add_column(title, no_wrap=True, overflow="ellipsis")
+    table.add_column("NEXT", overflow="ellipsis", no_wrap=True)
+    for listed in page.executions:
+        summary = listed.summary
+        ended_at = summary.ended_at
+        table.add_row(
+            Text(safe(summary.execution_name)),
+            Text(safe(summary.function_name)),
+            status_text(summary.status, summary.parked_reason),
+            clock_time(summary.started_at, now),
+            length((ended_at or now) - summary.started_at),
+            Text(_next(listed, now), "dim"),
+        )
+    out.print(table)
+
+
+def status_text(status: str, parked_reason: str | None) -> Any:
+    """Give a status in its colour."""
+    from rich.text import Text  # noqa: PLC0415 - takes a while, and JSON needs none
+
+    if parked_reason is not None:
+        return Text("PARKED", "yellow")
+    return Text(safe(status), STYLES.get(ExecutionStatus(status), ""))
+
+
+def _next(listed: Listed, now: datetime) -> str:
+    if listed.summary.ended_at is not None:
+        return ""
+    if listed.summary.parked_reason is not None:
+        return short(listed.summary.parked_reason, 60)
+    if listed.is_claimed:
+        return "at work"
+    return "" if listed.wake_at is None else f"wakes {until(listed.wake_at, now)}"

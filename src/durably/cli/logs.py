@@ -1,0 +1,44 @@
+"""Log records on standard error, where they do not get in the way of a live picture."""
+
+from __future__ import annotations
+
+import logging
+
+from durably.cli.printing import console, safe, safe_lines
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+class ConsoleLogs(logging.Handler):
+    """Prints each record as one line: level, logger, sentence, fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print *record*."""
+        try:
+            line = line_of(record)
+        except Exception:  # noqa: BLE001 - a record of the user's may not fit its arguments
+            self.handleError(record)
+            return
+        style = _STYLES.get(record.levelname)
+        console(to_stderr=True).print(line, style=style, soft_wrap=True)
+
+
+def line_of(record: logging.LogRecord) -> str:
+    """Write *record* as a line, followed by its traceback if it has one."""
+    fields = [
+        f"{safe(name)}={safe(value)}"
+        for name, value in vars(record).items()
+        if name not in _STANDARD and value is not None
+    ]
+    text = " ".join([record.levelname, safe(record.name), safe(record.getMessage()), *fields])
+    if record.exc_info:
+        text += "\n" + safe_lines(logging.Formatter().formatException(record.exc_info))
+    return text
+
+
+def log_to_console(level: str) -> None:
+    """Show records from *level* on, of the library and of the user's code."""
+    root = logging.getLogger()
+    root.handlers = [ConsoleLogs()]
+    root.setLevel(level.upper())

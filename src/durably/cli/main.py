@@ -1,0 +1,92 @@
+"""The command `durably`: where its parts come together and where errors become sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import NoReturn
+
+import click
+
+from durably.cli.callback import callback
+from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
+from durably.cli.history import history
+from durably.cli.list import list_executions
+from durably.cli.operate import delete, pause, resume, stop
+from durably.cli.run import run
+from durably.cli.show import show
+from durably.cli.start import start
+from durably.cli.why import why
+from durably.cli.worker import worker
+from durably.errors import DurableError
+
+_BROKEN_PIPE = 141
+
+
+@click.group(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
+@click.version_option(package_name="durably", message="durably %(version)s")
+def cli() -> None:
+    """Durable functions: they survive crashes, and can sleep for a year."""
+
+
+for _command in (
+    run,
+    worker,
+    start,
+    list_executions,
+    show,
+    history,
+    why,
+    stop,
+    pause,
+    resume,
+    delete,
+    callback,
+):
+    cli.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Run the command line, and end the process."""
+    try:
+        answer = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - the last line: nobody shall see a traceback
+        _leave(_told(error))
+    except KeyboardInterrupt:
+        _leave(INTERRUPTED)
+    _leave(answer if isinstance(answer, int) else 0)
+
+
+def _told(error: Exception) -> int:
+    """Tell whoever typed the command of *error*, and give the exit code for it."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.Abort():
+            return INTERRUPTED
+        case BrokenPipeError():
+            return _BROKEN_PIPE
+        case click.ClickException():
+            trouble = error
+        case DurableError():
+            trouble = trouble_of(error)
+        case _:
+            if os.environ.get("DURABLY_DEBUG"):
+                raise error
+            said = f"this is a defect of durably: {type(error).__name__}: {error}"
+            trouble = Trouble(said, "With DURABLY_DEBUG=1 in the environment it shows where.")
+    tell(trouble)
+    return trouble.exit_code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, even where a thread of the user's code has not ended."""
+    if code == _BROKEN_PIPE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    strays = [one for one in threading.enumerate() if one is not threading.current_thread()]
+    if any(not one.daemon for one in strays):
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,55 @@
+"""`durably stop`, `pause`, `resume`, `delete`: what operators do to an execution."""
+
+from __future__ import annotations
+
+import click
+
+from durably.cli.options import store_option
+from durably.cli.printing import safe
+from durably.cli.stores import arn_of, ask
+from durably.engine.control import DeleteRequest, PauseRequest, ResumeRequest, StopRequest
+from durably.wire.operation import ErrorObject
+
+_execution = click.argument("execution", metavar="ARN|NAME")
+
+
+@click.command()
+@_execution
+@click.option("--reason", help="What to record as the error.")
+@store_option
+def stop(*, execution: str, reason: str | None, url: str) -> None:
+    """End an execution, whatever it does. A closed one is left alone."""
+    error = None if reason is None else ErrorObject(error_message=reason)
+    ask(url, StopRequest(arn_of(url, execution), error))
+    click.echo(f"{safe(execution)} is stopped.", err=True)
+
+
+@click.command()
+@_execution
+@click.option("--reason", help="Why, for the history.")
+@store_option
+def pause(*, execution: str, reason: str | None, url: str) -> None:
+    """Let no further invocation of an execution run until `resume`."""
+    ask(url, PauseRequest(arn_of(url, execution), reason))
+    click.echo(
+        f"{safe(execution)} is paused. `durably resume {safe(execution)}` ends that.", err=True
+    )
+
+
+@click.command()
+@_execution
+@click.option("--reason", help="Why, for the history.")
+@store_option
+def resume(*, execution: str, reason: str | None, url: str) -> None:
+    """End a pause of an execution, or what parked it."""
+    ask(url, ResumeRequest(arn_of(url, execution), reason))
+    click.echo(f"{safe(execution)} goes on.", err=True)
+
+
+@click.command()
+@_execution
+@store_option
+def delete(*, execution: str, url: str) -> None:
+    """Remove a closed execution, with everything recorded of it."""
+    ask(url, DeleteRequest(arn_of(url, execution)))
+    click.echo(f"{safe(execution)} is deleted.", err=True)

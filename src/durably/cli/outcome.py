@@ -1,0 +1,60 @@
+"""How an execution ended, in a line or a few."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from durably.cli.printing import length, safe, safe_lines, short
+from durably.engine.views import Description
+from durably.wire.execution import ExecutionStatus
+from durably.wire.operation import ErrorObject
+
+_PACKAGE = str(Path(__file__).parents[1])
+_FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+), in (?P<function>.*)')
+_MAX_PLACES = 3
+_VERBS = {
+    ExecutionStatus.SUCCEEDED: ("succeeded", "green"),
+    ExecutionStatus.FAILED: ("failed", "red"),
+    ExecutionStatus.TIMED_OUT: ("timed out", "red"),
+    ExecutionStatus.STOPPED: ("was stopped", "red"),
+}
+
+
+def ended_line(found: Description) -> str:
+    """Say how a closed execution ended, and after how long."""
+    verb, color = _VERBS.get(found.status, (found.status.value.lower(), "yellow"))
+    took = "" if found.ended_at is None else f" in {length(found.ended_at - found.started_at)}"
+    many = f"{found.operation_count} operation{'' if found.operation_count == 1 else 's'}"
+    return f"{safe(found.execution_name)} {click.style(verb, fg=color)}{took}, {many}"
+
+
+def failure_lines(found: Description) -> Iterator[str]:
+    """Say why a closed or parked execution has no result."""
+    if not found.is_closed:
+        parked = click.style("parked", fg="yellow")
+        yield f"{safe(found.execution_name)} is {parked}: {short(found.parked_reason, 500)}"
+        return
+    said = error_text(found.error)
+    yield ended_line(found) + (f": {said}" if said else "")
+    for place in places_in(found.error):
+        yield f"  {safe(place)}"
+
+
+def error_text(error: ErrorObject | None) -> str:
+    """Give an error's type and message."""
+    if error is None:
+        return ""
+    return ": ".join(safe_lines(text) for text in (error.error_type, error.error_message) if text)
+
+
+def places_in(error: ErrorObject | None) -> list[str]:
+    """Give the user's own frames in what was recorded of an error, the last few of them."""
+    frames = [] if error is None else [_FRAME.fullmatch(one) for one in error.stack_trace or ()]
+    own = [one for one in frames if one is not None and not one["file"].startswith(_PACKAGE)]
+    return [
+        f"{one['file']}, line {one['line']}, in {one['function']}" for one in own[-_MAX_PLACES:]
+    ]

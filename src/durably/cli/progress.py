@@ -1,0 +1,284 @@
+"""What `durably run` shows while it works: a live picture on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from durably.cli.overview import Current, Doing, by_urgency, kind_of, path_of
+from durably.cli.printing import clock_time, console, length, safe, short, until
+from durably.engine.views import Standing
+from durably.wire.execution import CLOSED_STATUSES, ExecutionStatus
+from durably.wire.operation import Operation, OperationStatus, OperationType
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+    from rich.text import Text
+
+    from durably.cli.watching import Sight
+
+_MAX_CHANGES = 8
+_SUMMARY_EVERY = timedelta(seconds=2)
+_MAX_ROWS = 12
+_BAR_WIDTH = 40
+
+
+class Progress(Protocol):
+    """Somewhere to show how an execution goes on."""
+
+    def say(self, line: str) -> None:
+        """Print one line that stays."""
+        ...
+
+    def show(self, sight: Sight, now: datetime) -> None:
+        """Show what was seen."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+class SilentProgress:
+    """Shows nothing; says what must be said at the end only."""
+
+    def say(self, line: str) -> None:
+        """Print nothing."""
+
+    def show(self, sight: Sight, now: datetime) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class PlainProgress:
+    """Prints a line when something has changed, and a summary when too much has."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._known: dict[str, tuple[OperationStatus, int]] = {}
+        self._standing: Standing | None = None
+        self._summary = ""
+        self._summary_at: datetime | None = None
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        console(to_stderr=True).print(f"{safe(self._title)} {line}", soft_wrap=True)
+
+    def show(self, sight: Sight, now: datetime) -> None:
+        """Print what has changed since the last time."""
+        changed = [one for one in sight.operations if self._is_news(one)]
+        if len(changed) <= _MAX_CHANGES and not sight.counts:
+            by_id = {operation.id: operation for operation in sight.operations}
+            for operation in changed:
+                self.say(f"{safe(path_of(operation, by_id))} {_news_of(operation, now)}")
+        else:
+            self._sum_up(sight, now)
+        if sight.why.standing is not self._standing:
+            self._standing = sight.why.standing
+            if self._standing in _NOTABLE:
+                self.say(standing_of(sight, now))
+
+    def _is_news(self, operation: Operation) -> bool:
+        if operation.type is OperationType.EXECUTION:
+            return False
+        attempt = 0 if operation.step_details is None else operation.step_details.attempt
+        state = (operation.status, attempt)
+        if self._known.get(operation.id) == state:
+            return False
+        self._known[operation.id] = state
+        return operation.is_terminal or operation.type in _WAITING or attempt > 0
+
+    def _sum_up(self, sight: Sight, now: datetime) -> None:
+        if self._summary_at is not None and now - self._summary_at < _SUMMARY_EVERY:
+            return
+        summary = "; ".join(summary_of(sight))
+        if summary != self._summary:
+            self._summary, self._summary_at = summary, now
+            self.say(summary)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+_NOTABLE = (Standing.PARKED, Standing.PAUSED, Standing.RETRYING)
+_WAITING = (OperationType.WAIT, OperationType.CALLBACK, OperationType.CHAINED_INVOKE)
+
+
+def summary_of(sight: Sight) -> Iterator[str]:
+    """Say in a few words how far an execution has come."""
+    overview = sight.overview
+    words = [f"{overview.done} operations done"]
+    words += [f"{overview.running} running"] if overview.running else []
+    words += [f"{overview.waiting} waiting"] if overview.waiting else []
+    yield ", ".join(words)
+    for function_name, counts in sight.counts.items():
+        ended, failed = _ended(counts)
+        bad = f", {failed} of them badly" if failed else ""
+        yield f"{safe(function_name)}: {ended} of {counts.total()} ended{bad}"
+
+
+def _ended(counts: Counter[ExecutionStatus]) -> tuple[int, int]:
+    ended = sum(count for status, count in counts.items() if status in CLOSED_STATUSES)
+    return ended, ended - counts[ExecutionStatus.SUCCEEDED]
+
+
+def _news_of(operation: Operation, now: datetime) -> str:
+    kind, status = kind_of(operation), operation.status
+    step = operation.step_details
+    if operation.is_terminal:
+        begun, ended = operation.start_timestamp, operation.end_timestamp
+        took = f" in {length(ended - begun)}" if begun and ended else ""
+        attempts = f", attempt {step.attempt}" if step and step.attempt > 1 else ""
+        return f"({kind}) {status.value.lower().replace('_', ' ')}{took}{attempts}"
+    match operation:
+        case Operation(wait_details=wait) if wait and wait.scheduled_end_timestamp:
+            return f"({kind}) waits until {until(wait.scheduled_end_timestamp, now)}"
+        case Operation(callback_details=callback) if callback:
+            return f"({kind}) waits for an answer to {callback.callback_id}"
+        case Operation(step_details=details) if details and details.next_attempt_timestamp:
+            at = clock_time(details.next_attempt_timestamp, now)
+            return f"({kind}) attempt {details.attempt} is over, the next one comes at {at}"
+        case _:
+            return f"({kind}) {'waits' if operation.type in _WAITING else 'runs'}"
+
+
+def standing_of(sight: Sight, now: datetime) -> str:
+    """Say where an execution stands that does not go on as usual."""
+    why = sight.why
+    error = why.last_error
+    said = (
+        ""
+        if error is None
+        else f": {short(error.error_type, 80)}: {short(error.error_message, 200)}"
+    )
+    match why.standing:
+        case Standing.PARKED:
+            return f"parked: {short(why.parked_reason, 200)}"
+        case Standing.PAUSED:
+            return "paused; `durably resume` lets it go on"
+        case Standing.RETRYING:
+            at = "" if why.wakes_at is None else f"; again at {until(why.wakes_at, now)}"
+            return f"invocation {why.failures} in a row has failed{said}{at}"
+        case _:
+            return why.standing.value
+
+
+class LiveProgress:
+    """Draws a picture on the terminal, and draws it again."""
+
+    def __init__(self, title: str, started_at: datetime) -> None:
+        from rich.live import Live  # noqa: PLC0415 - only on a terminal
+        from rich.spinner import Spinner  # noqa: PLC0415
+
+        self._title = title
+        self._started_at = started_at
+        self._console = console(to_stderr=True)
+        self._spinner: Spinner = Spinner("dots", style="cyan")
+        self._live: Live = Live(
+            console=self._console, refresh_per_second=10, transient=True, vertical_overflow="crop"
+        )
+        self._live.start()
+
+    def say(self, line: str) -> None:
+        """Print one line above the picture."""
+        self._console.print(f"{safe(self._title)} {line}", soft_wrap=True)
+
+    def show(self, sight: Sight, now: datetime) -> None:
+        """Draw *sight*."""
+        from rich.console import Group  # noqa: PLC0415 - only on a terminal
+
+        rows = max(3, min(_MAX_ROWS, self._console.size.height - 5 - len(sight.counts)))
+        self._spinner.update(text=headline(sight, self._title, now - self._started_at, now))
+        self._live.update(Group(self._spinner, bars(sight), rows_of(sight, now, rows)))
+
+    def close(self) -> None:
+        """Take the picture away."""
+        self._live.stop()
+
+
+def headline(sight: Sight, title: str, elapsed: timedelta, now: datetime) -> Text:
+    """Say what runs, for how long, and whether anything keeps it from going on."""
+    from rich.text import Text  # noqa: PLC0415 - only on a terminal
+
+    head = Text.assemble((safe(title), "bold"), ("  " + length(elapsed), "dim"))
+    why = sight.why
+    if why.standing in _NOTABLE:
+        head.append(f"  {standing_of(sight, now)}", "yellow")
+    elif why.standing is Standing.WAITING and why.wakes_at is not None and not sight.children:
+        head.append(f"  asleep until {until(why.wakes_at, now)}", "dim")
+    return head
+
+
+def bars(sight: Sight) -> Table:
+    """Draw how much is done of what is known."""
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only on a terminal
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2))
+    overview = sight.overview
+    words = [(f"{overview.done} done", "green")]
+    words += [(f" · {overview.failed} failed", "red")] if overview.failed else []
+    words += [(f" · {overview.running} running", "cyan")] if overview.running else []
+    words += [(f" · {overview.waiting} waiting", "blue")] if overview.waiting else []
+    known = overview.done + len(overview.current)
+    bar = ProgressBar(total=max(known, 1), completed=overview.done, width=_BAR_WIDTH)
+    table.add_row("  operations", bar, Text.assemble(*words))
+    for function_name, counts in sight.counts.items():
+        ended, failed = _ended(counts)
+        text = Text(f"{ended} of {counts.total()}", "green")
+        if failed:
+            text.append(f" · {failed} failed", "red")
+        bar = ProgressBar(total=max(counts.total(), 1), completed=ended, width=_BAR_WIDTH)
+        table.add_row(Text(f"  {short(function_name, 30)}"), bar, text)
+    return table
+
+
+def rows_of(sight: Sight, now: datetime, limit: int) -> Table:
+    """Draw at most *limit* current operations, those that run first."""
+    from rich.table import Table  # noqa: PLC0415 - only on a terminal
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2))
+    invoked = bool(sight.children)
+    own = [("", one) for one in sight.overview.current if not (invoked and one.kind == "invoke")]
+    theirs = [(child.label, one) for child in sight.children for one in child.overview.current]
+    current = sorted(own + theirs, key=lambda pair: by_urgency(pair[1]))
+    for label, one in current[:limit]:
+        glyph, style = _GLYPHS[one.doing]
+        place = f"{safe(label)} → {safe(one.path)}" if label else safe(one.path)
+        table.add_row(
+            Text(f"  {glyph}", style),
+            Text(short(place, 60)),
+            Text(one.kind, "dim"),
+            Text(_state_of(one, now), style),
+        )
+    children = sum(counts.total() - _ended(counts)[0] for counts in sight.counts.values())
+    hidden = max(len(current) - limit, 0) + max(children - len(sight.children), 0)
+    if hidden:
+        table.add_row("", Text(f"… and {hidden} more", "dim"))
+    return table
+
+
+_GLYPHS = {
+    Doing.RUNS: ("●", "cyan"),
+    Doing.WAITS_FOR_TIME: ("◷", "blue"),
+    Doing.WAITS_FOR_OTHERS: ("◌", "magenta"),
+}
+
+
+def _state_of(one: Current, now: datetime) -> str:
+    took = "" if one.since is None else f", {length(now - one.since)}"
+    match one.doing:
+        case Doing.RUNS:
+            return (f"attempt {one.attempt}" if one.attempt > 1 else "running") + took
+        case Doing.WAITS_FOR_TIME:
+            when = "" if one.due_at is None else f" in {length(one.due_at - now)}"
+            return f"attempt {one.attempt}{when}" if one.attempt else f"goes on{when}"
+        case Doing.WAITS_FOR_OTHERS:
+            return f"waits for {'an answer' if one.kind == 'callback' else 'its end'}{took}"

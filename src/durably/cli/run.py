@@ -1,0 +1,216 @@
+"""`durably run`: drive one execution to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TextIO
+
+import click
+import msgspec
+
+from durably.app.assembly import Assembly
+from durably.app.payloads import check_input
+from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
+from durably.app.signals import StopSignals
+from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED
+from durably.cli.following import Follower, Left
+from durably.cli.loading import load_function
+from durably.cli.logs import log_to_console
+from durably.cli.options import (
+    concurrency_option,
+    input_option,
+    json_of,
+    log_level_option,
+    store_option,
+)
+from durably.cli.outcome import ended_line, failure_lines
+from durably.cli.printing import harmless_json, is_terminal, safe
+from durably.clock import SystemClock
+from durably.engine.service import StartOptions
+from durably.engine.views import Description, Standing
+from durably.handler import DurableFunction
+from durably.wire.execution import ExecutionStatus
+
+_GRACE = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for on the command line.
+
+    Attributes:
+        target: FILE:FUNCTION, as it was typed.
+        functions: all of the file.
+        payload: the input; `None` when none was given.
+    """
+
+    target: str
+    function: DurableFunction
+    functions: Mapping[str, DurableFunction]
+    payload: str | None
+    name: str | None
+    settings: EngineSettings
+    waits: bool
+    is_quiet: bool
+
+
+@click.command()
+@click.argument("target", metavar="FILE:FUNCTION")
+@input_option
+@click.option("--name", help="What to call the execution. Given again, it goes on.")
+@store_option
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="Leave with exit code 3 as soon as nothing can go on before a time or an event.",
+)
+@concurrency_option
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@log_level_option
+@click.pass_context
+def run(  # noqa: PLR0913 - one for each option
+    ctx: click.Context,
+    *,
+    target: str,
+    source: str | None,
+    name: str | None,
+    url: str,
+    no_wait: bool,
+    max_concurrency: int,
+    quiet: bool,
+    log_level: str,
+) -> None:
+    """Run one execution of FUNCTION in FILE to its end, and print its result as JSON.
+
+    Every durable function of FILE can be invoked by it. Everything is kept in the store: when the
+    process ends before the execution does, however it ends, the same command with the same --name
+    goes on where it was; --input may then be left out. Nothing but the result goes to standard
+    output.
+
+    Exit codes: 0 it succeeded; 1 it failed; 2 it could not be run; 3 it is suspended, because of
+    --no-wait or because it is parked; 130 interrupted.
+    """
+    with stdout_for_results() as results:
+        log_to_console(log_level)
+        payload = json_of(source)
+        settings = EngineSettings(store_url=url, max_concurrency=max_concurrency)
+        function, functions = load_function(target)
+        if payload is not None:
+            check_input(function, payload)
+        wanted = Wanted(
+            target=target,
+            function=function,
+            functions=functions,
+            payload=payload,
+            name=name,
+            settings=settings,
+            waits=not no_wait,
+            is_quiet=quiet,
+        )
+        ctx.exit(asyncio.run(_carry_out(wanted, results)))
+
+
+async def _carry_out(wanted: Wanted, results: TextIO) -> int:
+    settings = wanted.settings
+    assembly = Assembly(make_store(settings.store_url), wanted.functions, settings)
+    async with StopSignals() as signals:
+        await assembly.open()
+        try:
+            began, is_new = await _begin(assembly, wanted)
+            follower = Follower(
+                assembly=assembly,
+                signals=signals,
+                clock=SystemClock(),
+                began=began,
+                is_new=is_new,
+                waits=wanted.waits,
+                is_quiet=wanted.is_quiet,
+            )
+            outcome = await follower.follow()
+        finally:
+            await signals.hurry(assembly.close(_GRACE))
+    return _tell(wanted, began.execution_name, outcome, results)
+
+
+async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]:
+    """Start the execution, or find the one to go on with; say whether it is new."""
+    service, function_name = assembly.service, wanted.function.name
+    known: str | None = None
+    if wanted.name is not None:
+        known = await service.store.find_by_name(function_name, wanted.name)
+    arn = known
+    if arn is None or wanted.payload is not None:
+        check_input(wanted.function, wanted.payload)
+        options = StartOptions(is_synchronous=True)
+        arn = await service.start(function_name, wanted.payload, name=wanted.name, options=options)
+    if arn == known and (await service.why(arn)).standing is Standing.PARKED:
+        await service.resume(arn, reason="durably run")
+    return await service.get(arn), arn != known
+
+
+def _tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:
+    """Print how it ended, and give the exit code."""
+    match outcome:
+        case Description(status=ExecutionStatus.SUCCEEDED):
+            if not wanted.is_quiet:
+                _say(ended_line(outcome))
+            _print_result(outcome.result, results)
+            return 0
+        case Description(is_closed=True):
+            _say(*failure_lines(outcome))
+            return FAILED
+        case Description():
+            _say(*failure_lines(outcome), _how_to_go_on(wanted, name))
+            return SUSPENDED
+        case Left.SUSPENDED:
+            said = f"{safe(name)} is suspended; `durably why {safe(name)}` says what it waits for."
+            _say(said, _how_to_go_on(wanted, name))
+            return SUSPENDED
+        case Left.INTERRUPTED:
+            said = f"{safe(name)} is suspended, and nothing that was recorded is lost."
+            _say(said, _how_to_go_on(wanted, name))
+            return INTERRUPTED
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _print_result(result: str | None, results: TextIO) -> None:
+    text = "null" if result is None else result
+    if is_terminal(results):
+        text = msgspec.json.format(text, indent=2)
+    results.write(harmless_json(text) + "\n")
+
+
+def _how_to_go_on(wanted: Wanted, name: str) -> str:
+    words = ["durably", "run", wanted.target, "--name", name]
+    if wanted.settings.store_url != DEFAULT_URL:
+        words += ["--store", wanted.settings.store_url]
+    return f"Go on with: {safe(shlex.join(words))}"
+
+
+@contextmanager
+def stdout_for_results() -> Generator[TextIO]:
+    """Give the true standard output, and send whatever else is written there to standard error.
+
+    That is what the user's code prints, and what programs print that it starts.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    with os.fdopen(kept, "w", encoding="utf-8") as results:
+        try:
+            yield results
+        finally:
+            sys.stdout.flush()
+            results.flush()
+            os.dup2(kept, 1)

@@ -1,0 +1,39 @@
+"""`durably start`: start an execution, and leave it to whoever works on the store."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from durably.app.payloads import check_input
+from durably.cli.loading import EMPTY, load_function
+from durably.cli.options import input_option, json_of, store_option
+from durably.cli.stores import ask, is_held
+from durably.engine.control import StartRequest
+
+
+@click.command()
+@click.argument("target", metavar="FUNCTION|FILE:FUNCTION")
+@input_option
+@click.option(
+    "--name", help="What to call the execution. Given again with the same input, it is the same."
+)
+@store_option
+def start(*, target: str, source: str | None, name: str | None, url: str) -> None:
+    """Start an execution, and print its ARN. Nobody waits for it.
+
+    FUNCTION is one of the process that holds the store. With FILE it need not run: whoever works
+    on the store next goes on with it.
+    """
+    payload = json_of(source)
+    if ":" in target or target.endswith(".py"):
+        function, functions = load_function(target)
+        check_input(function, payload)
+        function_name = function.name
+    else:
+        function_name, functions = target, EMPTY
+    arn = ask(url, StartRequest(function_name, payload, name), functions)
+    sys.stdout.write(f"{arn}\n")
+    if not is_held(url):
+        click.echo("No process works on this store: `durably worker` would.", err=True)

@@ -1,0 +1,157 @@
+"""`durably why`: what an execution waits for, and what would wake it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import click
+
+from durably.app.execution import function_in, name_in
+from durably.app.names import find_arn
+from durably.cli.options import json_option, store_option
+from durably.cli.outcome import ended_line, error_text, places_in
+from durably.cli.overview import kind_of, label_of
+from durably.cli.printing import safe, short, since, to_json, until, without_none
+from durably.cli.stores import is_held, read
+from durably.clock import SystemClock
+from durably.engine.service import Service
+from durably.engine.views import Awaited, Description, Standing, Why
+
+_MAX_DEPTH = 5
+_MAX_LINES = 20
+
+
+@click.command()
+@click.argument("execution", metavar="ARN|NAME")
+@store_option
+@json_option
+def why(*, execution: str, url: str, as_json: bool) -> None:
+    """Print why an execution stands where it does.
+
+    What it waits for and since when, what would wake it, whether its invocations fail again and
+    again or it is parked, and whether there is a process that would go on with it.
+    """
+
+    async def look(service: Service) -> tuple[Description, Why, list[str]]:
+        arn = await find_arn(service.store, execution)
+        found = await service.why(arn)
+        return await service.get(arn), found, await _awaited_by(service, found)
+
+    description, found, lines = read(url, look)
+    if as_json:
+        document = _document(found, is_held=is_held(url))
+        sys.stdout.write(to_json(document, indent=True) + "\n")
+        return
+    for line in _sentences(description, found, SystemClock().now()):
+        click.echo(line)
+    for line in lines[:_MAX_LINES]:
+        click.echo(line)
+    if len(lines) > _MAX_LINES:
+        click.echo(f"  … and {len(lines) - _MAX_LINES} more")
+    if found.standing is not Standing.CLOSED and not is_held(url):
+        click.echo("No process works on this store: `durably run` or `durably worker` would.")
+
+
+def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
+    return without_none(
+        {
+            "DurableExecutionArn": found.arn,
+            "Status": found.status,
+            "Standing": found.standing,
+            "Since": found.since,
+            "WakeTimestamp": found.wakes_at,
+            "WaitsFor": [_awaited_document(one) for one in found.waits_for],
+            "FailedInvocations": found.failures,
+            "LastError": found.last_error,
+            "ParkedReason": found.parked_reason,
+            "OwedInvocations": found.owed_invocations,
+            "HasWorker": is_held,
+        }
+    )
+
+
+def _awaited_document(awaited: Awaited) -> dict[str, Any]:
+    callback = awaited.operation.callback_details
+    return without_none(
+        {
+            "Id": awaited.operation.id,
+            "Name": awaited.operation.name,
+            "Type": awaited.operation.type,
+            "Since": awaited.since,
+            "DueTimestamp": awaited.due_at,
+            "Waker": awaited.waker,
+            "DurableExecutionArn": awaited.child_arn,
+            "CallbackId": None if callback is None else callback.callback_id,
+        }
+    )
+
+
+def _sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
+    name, begun = safe(description.execution_name), since(found.since, now)
+    if found.standing is Standing.CLOSED:
+        yield f"{ended_line(description)}, {begun}."
+        yield from (f"  {safe(place)}" for place in places_in(description.error))
+        return
+    yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
+    if found.parked_reason is not None:
+        yield f"It was parked because of this: {short(found.parked_reason, 300)}"
+    if found.standing in _NEEDS_RESUME:
+        yield f"Nothing lets it go on before `durably resume {name}`."
+    if found.failures:
+        error = short(error_text(found.last_error), 300)
+        yield f"It loops: its last {found.failures} invocations have failed; the last one: {error}"
+        yield from (f"  {safe(place)}" for place in places_in(found.last_error))
+    if found.wakes_at is not None and found.standing in (Standing.RETRYING, Standing.WAITING):
+        yield f"It goes on by itself at {until(found.wakes_at, now)} at the latest."
+
+
+_NEEDS_RESUME = (Standing.PAUSED, Standing.PARKED)
+_STANDINGS = {
+    Standing.RUNNING: "runs",
+    Standing.QUEUED: "can go on and waits for a free worker",
+    Standing.WAITING: "waits",
+    Standing.RETRYING: "waits for its next try",
+    Standing.PAUSED: "is paused",
+    Standing.PARKED: "is parked",
+}
+
+
+async def _awaited_by(service: Service, found: Why, depth: int = 1) -> list[str]:
+    """Say what is waited for, and what the invoked ones among that wait for themselves."""
+    now = service.clock.now()
+    lines: list[str] = []
+    for awaited in found.waits_for:
+        lines += [f"{'  ' * depth}{line}" for line in _lines_of(awaited, now)]
+        if awaited.child_arn is not None and depth < _MAX_DEPTH and len(lines) < _MAX_LINES:
+            child = await service.why(awaited.child_arn)
+            lines.append(f"{'  ' * depth}  which {_clause_of(child, now)}")
+            lines += await _awaited_by(service, child, depth + 2)
+    return lines
+
+
+def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
+    operation = awaited.operation
+    words = f"• {safe(label_of(operation))} ({safe(kind_of(operation))}): {awaited.waker}"
+    if awaited.child_arn is not None:
+        words += f", {safe(function_in(awaited.child_arn))}/{safe(name_in(awaited.child_arn))}"
+    if awaited.due_at is not None:
+        at = until(awaited.due_at, now)
+        words += f", at {at}" if awaited.operation.callback_details is None else f", by {at}"
+    if awaited.since is not None:
+        words += f"; since {since(awaited.since, now)}"
+    yield words
+    callback = operation.callback_details
+    if callback is not None:
+        yield f"  durably callback succeed {callback.callback_id}"
+
+
+def _clause_of(found: Why, now: datetime) -> str:
+    clause = _STANDINGS.get(found.standing, "has ended")
+    if found.standing is Standing.PARKED:
+        clause += f" ({short(found.parked_reason, 200)})"
+    if found.standing is Standing.RETRYING and found.wakes_at is not None:
+        clause += f" at {until(found.wakes_at, now)}"
+    return clause

@@ -1,0 +1,66 @@
+"""`durably worker`: run whatever is due, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import click
+
+from durably.app.assembly import Assembly
+from durably.app.settings import DEFAULT_GRACE, EngineSettings, make_store
+from durably.app.signals import StopSignals
+from durably.cli.loading import load_functions
+from durably.cli.logs import log_to_console
+from durably.cli.options import concurrency_option, log_level_option, store_option
+from durably.cli.printing import safe
+from durably.handler import DurableFunction
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@store_option
+@concurrency_option
+@click.option(
+    "--grace",
+    default=DEFAULT_GRACE.total_seconds(),
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="How long running invocations may go on at the end.",
+)
+@log_level_option
+def worker(
+    *, files: tuple[str, ...], url: str, max_concurrency: int, grace: float, log_level: str
+) -> None:
+    """Run the executions of every durable function in the FILEs, until SIGTERM or Ctrl-C.
+
+    What was under way goes on by itself; what still runs at the end goes on the next time.
+    """
+    log_to_console(log_level)
+    functions = load_functions(*files)
+    settings = EngineSettings(
+        store_url=url, max_concurrency=max_concurrency, grace=timedelta(seconds=grace)
+    )
+    asyncio.run(_work(functions, settings))
+
+
+async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettings) -> None:
+    assembly = Assembly(make_store(settings.store_url), functions, settings)
+    async with StopSignals() as signals:
+        await assembly.open()
+        try:
+            names = ", ".join(sorted(functions))
+            _say(f"ready on {safe(settings.store_url)} for {names}; Ctrl-C ends it")
+            await assembly.wait_for_work_to_end(signals.first)
+        finally:
+            if assembly.running:
+                grace = f"{settings.grace.total_seconds():g} s"
+                _say(f"ending: {assembly.running} invocations have {grace}; Ctrl-C ends them now")
+            await signals.hurry(assembly.close(settings.grace))
+            _say("ended; what was not finished goes on the next time")
+
+
+def _say(line: str) -> None:
+    click.echo(f"worker: {line}", err=True)

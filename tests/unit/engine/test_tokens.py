@@ -1,0 +1,131 @@
+"""Tokens, callback ids and arns."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+
+from durably.engine.arns import (
+    ExecutionArn,
+    Home,
+    child_arn,
+    execution_name_of,
+    parse_execution_arn,
+    root_operation_id,
+    split_function_name,
+)
+from durably.engine.tokens import (
+    TokenParts,
+    is_callback_id,
+    mint_callback_id,
+    seal_token,
+    unseal_token,
+)
+from durably.errors import InvalidParameterValueException
+from tests.unit.engine.support import ARN
+
+KEY = bytes(range(32))
+PARTS = TokenParts(epoch=7, sequence=3)
+
+
+def test_a_token_says_which_invocation_and_which_checkpoint_it_is_for() -> None:
+    token = seal_token(KEY, ARN, PARTS)
+
+    assert unseal_token(KEY, ARN, token) == PARTS
+    base64.b64decode(token, validate=True)
+
+
+def changed(text: str, place: int) -> str:
+    other = "A" if text[place] != "A" else "B"
+    return text[:place] + other + text[place + 1 :]
+
+
+@pytest.mark.parametrize("place", range(len(seal_token(KEY, ARN, PARTS))))
+def test_a_token_changed_anywhere_is_refused(place: int) -> None:
+    with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
+        unseal_token(KEY, ARN, changed(seal_token(KEY, ARN, PARTS), place))
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "A" * 5000, "====", "AAAA"])
+def test_what_is_no_token_is_refused_in_the_same_words(token: str) -> None:
+    with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
+        unseal_token(KEY, ARN, token)
+
+
+def test_a_token_is_good_for_one_execution_and_one_key() -> None:
+    token = seal_token(KEY, ARN, PARTS)
+
+    for key, arn in ((KEY, ARN + "x"), (bytes(32), ARN), (KEY, "\ud800")):
+        with pytest.raises(InvalidParameterValueException):
+            unseal_token(key, arn, token)
+
+
+def test_a_callback_id_is_recognised_and_a_forged_one_is_not() -> None:
+    nonce = hashlib.sha256(b"chance").digest()[:16]
+    callback_id = mint_callback_id(KEY, nonce)
+
+    assert is_callback_id(KEY, callback_id)
+    assert not is_callback_id(bytes(32), callback_id)
+    assert not any(
+        is_callback_id(KEY, forged)
+        for forged in (changed(callback_id, 0), changed(callback_id, -1), "", "zz", nonce.hex())
+    )
+    assert not is_callback_id(KEY, callback_id.upper())
+
+
+def test_ten_thousand_guessed_callback_ids_are_refused() -> None:
+    guesses = (hashlib.sha256(b"%d" % n).hexdigest() for n in range(10_000))
+
+    assert not any(is_callback_id(KEY, guess) for guess in guesses)
+
+
+# Arns
+
+
+def test_an_execution_arn_is_read_as_it_was_written() -> None:
+    arn = ExecutionArn(Home("eu-west-1", "123456789012"), "f", "$LATEST", "order-7", "inv")
+
+    assert parse_execution_arn(str(arn)) == arn
+    assert arn.function_arn == "arn:aws:lambda:eu-west-1:123456789012:function:f:$LATEST"
+    assert root_operation_id(str(arn)) == "inv"
+    assert execution_name_of(str(arn)) == "order-7"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "arn:aws:lambda", ARN + "/x", ARN.replace("f:", "f:new "), "a" * 2000]
+)
+def test_what_is_no_execution_arn_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameterValueException, match="DurableExecutionArn"):
+        parse_execution_arn(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("f", ("f", None)),
+        ("f:live", ("f", "live")),
+        ("f:$LATEST", ("f", "$LATEST")),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f", ("f", None)),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f:3", ("f", "3")),
+        ("123456789012:function:f", ("f", None)),
+    ],
+)
+def test_a_function_may_be_named_in_every_form_of_the_service(
+    text: str, parts: tuple[str, str | None]
+) -> None:
+    assert split_function_name(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "f g", "f:", "arn:aws:lambda:f"])
+def test_what_names_no_function_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameterValueException, match="FunctionName"):
+        split_function_name(text)
+
+
+def test_a_childs_arn_is_a_legal_one_in_the_same_home() -> None:
+    child = parse_execution_arn(child_arn(ARN, "op", "g", "3"))
+
+    assert child.home == parse_execution_arn(ARN).home
+    assert (child.function_name, child.version) == ("g", "3")
