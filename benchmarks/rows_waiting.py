@@ -63,8 +63,12 @@ async def _timers(options: Options, inside: Path) -> list[Line]:
             await asyncio.sleep(0.023)
     p50, p99 = (percentile(late, percent) * MILLI for percent in (50, 99))
     return [
-        Line(what="lateness of a timer, SQLite, idle, p50", value=p50, unit="ms", limit=_LATE_P50_MS),
-        Line(what="lateness of a timer, SQLite, idle, p99", value=p99, unit="ms", limit=_LATE_P99_MS),
+        Line(
+            what="lateness of a timer, SQLite, idle, p50", value=p50, unit="ms", limit=_LATE_P50_MS
+        ),
+        Line(
+            what="lateness of a timer, SQLite, idle, p99", value=p99, unit="ms", limit=_LATE_P99_MS
+        ),
     ]
 
 

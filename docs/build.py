@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the docstrings. Change those, not this page. -->\n"
 
-Node = griffe.Object | griffe.Alias
+Node = griffe.Object
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def write_pages() -> dict[str, str]:
     return {name: f"{text.rstrip()}\n" for name, text in pages.items()}
 
 
-def _resolved(node: Node) -> Node:
+def _resolved(node: Node | griffe.Alias) -> Node:
     return node.final_target if isinstance(node, griffe.Alias) else node
 
 
@@ -137,22 +137,25 @@ def _page(page: str, names: list[tuple[str, Node]]) -> Iterator[str]:
 
 
 def _render(name: str, node: Node) -> Iterator[str]:
-    if node.is_class:
-        yield from _class(name, node)
-    elif node.is_function:
-        yield _code(_signature(name, node))
-        yield from _docstring(node)
-    else:
-        yield _code(f"{name} = {node.value}")
-        yield from _docstring(node)
+    match node:
+        case griffe.Class():
+            yield from _class(name, node)
+        case griffe.Function():
+            yield _code(_signature(name, node))
+            yield from _docstring(node)
+        case griffe.Attribute():
+            yield _code(f"{name} = {node.value}")
+            yield from _docstring(node)
+        case _:
+            raise LookupError(f"{node.path} is neither a class nor a function nor a value")
 
 
-def _class(name: str, node: Node) -> Iterator[str]:
+def _class(name: str, node: griffe.Class) -> Iterator[str]:
     public = {str(one) for one in node.package.exports or ()}
     base = next((one.name for one in node.mro() if one.name in public), None)
     maker = node.members.get("__init__")
     is_data = "dataclass" in node.labels or any(_is_of_values(base) for base in node.bases)
-    if maker is not None and (is_data or _is_made_by_users(node, maker)):
+    if isinstance(maker, griffe.Function) and (is_data or _is_made_by_users(node, maker)):
         yield _code(_signature(name, maker, skip_self=True))
     if base is not None:
         yield f"Derives from `{base}`.\n"
@@ -162,8 +165,10 @@ def _class(name: str, node: Node) -> Iterator[str]:
     if is_data:
         yield from _fields(node)
     for member, inner in node.members.items():
-        if _is_shown(member, inner) and (inner.is_function or "property" in inner.labels):
-            yield from _method(name, member, inner)
+        is_method = isinstance(inner, griffe.Function)
+        is_property = isinstance(inner, griffe.Attribute) and "property" in inner.labels
+        if not member.startswith("_") and (is_method or is_property):
+            yield from _method(name, member, _resolved(inner))
 
 
 def _is_of_values(base: object) -> bool:
@@ -171,22 +176,22 @@ def _is_of_values(base: object) -> bool:
     return str(base).rpartition(".")[2] in {"Enum", "StrEnum", "Struct", "WireStruct"}
 
 
-def _is_made_by_users(node: Node, maker: Node) -> bool:
+def _is_made_by_users(node: Node, maker: griffe.Function) -> bool:
     kinds = {section.kind for section in _sections(node)}
     return maker.has_docstring or griffe.DocstringSectionKind.parameters in kinds
 
 
 def _method(owner: str, name: str, node: Node) -> Iterator[str]:
     yield f"### {owner}.{name}\n"
-    if node.is_function:
+    if isinstance(node, griffe.Function):
         yield _code(_signature(name, node, skip_self=True))
-    else:
+    elif isinstance(node, griffe.Attribute):
         yield _code(f"{name}: {node.annotation}")
     if owner not in TWINS:
         yield from _docstring(node)
 
 
-def _fields(node: Node) -> Iterator[str]:
+def _fields(node: griffe.Class) -> Iterator[str]:
     """Make a table of what instances have: declared fields, each with what is said of it."""
     said = {
         item.name: item.description
@@ -195,11 +200,10 @@ def _fields(node: Node) -> Iterator[str]:
         if section.kind is griffe.DocstringSectionKind.attributes
         for item in section.value
     }
-    members = {name: _resolved(inner) for name, inner in node.all_members.items()}
     fields = {
         name: inner
-        for name, inner in members.items()
-        if _is_shown(name, inner) and inner.is_attribute and "property" not in inner.labels
+        for name, inner in ((name, _resolved(one)) for name, one in node.all_members.items())
+        if isinstance(inner, griffe.Attribute) and _is_field(name, inner)
     }
     rows = [
         (name, _type_of(fields.get(name)), said.get(name) or _own_words(fields.get(name)))
@@ -212,7 +216,11 @@ def _fields(node: Node) -> Iterator[str]:
         yield ""
 
 
-def _type_of(node: Node | None) -> str:
+def _is_field(name: str, node: griffe.Attribute) -> bool:
+    return not name.startswith("_") and "property" not in node.labels
+
+
+def _type_of(node: griffe.Attribute | None) -> str:
     if node is None:
         return ""
     if node.annotation is not None:
@@ -222,10 +230,6 @@ def _type_of(node: Node | None) -> str:
 
 def _own_words(node: Node | None) -> str:
     return node.docstring.value if node is not None and node.docstring is not None else ""
-
-
-def _is_shown(name: str, node: Node) -> bool:
-    return not name.startswith("_") and not node.is_alias
 
 
 # Docstrings and signatures
@@ -267,7 +271,7 @@ def _code(text: str) -> str:
     return f"```py\n{text}\n```\n"
 
 
-def _signature(name: str, node: Node, *, skip_self: bool = False) -> str:
+def _signature(name: str, node: griffe.Function, *, skip_self: bool = False) -> str:
     parameters = list(node.parameters)
     if skip_self and parameters and parameters[0].name in {"self", "cls"}:
         parameters = parameters[1:]
@@ -289,7 +293,7 @@ def _parameters(parameters: list[griffe.Parameter]) -> Iterator[str]:
         if kind is griffe.ParameterKind.keyword_only and not has_star:
             has_star = True
             yield "*"
-        star = _STARS.get(kind, "")
+        star = "" if kind is None else _STARS.get(kind, "")
         has_star = has_star or star == "*"
         annotation = f": {one.annotation}" if one.annotation is not None else ""
         default = f" = {_default(one)}" if one.default is not None and not star else ""
@@ -302,7 +306,8 @@ def _default(parameter: griffe.Parameter) -> str:
     module = parameter.function.module if parameter.function is not None else None
     if module is None or not _CONSTANT.fullmatch(written) or written not in module.members:
         return written
-    value = str(_resolved(module.members[written]).value)
+    constant = _resolved(module.members[written])
+    value = str(constant.value) if isinstance(constant, griffe.Attribute) else written
     return "..." if value == "object()" else value
 
 

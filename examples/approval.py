@@ -1,7 +1,7 @@
 """Ask somebody, who has an hour (or as you say) to answer. Silence is a no.
 
 $ durably run examples/approval.py:approve --input '{"amount": 500}' --name expense-7
-$ durably callback succeed CALLBACK_ID --result true
+$ durably callback succeed CALLBACK_ID --payload true
 """
 
 from dataclasses import dataclass

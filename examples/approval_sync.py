@@ -1,7 +1,7 @@
 """`approval.py` for plain functions: ask somebody, who has an hour (or as you say) to answer.
 
 $ durably run examples/approval_sync.py:approve --input '{"amount": 500}' --name expense-7
-$ durably callback succeed CALLBACK_ID --result true
+$ durably callback succeed CALLBACK_ID --payload true
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """A human in the loop: write a draft, have it read, write it again until the reader is content.
 
 $ durably run examples/review.py:write --input '"tea"' --name essay-1
-$ durably callback succeed CALLBACK_ID --result 'shorter, please'
-$ durably callback succeed CALLBACK_ID --result ok
+$ durably callback succeed CALLBACK_ID --payload 'shorter, please'
+$ durably callback succeed CALLBACK_ID --payload ok
 """
 
 from durably import Callback, DurableContext, durable_execution

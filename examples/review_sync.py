@@ -1,8 +1,8 @@
 """`review.py` for plain functions: write a draft until a human reader is content.
 
 $ durably run examples/review_sync.py:write --input '"tea"' --name essay-1
-$ durably callback succeed CALLBACK_ID --result 'shorter, please'
-$ durably callback succeed CALLBACK_ID --result ok
+$ durably callback succeed CALLBACK_ID --payload 'shorter, please'
+$ durably callback succeed CALLBACK_ID --payload ok
 """
 
 from durably import SyncCallback, SyncDurableContext, durable_execution

@@ -38,7 +38,7 @@ def _answer(books: Books, note: Note, store_url: str) -> None:
     """Answer one note. If that fails, the note stays, and is answered at the next look."""
     is_approved = approves(Decimal(note.amount))
     command = [durably(), "callback", "succeed", note.callback_id, "--store", store_url]
-    command += ["--result", "true" if is_approved else "false"]
+    command += ["--payload", "true" if is_approved else "false"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     print(f"{note.order_number}: {is_approved}: {done.returncode} {done.stderr}", flush=True)
     if done.returncode == 0:

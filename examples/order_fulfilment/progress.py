@@ -23,13 +23,22 @@ PLACES = {
 
 
 class Progress:
-    """What has been done so far. `look` brings it up to date."""
+    """What has been done so far. `look` brings it up to date.
+
+    Attributes:
+        total: how many orders there are.
+        due: how many effects of each step there will be.
+        done: how many of them there are.
+        feed: the latest effects, and whether each was there before.
+        customers: who ordered what.
+        notes: what is, or was, on the manager's desk.
+    """
 
     def __init__(self, orders: Sequence[Order], books: Books) -> None:
         self.total = len(orders)
         self.due = Counter(slot.step for order in orders for slot in effects_due(order))
         self.done: Counter[str] = Counter()
-        self.feed: deque[Effect] = deque(maxlen=FEED)
+        self.feed: deque[tuple[Effect, bool]] = deque(maxlen=FEED)
         self.customers = {order.number: order.customer for order in orders}
         self.notes: list[Note] = []
         self._books = books
@@ -42,9 +51,10 @@ class Progress:
         before = self._last_id
         for effect in self._books.effects(after=self._last_id):
             self._last_id = effect.id
-            self.feed.append(effect)
             self._place[effect.order_number] = effect.step
-            if effect.slot not in self._seen:
+            is_repeat = effect.slot in self._seen
+            self.feed.append((effect, is_repeat))
+            if not is_repeat:
                 self._seen.add(effect.slot)
                 self.done[effect.step] += 1
         self.notes = self._books.notes()

@@ -69,7 +69,7 @@ def _sentences(ledger: Ledger, inquiries: Counter[bool], kills: int) -> Iterator
     ended = ", ".join(f"{n} {status}" for status, n in counts.items())
     due = sum(line.due for line in ledger.lines)
     yield GOOD, f"{answer['orders']} orders, each in one execution: {ended}."
-    yield GOOD, f"{kills} kills, and nothing lost: {due} effects were due, and all are there."
+    yield GOOD, f"Kills: {kills}. Nothing lost: {due} effects were due, and all are there."
     yield GOOD, f"At-most-once steps, nothing repeated: {_payments(ledger)}."
     if inquiries:
         yield GOOD, _asked(inquiries)
@@ -86,8 +86,8 @@ def _payments(ledger: Ledger) -> str:
 
 def _asked(inquiries: Counter[bool]) -> str:
     return (
-        f"{inquiries.total()} payments were cut off by a kill. They were not just made again: the "
-        f"bank was asked by key. {inquiries[True]} had gone through, {inquiries[False]} had not."
+        f"Payments that a kill cut off: {inquiries.total()}. Not simply made again: the bank "
+        f"was asked by key, and {inquiries[True]} had gone through, {inquiries[False]} had not."
     )
 
 

@@ -170,9 +170,10 @@ class LiveScreen:
 
     def _feed(self, progress: Progress) -> Table:
         grid = Table.grid(padding=(0, 1))
-        rows: list[Effect | None] = [*progress.feed]
-        for effect in rows + [None] * (FEED - len(rows)):
-            grid.add_row(*(_feed_row(effect, progress) if effect else ("",)))
+        for effect, is_repeat in progress.feed:
+            grid.add_row(*_feed_row(effect, progress, is_repeat=is_repeat))
+        for _ in range(FEED - len(progress.feed)):
+            grid.add_row("")
         return grid
 
 
@@ -181,12 +182,12 @@ def _manager(notes: list[Note]) -> str:
     return f"manager: {verdicts['approved']} yes, {verdicts['refused']} no"
 
 
-def _feed_row(effect: Effect, progress: Progress) -> tuple[RenderableType, ...]:
+def _feed_row(effect: Effect, progress: Progress, *, is_repeat: bool) -> tuple[RenderableType, ...]:
     again = f", attempt {effect.attempt}" if effect.attempt > 1 else ""
     return (
         Text(f" {effect.at[11:23]}", "dim"),
         effect.order_number,
         Text(progress.customers.get(effect.order_number, ""), "dim"),
         Text(effect.step, STYLES[effect.step]),
-        Text(f"{effect.what}{again}"),
+        Text.assemble(f"{effect.what}{again} ", ("again" if is_repeat else "", "bold yellow")),
     )

@@ -1,13 +1,13 @@
 """Each small example gives the same in both flavours."""
 
 import asyncio
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
 from durably import Engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,7 +31,11 @@ async def run(module: ModuleType, function: str, event: object) -> Any:
 def printed(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
     """Catch what *module* prints, from whichever thread."""
     lines: asyncio.Queue[str] = asyncio.Queue()
-    put = partial(asyncio.get_running_loop().call_soon_threadsafe, lines.put_nowait)
+    loop = asyncio.get_running_loop()
+
+    def put(line: str) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
     monkeypatch.setattr(module, "print", put, raising=False)
     return lines
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import click
 
+from durably.cli.errors import Trouble
 from durably.cli.options import store_option, text_of
 from durably.cli.stores import ask
 from durably.engine.control import (
+    AnyRequest,
     CallbackFailRequest,
     CallbackHeartbeatRequest,
     CallbackSucceedRequest,
 )
+from durably.errors import ResourceNotFoundException
 from durably.wire.operation import ErrorObject
 
 _callback_id = click.argument("callback_id", metavar="CALLBACK_ID")
@@ -32,7 +35,7 @@ def callback() -> None:
 def succeed(*, callback_id: str, payload: str | None, url: str) -> None:
     """Answer a callback. The answer is final."""
     text = None if payload is None else text_of(payload)
-    ask(url, CallbackSucceedRequest(callback_id, text))
+    _tell(url, CallbackSucceedRequest(callback_id, text))
     click.echo("The callback has succeeded.", err=True)
 
 
@@ -47,7 +50,7 @@ def fail(
 ) -> None:
     """Report a failure to a callback. It is final."""
     error = ErrorObject(error_type=error_type, error_message=message, error_data=data)
-    ask(url, CallbackFailRequest(callback_id, error))
+    _tell(url, CallbackFailRequest(callback_id, error))
     click.echo("The callback has failed.", err=True)
 
 
@@ -56,5 +59,13 @@ def fail(
 @store_option
 def heartbeat(*, callback_id: str, url: str) -> None:
     """Say that whoever is to answer a callback is alive."""
-    ask(url, CallbackHeartbeatRequest(callback_id))
+    _tell(url, CallbackHeartbeatRequest(callback_id))
     click.echo("The heartbeat has been taken.", err=True)
+
+
+def _tell(url: str, request: AnyRequest) -> None:
+    try:
+        ask(url, request)
+    except ResourceNotFoundException as error:
+        step = "`durably why NAME` shows the callbacks that an execution waits for."
+        raise Trouble(error.message, step) from error

@@ -67,7 +67,7 @@ class Follower:
         title = f"{self.began.function_name}/{self.began.execution_name}"
         if is_terminal(sys.stderr):
             return LiveProgress(title, self.began.started_at)
-        return PlainProgress(title)
+        return PlainProgress(title, self.clock.now())
 
     async def _watch(self, progress: Progress) -> Description | Left:
         ended = asyncio.ensure_future(self.assembly.wait_closed(self.began.arn))

@@ -8,7 +8,7 @@ import msgspec
 from durably.app.names import find_arn
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import error_text
-from durably.cli.printing import console, length, print_json_lines, safe, short
+from durably.cli.printing import console, length, print_grid, print_json_lines, safe, short
 from durably.cli.stores import read
 from durably.engine.service import Service
 from durably.wire.history import Event, EventError, EventInput, EventResult
@@ -70,7 +70,7 @@ def _print_table(events: list[Event]) -> None:
             Text(_details_of(event), "dim"),
         )
     console().print(f"{started_at.astimezone():%Y-%m-%d %H:%M:%S %Z}", style="dim")
-    console().print(table)
+    print_grid(table)
 
 
 def _style_of(event_type: str) -> str:

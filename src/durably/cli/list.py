@@ -13,6 +13,7 @@ from durably.cli.printing import (
     clock_time,
     console,
     length,
+    print_grid,
     print_json_lines,
     safe,
     short,
@@ -23,6 +24,7 @@ from durably.cli.stores import read
 from durably.clock import SystemClock
 from durably.engine.service import Service
 from durably.engine.store import Listed, Page, Query
+from durably.wire.base import Timestamp
 from durably.wire.execution import ExecutionStatus
 
 STYLES = {
@@ -106,18 +108,18 @@ def _aware(local: datetime | None) -> datetime | None:
 
 
 def _document(listed: Listed) -> dict[str, Any]:
-    summary = listed.summary
+    summary, wake_at = listed.summary, None if listed.is_claimed else listed.wake_at
     return without_none(
         {
             "DurableExecutionArn": listed.arn,
             "DurableExecutionName": summary.execution_name,
             "FunctionName": summary.function_name,
             "Status": summary.status,
-            "StartTimestamp": summary.started_at,
-            "EndTimestamp": summary.ended_at,
+            "StartTimestamp": Timestamp.of(summary.started_at),
+            "EndTimestamp": summary.ended_at and Timestamp.of(summary.ended_at),
             "ParentArn": summary.parent_arn,
             "ParkedReason": summary.parked_reason,
-            "WakeTimestamp": None if listed.is_claimed else listed.wake_at,
+            "WakeTimestamp": wake_at and Timestamp.of(wake_at),
         }
     )
 
@@ -144,7 +146,7 @@ def _print_table(page: Page) -> None:
             length((ended_at or now) - summary.started_at),
             Text(_next(listed, now), "dim"),
         )
-    out.print(table)
+    print_grid(table)
 
 
 def status_text(status: str, parked_reason: str | None) -> Any:

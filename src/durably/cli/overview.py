@@ -122,14 +122,21 @@ def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
     names: list[str] = []
     place: Operation | None = operation
     while place is not None:
-        names.insert(0, label_of(place))
+        name = label_of(place)
+        if names[:1] != [name]:
+            names.insert(0, name)
         place = None if place.parent_id is None else by_id.get(place.parent_id)
     return " > ".join(names)
 
 
 def label_of(operation: Operation) -> str:
-    """Name *operation*: its name, or else what it is, with the beginning of its id."""
-    return operation.name or f"{kind_of(operation)} {operation.id[:6]}"
+    """Name *operation*: its name, or else what it is, with the beginning of its id.
+
+    The callback inside a `wait_for_callback` is called like that.
+    """
+    name = operation.name or f"{kind_of(operation)} {operation.id[:6]}"
+    is_callback = operation.type is OperationType.CALLBACK
+    return name.removesuffix(_INNER_CALLBACK) if is_callback else name
 
 
 _KINDS = {
@@ -145,6 +152,9 @@ _KINDS = {
     "WaitForCondition": "condition",
     "ChainedInvoke": "invoke",
 }
+
+
+_INNER_CALLBACK = " create callback id"
 
 
 def kind_of(operation: Operation) -> str:

@@ -16,6 +16,7 @@ from durably.wire.base import Timestamp
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # Control characters move the cursor or rename the window, directional marks change the order of
 # what is read, surrogates cannot be written at all.
@@ -68,6 +69,19 @@ def console(*, to_stderr: bool = False) -> Console:
     return made
 
 
+def print_grid(grid: Table) -> None:
+    """Print *grid* to standard output, without spaces at the ends of its lines."""
+    out = console()
+    with out.capture() as captured:
+        out.print(grid)
+    lines = captured.get() if out.is_terminal else _rstripped(captured.get())
+    sys.stdout.write(lines)
+
+
+def _rstripped(lines: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in lines.splitlines())
+
+
 def is_terminal(stream: TextIO) -> bool:
     """Whether a person may be looking at *stream*."""
     return stream.isatty()
@@ -79,6 +93,8 @@ def is_terminal(stream: TextIO) -> bool:
 def length(duration: timedelta) -> str:
     """Say how long *duration* is, in its two largest units."""
     seconds = max(duration.total_seconds(), 0.0)
+    if seconds < 0.0995:  # noqa: PLR2004 - below a tenth of a second, milliseconds matter
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:  # noqa: PLR2004 - below ten seconds, tenths matter
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -138,7 +154,7 @@ def _encode(value: object) -> bytes:
 
 def _iso(value: object) -> str:
     if isinstance(value, Timestamp):
-        return value.isoformat(timespec="milliseconds")
+        return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     raise NotImplementedError
 
 

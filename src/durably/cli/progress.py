@@ -58,8 +58,9 @@ class SilentProgress:
 class PlainProgress:
     """Prints a line when something has changed, and a summary when too much has."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, began_at: datetime) -> None:
         self._title = title
+        self._began_at = began_at
         self._known: dict[str, tuple[OperationStatus, int]] = {}
         self._standing: Standing | None = None
         self._summary = ""
@@ -91,6 +92,9 @@ class PlainProgress:
         if self._known.get(operation.id) == state:
             return False
         self._known[operation.id] = state
+        ended_at = operation.end_timestamp
+        if ended_at is not None and ended_at < self._began_at:
+            return False
         return operation.is_terminal or operation.type in _WAITING or attempt > 0
 
     def _sum_up(self, sight: Sight, now: datetime) -> None:

@@ -18,6 +18,7 @@ from durably.cli.printing import (
     clock_time,
     console,
     length,
+    print_grid,
     safe,
     short,
     to_json,
@@ -94,7 +95,7 @@ def _print_head(found: Description) -> None:
     table = Table.grid(padding=(0, 2))
     for title, value in _facts(found, now):
         table.add_row(Text(title, "dim"), value if isinstance(value, Text) else Text(value))
-    console().print(table)
+    print_grid(table)
     for place in places_in(found.error):
         console().print(f"  {safe(place)}", style="dim", soft_wrap=True)
 
@@ -149,7 +150,7 @@ def _print_operations(operations: Sequence[Operation]) -> None:
         )
     if table.row_count:
         console().print()
-        console().print(table)
+        print_grid(table)
 
 
 def _as_tree(operations: Sequence[Operation]) -> list[tuple[int, Operation]]:

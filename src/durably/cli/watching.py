@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 from durably.cli.overview import Overview, overview_of, path_of
 from durably.engine.service import Service
@@ -37,9 +36,9 @@ class Sight:
     """
 
     why: Why
-    operations: tuple[Operation, ...] = ()
-    overview: Overview = field(default_factory=Overview)
-    counts: Mapping[str, Counter[ExecutionStatus]] = MappingProxyType({})
+    operations: tuple[Operation, ...]
+    overview: Overview
+    counts: Mapping[str, Counter[ExecutionStatus]]
     children: tuple[Child, ...] = ()
 
 

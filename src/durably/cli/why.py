@@ -92,7 +92,8 @@ def _awaited_document(awaited: Awaited) -> dict[str, Any]:
 def _sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
     name, begun = safe(description.execution_name), since(found.since, now)
     if found.standing is Standing.CLOSED:
-        yield f"{ended_line(description)}, {begun}."
+        said = short(error_text(description.error), 300)
+        yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return
     yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
@@ -104,8 +105,10 @@ def _sentences(description: Description, found: Why, now: datetime) -> Iterator[
         error = short(error_text(found.last_error), 300)
         yield f"It loops: its last {found.failures} invocations have failed; the last one: {error}"
         yield from (f"  {safe(place)}" for place in places_in(found.last_error))
-    if found.wakes_at is not None and found.standing in (Standing.RETRYING, Standing.WAITING):
-        yield f"It goes on by itself at {until(found.wakes_at, now)} at the latest."
+    if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
+        is_end = found.wakes_at == description.times_out_at
+        does = "Unless something wakes it, it times out" if is_end else "It goes on by itself"
+        yield f"{does} at {until(found.wakes_at, now)}."
 
 
 _NEEDS_RESUME = (Standing.PAUSED, Standing.PARKED)

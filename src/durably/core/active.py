@@ -119,6 +119,15 @@ def misuse(scope: Scope, name: str | None) -> ContextUsageError | None:
     )
 
 
+def has_ended(name: str | None) -> ContextUsageError:
+    """Say that an operation belongs to a context whose body is over."""
+    called = "an operation" if name is None else f"operation {name!r}"
+    return ContextUsageError(
+        f"{called} was used when the body that its context was made for had ended. Nothing was "
+        f"recorded. Return what the body finds out, and go on with the context around it"
+    )
+
+
 def not_owner(name: str | None) -> ContextUsageError:
     """Say that an operation was called from a task or thread that does not own its context."""
     called = "an operation" if name is None else f"operation {name!r}"

@@ -5,7 +5,7 @@ Both contexts are thin fronts over this, so that there is one place for each ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -40,9 +40,10 @@ from durably.core.operations.combinators import Combinator, Observable, combine,
 from durably.core.operations.condition import wait_for_condition
 from durably.core.operations.invoke import invoke
 from durably.core.operations.step import step
-from durably.core.operations.wait import wait
+from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.errors import ValidationError
+from durably.limits import check_length
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes
 from durably.wire.operation import OperationSubType, OperationType
 
@@ -70,8 +71,8 @@ class Launcher(Protocol):
 class FutureLauncher(Launcher, Protocol):
     """The driver of an `async def` handler: what it launches can be waited for together."""
 
-    async def first_ended(self, futures: Sequence[Any]) -> None:
-        """Wait until one more of *futures* has ended."""
+    def ends_of(self, scope: Scope, futures: Sequence[Any]) -> Callable[[], Awaitable[None]]:
+        """Give what can be awaited again and again: until one more of *futures* has ended."""
         ...
 
 
@@ -114,7 +115,7 @@ class Calls:
     ) -> Any:
         """Call another durable function."""
         config = config or _INVOKE
-        _check_function_name(function_name)
+        check_length(function_name, "function_name")
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
         program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
@@ -274,18 +275,20 @@ class Calls:
         )
         return self._launch(op, batch(self.scope, op, plan))
 
-    def combine(self, name: str | None, rule: Combinator, futures: Iterable[Observable]) -> Any:
+    def combine(self, name: str | None, rule: Combinator, futures: Iterable[object]) -> Any:
         """Wait for several futures, until *rule* is content."""
-        listed = list(futures)
+        listed = [_observable(future) for future in futures]
+        rule.check_count(len(listed))
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
-        wait = cast("FutureLauncher", self._run).first_ended
-        return self._launch(op, combine(self.scope, op, rule, listed, wait))
+        ends_of = partial(cast("FutureLauncher", self._run).ends_of, self.scope)
+        return self._launch(op, combine(self.scope, op, rule, listed, ends_of))
 
     def combine_branches(
         self, name: str | None, rule: Combinator, branches: Iterable[Callable[..., Any]]
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
         listed = [Branch(None, branch, result_serdes(branch)) for branch in branches]
+        rule.check_count(len(listed))
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
         result: BatchResult[Any] = self._fan_out(name, listed, config, kinds, Any)
@@ -301,7 +304,8 @@ class Calls:
 
     def _chance(self) -> Random:
         if self._random is None:
-            self._random = Random(f"{self.scope.journal.arn}#{self.scope.step_id}")
+            seed = f"{self.scope.journal.arn}#{self.scope.step_id}"
+            self._random = Random(seed)  # noqa: S311 - it has to be the same in every replay
         return self._random
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
@@ -309,6 +313,8 @@ class Calls:
         return self._run.begin(self.scope, name, type_, sub_type)
 
     def _launch(self, op: Op, program: Program[Any]) -> Any:
+        if self.scope.never_resolves(op):
+            program = never(op)
         return self._run.launch(self.scope, op, program)
 
 
@@ -321,9 +327,11 @@ def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx
     return function(ctx, *args)
 
 
-def _check_function_name(function_name: object) -> None:
-    if not isinstance(function_name, str) or not 1 <= len(function_name) <= 256:
-        raise ValidationError("function_name", "must be a text of 1 to 256 characters")
+def _observable(future: object) -> Observable:
+    if isinstance(future, Observable):
+        return future
+    text = f"must be what operations of the context return, not {type(future).__name__}"
+    raise ValidationError("futures", text)
 
 
 def backoff_name(name: str | None, attempt: int) -> str | None:

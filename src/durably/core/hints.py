@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import cache, partial
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from durably.serdes import Serdes, typed_serdes
@@ -26,41 +27,31 @@ def annotation_of(function: Callable[..., Any], parameter: str) -> Any:
         return Any
     annotation = annotations[parameter]
     if isinstance(annotation, str):
-        annotation = _resolved(_Unresolved(function, parameter, annotation))
+        annotation = _meaning(function, parameter, annotation)
     if get_origin(annotation) in _AWAITABLES:
         return get_args(annotation)[-1]
     return annotation
 
 
-class _Unresolved:
-    """An annotation, as a key: functions of one module and one name mean the same by one text."""
-
-    __slots__ = ("_key", "function", "parameter")
-
-    def __init__(self, function: Callable[..., Any], parameter: str, text: str) -> None:
-        self.function = function
-        self.parameter = parameter
-        self._key = (
-            getattr(function, "__module__", None),
-            getattr(function, "__qualname__", None),
-            parameter,
-            text,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Unresolved) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+_resolved: dict[tuple[str, str, str, str], Any] = {}
+"""What annotations written as text mean, by module and name of the function, parameter and text."""
 
 
-@cache
-def _resolved(unresolved: _Unresolved) -> Any:
+def _meaning(function: Callable[..., Any], parameter: str, text: str) -> Any:
+    module = getattr(function, "__module__", "")
+    key = (module, getattr(function, "__qualname__", ""), parameter, text)
+    if key not in _resolved:
+        _resolved[key] = _resolve(function, parameter, text)
+    return _resolved[key]
+
+
+def _resolve(function: Callable[..., Any], parameter: str, text: str) -> Any:
+    only = SimpleNamespace(__annotations__={parameter: text})
+    known = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        hints = get_type_hints(unresolved.function, include_extras=True)
-    except (NameError, AttributeError, TypeError):
+        return get_type_hints(only, known, include_extras=True)[parameter]
+    except (NameError, AttributeError, SyntaxError, TypeError):
         return Any
-    return hints.get(unresolved.parameter, Any)
 
 
 def positional_parameters(function: Callable[..., Any]) -> list[str]:

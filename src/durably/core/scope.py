@@ -35,6 +35,7 @@ class Scope:
         on_call: told of each operation that is called here or below.
         is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
+        open_calls: how many operations its body has called that have not ended; kept by the driver.
         now: the end of the latest operation that the body has awaited.
     """
 
@@ -42,6 +43,7 @@ class Scope:
         "_count",
         "_next_id",
         "_prefix",
+        "is_awaited",
         "is_closed",
         "is_replaying",
         "is_settled",
@@ -49,6 +51,7 @@ class Scope:
         "now",
         "on_call",
         "op",
+        "open_calls",
         "owner",
         "parent",
         "real_parent_id",
@@ -69,7 +72,9 @@ class Scope:
         self.op = op
         self.parent = parent
         self.owner: object = None
+        self.is_awaited = True
         self.is_closed = False
+        self.open_calls = 0
         self.real_parent_id: str | None = None
         if op is not None:
             self.real_parent_id = op.parent_id if is_virtual else op.id

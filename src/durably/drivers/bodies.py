@@ -11,8 +11,10 @@ from durably.core.active import StepContext
 from durably.core.effects import Attempt
 from durably.core.journal import Journal
 from durably.core.scope import Scope
+from durably.drivers.futures import Broken, Ending, Suspended
 from durably.drivers.logs import DurableLogger
 from durably.drivers.settings import RunSettings
+from durably.errors import TerminationReason, UnrecoverableExecutionError
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -20,8 +22,8 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     while isinstance(function, partial):
         function = function.func
     code = getattr(function, "__code__", None)
-    if code is None:
-        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+    if code is None:  # an object that can be called, or a class, or a function written in C
+        code = getattr(type(function).__dict__.get("__call__"), "__code__", None)
     return code is not None and bool(code.co_flags & CO_COROUTINE)
 
 
@@ -30,6 +32,22 @@ def step_context(settings: RunSettings, scope: Scope, attempt: Attempt) -> StepC
     op = attempt.op
     log = DurableLogger(settings.logger, scope, op, attempt.number)
     return StepContext(op.name, op.id, attempt.number, scope.journal.arn, log)
+
+
+def stopped(journal: Journal, reason: TerminationReason) -> Ending:
+    """Say how an invocation ends in which nothing can go on.
+
+    It is pending only if something recorded is: else nobody would ever call it again.
+    """
+    if journal.has_outstanding():
+        return Suspended(reason)
+    return Broken(UnrecoverableExecutionError(TerminationReason.CUSTOM, _NOTHING_OUTSTANDING))
+
+
+_NOTHING_OUTSTANDING = (
+    "the handler waits for an operation that was open when its context was closed, so it never "
+    "ends: code that executions under way have run must not change what it waits for"
+)
 
 
 def root_scope(journal: Journal, settings: RunSettings) -> Scope:

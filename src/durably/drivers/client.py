@@ -52,7 +52,7 @@ class AsyncDurableExecutionClient(Protocol):
 
 
 Listener: TypeAlias = Callable[[Sequence[Operation]], bool]
-"""Takes note of operations that have changed; `False` when it ends anyway, and they do not count."""
+"""Takes note of operations that have changed; `False` when it ends anyway and will not see them."""
 
 
 @runtime_checkable

@@ -41,7 +41,7 @@ class DurableLogger(logging.LoggerAdapter[logging.Logger]):
             self.logger, self._scope, self._op, self._attempt, mode_aware=mode_aware
         )
 
-    def isEnabledFor(self, level: int) -> bool:
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
         """Whether a record of *level* would be written now."""
         if self._mode_aware and self._op is None and self._scope.is_replaying:
             return False

@@ -21,9 +21,10 @@ def checkpoint_with_all_pages(
 ) -> CheckpointResponse:
     """Send *request*, and read the pages that its reply points to."""
     response = client.checkpoint(request)
-    state = response.new_execution_state
-    operations = list(state.operations)
-    marker = state.next_marker
+    marker = response.new_execution_state.next_marker
+    if not marker:
+        return response
+    operations = list(response.new_execution_state.operations)
     while marker:
         page = client.get_execution_state(_page(request, response, marker))
         operations += page.operations
@@ -35,9 +36,10 @@ async def with_all_pages(
     client: AsyncDurableExecutionClient, request: CheckpointRequest, response: CheckpointResponse
 ) -> CheckpointResponse:
     """Read the pages that the reply to *request* points to."""
-    state = response.new_execution_state
-    operations = list(state.operations)
-    marker = state.next_marker
+    marker = response.new_execution_state.next_marker
+    if not marker:
+        return response
+    operations = list(response.new_execution_state.operations)
     while marker:
         page = await client.get_execution_state(_page(request, response, marker))
         operations += page.operations
@@ -90,7 +92,7 @@ async def load_state_async(client: AnyClient, invocation: InvocationInput) -> li
 async def _read(client: AnyClient, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
     if inspect.iscoroutinefunction(client.get_execution_state):
         return await client.get_execution_state(request)  # type: ignore[no-any-return]
-    import asyncio
+    import asyncio  # noqa: PLC0415 - a `def` handler never needs it
 
     blocking = cast("DurableExecutionClient", client)
     return await asyncio.to_thread(blocking.get_execution_state, request)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from durably.clock import Clock
+from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS
 from durably.core.observer import Observers
 from durably.core.scope import Scope
 from durably.seams import IdSource
@@ -23,6 +24,10 @@ class RunSettings:
         started_at: when the execution was started, on the backend's clock.
         logger: where user code's records go.
         observers: the plugins, if there are any.
+        cooldown_seconds: how long to look away before the second look, where it is not certain
+            that nothing goes on.
+        unwind_seconds: how long user code may take to unwind before it is left behind.
+        max_swallowed_signals: how many signals user code may swallow before it is left behind.
     """
 
     make_context: Callable[[Scope, Any], Any]
@@ -31,3 +36,6 @@ class RunSettings:
     ids: IdSource
     logger: logging.Logger
     observers: Observers | None = None
+    cooldown_seconds: float = COOLDOWN_SECONDS
+    unwind_seconds: float = MAX_UNWIND_SECONDS
+    max_swallowed_signals: int = MAX_SWALLOWED_SIGNALS

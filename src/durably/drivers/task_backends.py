@@ -19,11 +19,8 @@ from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.paging import checkpoint_with_all_pages, with_all_pages
 from durably.errors import TerminationReason, UnrecoverableError, classify_checkpoint_error
 from durably.seams import IdSource
-from durably.wire.api import (
-    CheckpointRequest,
-    CheckpointResponse,
-)
-from durably.wire.operation import Operation, OperationType
+from durably.wire.api import CheckpointRequest, CheckpointResponse
+from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
 
 
@@ -68,12 +65,30 @@ class Backend(Protocol):
         """Return when *update* has been accepted and the reply merged."""
         ...
 
+    async def persist_last(self, update: OperationUpdate) -> None:
+        """Return when *update* has been accepted, after the handler has ended.
+
+        Raises:
+            UnrecoverableError: it was not.
+        """
+        ...
+
     def poll(self) -> None:
         """Ask what has changed."""
         ...
 
-    async def drain(self) -> None:
-        """Return when everything posted has been accepted."""
+    async def drain(self) -> bool:
+        """Say whether everything posted has been accepted, once that is known.
+
+        `False`: the backend has taken the authority of this invocation away.
+
+        Raises:
+            UnrecoverableError: something was refused, or nobody knows.
+        """
+        ...
+
+    def close(self) -> None:
+        """Send nothing more."""
         ...
 
 
@@ -89,31 +104,47 @@ class PushingBackend:
         client.listen(driver.merge)
 
     def is_idle(self) -> bool:
+        """Whether nothing is on its way; what is posted changes no record by itself."""
         return True
 
     def post(self, update: OperationUpdate) -> None:
+        """Hand *update* over."""
         try:
             self._client.post(update)
-        except Exception as error:
-            raise self._driver.break_off(classify_checkpoint_error(error)) from error
+        except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
+            self._driver.break_off(classify_checkpoint_error(error))
 
     async def persist(self, update: OperationUpdate) -> None:
-        request = CheckpointRequest(
-            durable_execution_arn=self._arn, checkpoint_token="", updates=(update,)
-        )
+        """Send *update*, and merge the reply."""
         try:
-            response = await self._client.checkpoint(request)
+            response = await self._client.checkpoint(self._request(update))
         except Exception as error:
             raise self._driver.break_off(classify_checkpoint_error(error)) from error
         self._driver.merge(response.new_execution_state.operations, (update,))
-        if response.checkpoint_token is None and update.type is not OperationType.EXECUTION:
+        if response.checkpoint_token is None:
             raise self._driver.stop(TerminationReason.OPERATION_TERMINATED)
 
-    def poll(self) -> None:
-        return
+    async def persist_last(self, update: OperationUpdate) -> None:
+        """Send *update*."""
+        try:
+            await self._client.checkpoint(self._request(update))
+        except Exception as error:
+            raise classify_checkpoint_error(error) from error
 
-    async def drain(self) -> None:
-        return
+    def poll(self) -> None:
+        """Do nothing: what changes is pushed."""
+
+    async def drain(self) -> bool:
+        """Do nothing: what was posted is written with the end of the invocation."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: the client knows when its invocation is over."""
+
+    def _request(self, update: OperationUpdate) -> CheckpointRequest:
+        return CheckpointRequest(
+            durable_execution_arn=self._arn, checkpoint_token="", updates=(update,)
+        )
 
 
 class QueueingBackend:
@@ -126,28 +157,52 @@ class QueueingBackend:
     ) -> None:
         self._driver = driver
         self._outbox = Outbox(arn, token, ids, self._transport_for(client))
-        self._drained: list[asyncio.Future[None]] = []
+        self._broken: UnrecoverableError | None = None
+        self._emptied: asyncio.Future[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
 
     def is_idle(self) -> bool:
+        """Whether nothing is queued or in flight."""
         return self._outbox.is_empty
 
     def post(self, update: OperationUpdate) -> None:
-        self._outbox.add(update, None)
+        """Queue *update*."""
+        self._outbox.add(update)
 
     async def persist(self, update: OperationUpdate) -> None:
+        """Queue *update*, and wait for the reply. If none comes the driver ends the wait."""
         waiter = self._driver.loop.create_future()
-        self._outbox.add(update, lambda: waiter.done() or waiter.set_result(None))
+
+        def accepted() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        self._outbox.add(update, accepted)
         await waiter
 
-    def poll(self) -> None:
-        self._outbox.force(_nobody)
+    async def persist_last(self, update: OperationUpdate) -> None:
+        """Queue *update*, and wait for the reply."""
+        self._outbox.add(update)
+        await self.drain()
 
-    async def drain(self) -> None:
-        if not self._outbox.is_empty:
-            waiter = self._driver.loop.create_future()
-            self._drained.append(waiter)
-            await waiter
+    def poll(self) -> None:
+        """Ask for a round trip; who waits for a record is woken when it changes."""
+        self._outbox.force()
+
+    async def drain(self) -> bool:
+        """Wait until nothing is queued or in flight."""
+        while not self._outbox.is_empty:
+            self._emptied = self._driver.loop.create_future()
+            await self._emptied
+        if self._broken is not None:
+            raise self._broken
+        return not self._outbox.is_closed
+
+    def close(self) -> None:
+        """Send nothing more; what is in flight is nobody's any longer."""
+        self._outbox.close()
+        for request in self._requests:
+            request.cancel()
 
     def _transport_for(self, client: AnyClient) -> Callable[[Batch], None]:
         if inspect.iscoroutinefunction(client.checkpoint):
@@ -161,8 +216,8 @@ class QueueingBackend:
 
     def _send_here(self, client: DurableExecutionClient, batch: Batch) -> None:
         try:
-            response = client.checkpoint(batch.request)
-        except Exception as error:
+            response = checkpoint_with_all_pages(client, batch.request)
+        except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
             self._fail(error)
         else:
             self._take(response)
@@ -172,12 +227,12 @@ class QueueingBackend:
             try:
                 response = await client.checkpoint(batch.request)
                 response = await with_all_pages(client, batch.request, response)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
                 self._fail(error)
             else:
                 self._take(response)
 
-        task = self._driver.loop.create_task(send())
+        task = self._driver.loop.create_task(send(), name="durably checkpoint")
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
@@ -187,7 +242,7 @@ class QueueingBackend:
         def send() -> None:
             try:
                 response = checkpoint_with_all_pages(client, batch.request)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
                 loop.call_soon_threadsafe(self._fail, error)
             else:
                 loop.call_soon_threadsafe(self._take, response)
@@ -195,32 +250,31 @@ class QueueingBackend:
         _client_threads().submit(send)
 
     def _take(self, response: CheckpointResponse) -> None:
+        if self._outbox.sending is None:
+            return  # the invocation is over
         batch = self._outbox.accept(response)
         self._driver.merge(response.new_execution_state.operations, batch.updates)
         for accepted in batch.accepted:
             accepted()
-        closes = any(update.type is OperationType.EXECUTION for update in batch.updates)
-        if self._outbox.is_closed and not closes:
+        if self._outbox.is_closed and not batch.closes_execution:
             self._driver.stop(TerminationReason.OPERATION_TERMINATED)
-        self._outbox.send_next()
-        if self._outbox.is_empty:
-            for waiter in self._drained:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._drained.clear()
-            self._driver.note_quiet()
+        self._outbox.send()
+        self._note_sent()
 
     def _fail(self, error: Exception) -> None:
+        if self._outbox.sending is None:
+            return  # the invocation is over
         self._outbox.close()
-        broken = classify_checkpoint_error(error)
-        self._driver.break_off(broken)
-        for waiter in self._drained:
-            if not waiter.done():
-                waiter.set_exception(broken)
+        self._broken = classify_checkpoint_error(error)
+        self._driver.break_off(self._broken)
+        self._note_sent()
 
-
-def _nobody() -> None:
-    """Nobody waits for a poll; who waits for a record is woken when it changes."""
+    def _note_sent(self) -> None:
+        if not self._outbox.is_empty:
+            return
+        if self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+        self._driver.note_quiet()
 
 
 @cache

@@ -26,39 +26,53 @@ async def run_attempt(
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
     try:
-        if attempt.timeout_seconds is None:
-            return Ok(await _run(body))
-        return await _run_within(body, attempt, attempt.timeout_seconds)
+        if attempt.timeout_seconds is not None:
+            return await _run_within(body, attempt, attempt.timeout_seconds)
+        if is_coroutine_function(body):
+            return Ok(await body())
+        return Ok(await _run_in_thread(body, attempt))
     except (ContextUsageError, UnrecoverableError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
     finally:
         active.reset(token)
 
 
-async def _run(body: Callable[..., Any]) -> Any:
-    if is_coroutine_function(body):
-        return await body()
-    loop = asyncio.get_running_loop()
-    context = contextvars.copy_context()
-    value = await loop.run_in_executor(_step_threads(), context.run, body)
-    return await value if inspect.isawaitable(value) else value
+async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Any:
+    work = _step_threads().submit(contextvars.copy_context().run, _outcome_of, body)
+    try:
+        outcome = await asyncio.wrap_future(work)
+    except asyncio.CancelledError:
+        if not work.cancel():
+            package_log.warning(
+                "an attempt was given up, and its thread is left behind",
+                extra={"operationId": attempt.op.id, "attempt": attempt.number},
+            )
+        raise
+    if isinstance(outcome, Err):
+        raise outcome.error
+    return await outcome.value if inspect.isawaitable(outcome.value) else outcome.value
+
+
+def _outcome_of(body: Callable[[], Any]) -> Outcome[Any]:
+    """Run *body*; a future cannot carry everything that it may raise, such as `StopIteration`."""
+    try:
+        return Ok(body())
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+        return Err(error)
 
 
 async def _run_within(body: Callable[..., Any], attempt: Attempt, seconds: float) -> Outcome[Any]:
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return Ok(await _run(body))
+            if is_coroutine_function(body):
+                return Ok(await body())
+            return Ok(await _run_in_thread(body, attempt))
     except TimeoutError:
         if not limit.expired():
             raise
-    if not is_coroutine_function(body):
-        package_log.warning(
-            "an attempt ran too long, and its thread is left behind",
-            extra={"operationId": attempt.op.id, "attempt": attempt.number},
-        )
     return Err(StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s"))
 
 

@@ -22,6 +22,7 @@ from durably.core.effects import (
 )
 from durably.core.op import Op
 from durably.core.scope import Scope
+from durably.drivers.blocks import Bell, Block
 from durably.errors import ContextUsageError, UnrecoverableError
 
 if TYPE_CHECKING:
@@ -32,71 +33,37 @@ T = TypeVar("T")
 _PRIMED, _DRIVEN, _RETURNED, _RAISED, _CANCELLED = range(5)
 
 
-class Block:
-    """A place where a task waits inside a durable future; counted, so that a stop can be seen."""
-
-    __slots__ = ("_activity", "_is_drive", "_owns", "_waiter")
-
-    def __init__(self, run: TaskRun, *, is_drive: bool) -> None:
-        self._activity = run.activity
-        self._is_drive = is_drive
-        self._owns = run.owns_a_context(asyncio.current_task())
-        self._waiter = run.loop.create_future()
-        self._activity.moving -= self._is_drive
-        self._activity.parked_owners += self._owns
-
-    def wake(self) -> None:
-        """Let the task go on. It counts as moving from now on, not only when it runs."""
-        if not self._waiter.done():
-            self._waiter.set_result(None)
-            self._count_back()
-
-    def cancel(self) -> None:
-        """Unwind the task."""
-        self._waiter.cancel()
-
-    async def wait(self) -> None:
-        """Wait for `wake`."""
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            if self._waiter.cancelled():
-                self._count_back()
-            raise
-
-    def _count_back(self) -> None:
-        self._activity.moving += self._is_drive
-        self._activity.parked_owners -= self._owns
-
-
 class TaskFuture(Generic[T]):
     """The result of an operation, and what drives it there.
 
-    It is driven by whoever awaits it first, within that very task; one that nobody awaits in the
-    loop turn of its call gets a task of its own.
+    It is driven by whoever awaits it first, within that very task; one that nobody awaits soon
+    after its call gets a task of its own.
 
     Attributes:
         scope: the context that it was called on.
+        above: the operation whose body or branches it belongs to, `None` for the handler's own.
         is_awaited: whether anybody waits for it, now or before.
-        body_scope: the context whose body it runs, if any.
+        home: where it is listed while it is open.
+        driver: the task that drives it.
     """
 
     __slots__ = (
-        "_answer_block",
+        "_bell",
         "_blocks",
-        "_branches",
         "_effect",
         "_ended_branches",
+        "_inner",
         "_on_end",
         "_program",
         "_run",
         "_state",
         "_value",
-        "body_scope",
+        "above",
+        "driver",
+        "home",
         "is_awaited",
         "op",
         "scope",
-        "task",
         "task_context",
     )
 
@@ -106,6 +73,7 @@ class TaskFuture(Generic[T]):
         scope: Scope,
         op: Op,
         program: Program[T],
+        above: TaskFuture[Any] | None,
         on_end: Callable[[Outcome[T]], None] | None = None,
     ) -> None:
         self._run = run
@@ -113,15 +81,16 @@ class TaskFuture(Generic[T]):
         self._on_end = on_end
         self._state = _PRIMED
         self._value: Any = None
-        self._blocks: list[Block] | None = None
-        self._branches: list[TaskFuture[Any]] | None = None
-        self._ended_branches: deque[tuple[int, Outcome[Any]]] | None = None
-        self._answer_block: Block | None = None
+        self._blocks: list[Block | Bell] | None = None
+        self._inner: Scope | None = None
+        self._ended_branches: deque[tuple[int, Outcome[Any]]] = _NO_BRANCHES
+        self._bell: Bell | None = None
         self.scope = scope
         self.op = op
+        self.above = above
         self.is_awaited = on_end is not None
-        self.body_scope: Scope | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.home: dict[TaskFuture[Any], None] | None = None
+        self.driver: asyncio.Task[Any] | None = None
         self.task_context: Any = None
         run.activity.moving += 1
         self._effect = self._resume(None)
@@ -148,10 +117,10 @@ class TaskFuture(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the result; raise what the operation failed with."""
         if self._state <= _DRIVEN:
-            self._run.check_running()
+            self._run.check_running(self.scope)
             self.is_awaited = True
             if self._state == _PRIMED:
-                self._run.forget_unstarted(self)
+                self._run.work.forget_unstarted(self)
                 yield from self.drive().__await__()
             else:
                 yield from self._wait_for_end().__await__()
@@ -168,62 +137,99 @@ class TaskFuture(Generic[T]):
             return Ok(self._value)
         return Err(self._value) if self._state == _RAISED else None
 
-    def wake_at_end(self, block: Block) -> None:
+    def wake_at_end(self, block: Block | Bell) -> None:
         """Wake *block* when it has ended; whoever waits there waits for this too."""
         self.is_awaited = True
-        if self.body_scope is not None:
-            self.body_scope.is_awaited = True
         if self._blocks is None:
             self._blocks = []
         self._blocks.append(block)
+
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for it who is waited for himself, and it is no orphan."""
+        future: TaskFuture[Any] | None = self
+        while future is not None:
+            if not future.is_awaited or future.scope.is_closed:
+                return False
+            future = future.above
+        return True
+
+    def move(self, home: dict[TaskFuture[Any], None]) -> None:
+        """List it in *home*, and nowhere else."""
+        if self.home is not None:
+            del self.home[self]
+        self.home = home
+        home[self] = None
 
     def claim(self) -> None:
         """Leave the driving to the caller, and to nobody else."""
         self._state = _DRIVEN
 
+    def abandon(self) -> None:
+        """Give it up, whoever drives it; it ends when that task has unwound."""
+        if self._state == _PRIMED:
+            self.close()
+        elif self.driver is not None:
+            self.driver.cancel()
+
+    def close(self) -> None:
+        """Give it up, when nobody drives it."""
+        self._end(_CANCELLED, None)
+
     async def drive(self) -> None:
         """Carry out what the program asks for, until it has ended."""
         self._state = _DRIVEN
+        self.driver = asyncio.current_task()
         effect = self._effect
         try:
             while effect is not None:
                 effect = self._resume(await self._perform(effect))
-        except asyncio.CancelledError:
-            self._program.close()
+        except ContextUsageError as error:
+            self._end(_RAISED, error)
+        except UnrecoverableError as error:
+            self._end(_CANCELLED, None)
+            raise self._run.break_off(error) from error
+        except BaseException:
             self._end(_CANCELLED, None)
             raise
-        except ContextUsageError as error:
-            self._program.close()
-            self._end(_RAISED, error)
 
     async def _wait_for_end(self) -> None:
-        block = Block(self._run, is_drive=False)
+        block = Block(self._run.activity, is_drive=False, owns=self._run.work.owns_a_context())
         self.wake_at_end(block)
-        await self._run.block(block)
+        try:
+            await self._run.block(block)
+        except asyncio.CancelledError:
+            self._run.cancel_with_waiter(self)
+            raise
 
     def _resume(self, answer: Any) -> Effect | None:
         """Run the program to its next effect that takes time; `None` when it has ended."""
         try:
-            while True:
-                effect = self._program.send(answer)
-                answer = None
-                match effect:
-                    case Persist(update, False):
-                        self._run.post(self.scope, update)
-                    case Spawn():
-                        self._spawn(effect)
-                    case Drop():
-                        self._drop()
-                    case _:
-                        return effect
+            return self._advance(answer)
         except StopIteration as end:
             self._end(_RETURNED, end.value)
         except UnrecoverableError as error:
             self._end(_CANCELLED, None)
             raise self._run.break_off(error) from error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the program raises is its end
             self._end(_RAISED, error)
+        except BaseException:
+            self._end(_CANCELLED, None)
+            raise
         return None
+
+    def _advance(self, answer: Any) -> Effect:
+        while True:
+            effect = self._program.send(answer)
+            answer = None
+            match effect:
+                case Persist(update, False):
+                    self._run.post(self.scope, update)
+                case Spawn():
+                    self._spawn(effect)
+                case Drop():
+                    self._drop()
+                case _:
+                    return effect
 
     async def _perform(self, effect: Effect) -> Any:
         match effect:
@@ -239,52 +245,52 @@ class TaskFuture(Generic[T]):
                 raise AssertionError(f"{effect} is none of the effects that take time")
 
     def _spawn(self, effect: Spawn) -> None:
-        if self._ended_branches is None:
+        if self._inner is None:
+            self._inner = effect.scope
+            self._run.work.open_branches(effect.scope, self)
             self._ended_branches = deque()
-            self._branches = []
-        ended, index = self._ended_branches, effect.index
+            self._bell = Bell(self._run, is_drive=True)
+        ended, bell, index = self._ended_branches, self._bell, effect.index
+        assert bell is not None, "it was made with the first branch"
 
         def on_end(outcome: Outcome[Any]) -> None:
             ended.append((index, outcome))
-            if self._answer_block is not None:
-                self._answer_block.wake()
+            bell.wake()
 
-        branch = TaskFuture(self._run, effect.scope, effect.op, effect.make(), on_end)
-        if not branch.done():
-            assert self._branches is not None
-            self._branches.append(branch)
-            self._run.start_task(branch)
+        branch = TaskFuture(self._run, effect.scope, effect.op, effect.make(), self, on_end)
+        if branch.is_primed:
+            self._run.start_branch(branch)
 
     async def _next(self) -> tuple[int, Outcome[Any]]:
-        assert self._ended_branches is not None, "something was spawned"
-        if not self._ended_branches:
-            self._answer_block = Block(self._run, is_drive=True)
-            await self._run.block(self._answer_block)
-            self._answer_block = None
+        assert self._bell is not None, "something was spawned"
+        while not self._ended_branches:
+            await self._bell.wait()
         return self._ended_branches.popleft()
 
     def _drop(self) -> None:
-        for branch in self._branches or ():
-            if not branch.done() and branch.task is not None:
-                branch.task.cancel()
-        self._branches = None
-
-    def close(self) -> None:
-        """Give it up before anybody has begun to drive it."""
-        self._program.close()
-        self._end(_CANCELLED, None)
+        if self._inner is not None:
+            self._run.work.close(self._inner)
 
     def _end(self, state: int, value: Any) -> None:
+        if self._state > _DRIVEN:
+            return
         self._state = state
         self._value = value
+        self._program.close()
         self._run.activity.moving -= 1
+        if self.home is not None:
+            del self.home[self]
+        self._drop()
         for block in self._blocks or ():
             block.wake()
-        if self._on_end is None:
-            self.scope.open_calls -= 1
-        else:
-            if state == _RETURNED:
-                self._on_end(Ok(value))
-            elif state == _RAISED:
-                self._on_end(Err(value))
-        self._run.note_quiet()
+        if self._on_end is not None:
+            self._tell(self._on_end)
+        self._run.note_ended()
+
+    def _tell(self, on_end: Callable[[Outcome[T]], None]) -> None:
+        outcome = self.outcome()
+        if outcome is not None:
+            on_end(outcome)
+
+
+_NO_BRANCHES: deque[tuple[int, Outcome[Any]]] = deque()

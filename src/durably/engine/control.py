@@ -259,15 +259,16 @@ class ControlSocket:
         try:
             return Reply(answer=await carry_out(self._service, decode_request(line)))
         except msgspec.DecodeError as error:
-            return Reply(refusal=_refusal(ValidationError("request", str(error))))
+            return Reply(refusal=refusal_of(ValidationError("request", str(error))))
         except DurableError as error:
-            return Reply(refusal=_refusal(error))
+            return Reply(refusal=refusal_of(error))
         except Exception as error:  # the last line: the caller must get an answer
             log.exception("a command broke")
-            return Reply(refusal=_refusal(ServiceException(f"{type(error).__name__}: {error}")))
+            return Reply(refusal=refusal_of(ServiceException(f"{type(error).__name__}: {error}")))
 
 
-def _refusal(error: DurableError) -> Refusal:
+def refusal_of(error: DurableError) -> Refusal:
+    """Say *error* so that `error_of` can build it again."""
     name, text = type(error).__name__, str(error)
     match error:
         case ValidationError():

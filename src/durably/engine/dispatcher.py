@@ -20,6 +20,8 @@ from durably.wire.operation import ErrorObject
 
 log = logging.getLogger("durably.engine")
 
+_UNSHARED_POLL = timedelta(seconds=5)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherPolicy:
@@ -28,14 +30,15 @@ class DispatcherPolicy:
     Attributes:
         max_concurrency: how many invocations may run at once.
         lease: how long the worker may be silent before its work is given away.
-        poll_interval: how long work may stay unnoticed that nobody told of. It bounds the wait
-            for what other processes hand in; what this one does is told at once.
+        poll_interval: how long work may stay unnoticed that nobody told of: what other processes
+            hand in, and what came due while the machine was asleep. Everything else is told at
+            once. `None`: as often as the service polls when the store is shared, else every 5 s.
         housekeeping_interval: how often executions that were kept long enough are removed.
     """
 
     max_concurrency: int = 100
     lease: timedelta = timedelta(seconds=30)
-    poll_interval: timedelta = timedelta(seconds=1)
+    poll_interval: timedelta | None = None
     housekeeping_interval: timedelta = timedelta(minutes=1)
 
 
@@ -63,6 +66,9 @@ class Dispatcher:
         self._functions = functions
         self._worker = worker
         self._policy = policy or DispatcherPolicy()
+        shared = service.policy
+        usual = shared.poll_interval if shared.is_shared else _UNSHARED_POLL
+        self._poll_seconds = (self._policy.poll_interval or usual).total_seconds()
         self._nudged = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._is_draining = False
@@ -122,7 +128,10 @@ class Dispatcher:
                 self._worker, functions, now, policy.lease, free
             )
             for claim in claims:
-                self._launch(claim)
+                if self._is_draining:
+                    await self._service.give_back(claim)
+                else:
+                    self._launch(claim)
             self._is_behind = len(claims) == free
         else:
             self._is_behind = True
@@ -131,7 +140,7 @@ class Dispatcher:
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll."""
-        seconds = self._policy.poll_interval.total_seconds()
+        seconds = self._poll_seconds
         if functions:
             due = await self._service.store.next_wake_at(functions)
             if due is not None:

@@ -12,17 +12,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from durably.clock import Clock
 from durably.engine.children import child_end, child_start
 from durably.engine.commands import (
-    BeginInvocation,
     Command,
-    EndInvocation,
-    FailInvocation,
     TimersDue,
 )
 from durably.engine.decisions import decide
@@ -32,52 +28,21 @@ from durably.engine.facts import (
     ChainedInvokeFailed,
     ChainedInvokeStarted,
     Fact,
-    Parked,
     microseconds_of,
 )
+from durably.engine.plans import GIVING_UP, NOTABLE, ParentNeeded, Plan
 from durably.engine.policy import ServicePolicy
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict, WakeAt
-from durably.engine.tips import CLOSING, Audience, Push, Tip
+from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
 
 _MAX_CONFLICTS = 50
-_MAX_TIMER_SECONDS = 3600.0
+_MAX_TIMER_SECONDS = 60.0
 _TIMER_SLACK_SECONDS = 0.0005
 NO_SUCH_EXECUTION = "There is no such execution."
-
-
-_GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
-"""With one of these an owner gives up the claim, unless an invocation is in flight after it."""
-
-
-_CLOSING = frozenset(CLOSING)
-_NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
-"""What has consequences beyond the execution itself."""
-
-
-class ParentNeeded(Exception):  # noqa: N818 - not an error: load it, and decide again
-    """The command ends a child, and its parent's state is not at hand to complete the invoke."""
-
-    def __init__(self, arn: str) -> None:
-        super().__init__(arn)
-        self.arn = arn
-
-
-@dataclass(slots=True)
-class Plan:
-    """What has been decided and is to be written.
-
-    Attributes:
-        pushes: what an invocation running here is to be told, once it is durable.
-        settled: the executions that this closes or parks.
-    """
-
-    tips: tuple[Tip, ...]
-    changes: tuple[Change, ...]
-    pushes: tuple[tuple[Tip, Push], ...] = ()
-    settled: tuple[str, ...] = ()
+TOO_FAST = "The execution changes too fast. Ask again."
 
 
 class Journals:
@@ -157,17 +122,26 @@ class Journals:
         tip.failure = failure
         tip.disarm()
         arn = tip.execution.arn
-        if self._tips.get(arn) is tip:
-            del self._tips[arn]
+        for kept in (self._tips, self._idle):
+            if kept.get(arn) is tip:
+                del kept[arn]
         if tip.session is not None:
             tip.session.release()
 
     # Commands
 
-    async def ask(self, arn: str, command: Command, epoch: int | None = None) -> Execution:
+    async def ask(
+        self,
+        arn: str,
+        command: Command,
+        epoch: int | None = None,
+        *,
+        if_overtaken: Command | None = None,
+    ) -> Execution:
         """Have *command* done, and give the execution it has made, once that is durable.
 
-        With *epoch* it is the owner's, who gives up the claim with it.
+        With *epoch* it is the owner's, who gives up the claim with it. After a conflict
+        *if_overtaken* is asked instead.
 
         Raises:
             ApiError: it was refused. Nothing was recorded.
@@ -181,11 +155,12 @@ class Journals:
             except VersionConflict:
                 if epoch is not None and not await self.is_claimed_under(arn, epoch):
                     raise
+                command = if_overtaken or command
             else:
                 return tip.execution
             finally:
                 self.unpin(tip)
-        raise TooManyRequestsException("The execution changes too fast. Ask again.")
+        raise TooManyRequestsException(TOO_FAST)
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
@@ -235,10 +210,10 @@ class Journals:
         now = self._clock.now()
         facts = decide(tip.execution, command, now, self._policy.failures)
         if not facts:
-            gives_up = isinstance(command, _GIVING_UP) and tip.execution.invocation is None
+            gives_up = isinstance(command, GIVING_UP) and tip.execution.invocation is None
             return Plan((tip,), (tip.take((), epoch),) if gives_up else ())
         parent: Tip | None = None
-        if type(facts[-1]) in _CLOSING and not is_orphan:
+        if type(facts[-1]) in CLOSING and not is_orphan:
             parent = self._parent_of(tip.execution)
         plan = Plan((tip,), (tip.take(facts, epoch),))
         self._follow(plan, tip, facts, now, is_owner=epoch is not None)
@@ -260,7 +235,7 @@ class Journals:
     ) -> None:
         """Add to *plan* what *facts* of *tip* bring about."""
         for number, fact in enumerate(facts):
-            if type(fact) not in _NOTABLE:
+            if type(fact) not in NOTABLE:
                 continue
             if isinstance(fact, ChainedInvokeStarted):
                 after = facts[number + 1] if number + 1 < len(facts) else None
@@ -284,6 +259,18 @@ class Journals:
             plan.tips += (parent,)
             plan.changes += (parent.take(facts),)
             self._follow(plan, parent, facts, now, is_owner=False)
+
+    async def give_back(self, arn: str, epoch: int) -> None:
+        """Give up a claim that nothing was begun under.
+
+        Raises:
+            VersionConflict: it does not stand any more, or the execution has changed.
+        """
+        tip = await self.pin(arn)
+        try:
+            await self.write(Plan((tip,), (tip.take((), epoch),)))
+        finally:
+            self.unpin(tip)
 
     # Writing, and what follows
 
@@ -362,8 +349,6 @@ class Journals:
     def _ring(self, tip: Tip) -> None:
         tip.timer = None
         tip.timer_due = 0
-        if tip.session is None or tip.failure is not None:
-            return
         if next_timer_at(tip.execution) <= microseconds_of(self._clock.now()):
             self._spawn(self._do_due(tip))
         else:

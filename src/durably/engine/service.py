@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +25,7 @@ from durably.engine.decisions import decide
 from durably.engine.execution import Execution
 from durably.engine.facts import decode_fact, timestamp_of
 from durably.engine.history import history_page
-from durably.engine.journals import NO_SUCH_EXECUTION, Journals
+from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
 from durably.engine.policy import ServicePolicy
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
@@ -32,6 +33,7 @@ from durably.engine.sessions import Session, begin_session
 from durably.engine.store import Claim, Page, Query, Store, Stored, VersionConflict
 from durably.engine.tips import Tip
 from durably.engine.tokens import (
+    NONCE_BYTES,
     TokenParts,
     is_callback_id,
     mint_callback_id,
@@ -55,7 +57,6 @@ from durably.wire.history import HistoryPage
 from durably.wire.operation import ErrorObject, Operation
 
 _MAX_CONFLICTS = 50
-_NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,9 @@ class Service:
         self._key = b""
         self._wakers: list[Callable[[], None]] = []
         self._waiters = Waiters()
-        self._surroundings = Surroundings(self._mint_callback_id, find_target)
+        self._surroundings = Surroundings(
+            lambda: mint_callback_id(self._key, ids.nonce(NONCE_BYTES)), find_target
+        )
         self._journals = Journals(store, clock, self.policy, self._wake, self._waiters.settle)
 
     async def open(self) -> None:
@@ -157,12 +160,9 @@ class Service:
         if target is None:
             raise ResourceNotFoundException(f"There is no function {bare_name!r}.")
         execution_name = str(self._ids.uuid4()) if name is None else name
+        invocation_id = str(self._ids.uuid4())
         arn = ExecutionArn(
-            self.policy.home,
-            target.function_name,
-            target.version,
-            execution_name,
-            str(self._ids.uuid4()),
+            self.policy.home, target.function_name, target.version, execution_name, invocation_id
         )
         command = Start(
             arn=str(arn),
@@ -213,15 +213,15 @@ class Service:
         Raises:
             ResourceNotFoundException: there is none of this arn.
         """
-        return describe((await self._load(arn)).execution)
+        return describe(Tip.of(await self._find(arn)).execution)
 
     async def why(self, arn: str) -> Why:
         """Say why an execution is where it is; raises as `get` does."""
-        return why((await self._load(arn)).execution)
+        return why(Tip.of(await self._find(arn)).execution)
 
     async def operations(self, arn: str) -> tuple[Operation, ...]:
         """Give all operations of an execution, in the order of their start; raises as `get`."""
-        return tuple((await self._load(arn)).execution.operations)
+        return tuple(Tip.of(await self._find(arn)).execution.operations)
 
     async def history(
         self,
@@ -260,9 +260,6 @@ class Service:
                     if found.is_closed or found.parked_reason is not None:
                         return found
                 await waiter.wait(poll)
-
-    async def _load(self, arn: str) -> Tip:
-        return Tip.of(await self._find(arn))
 
     async def _find(self, arn: str) -> Stored:
         parse_execution_arn(arn)
@@ -316,7 +313,7 @@ class Service:
                 raise ResourceConflictException(CANNOT_DELETE_OPEN)
             if await self._delete(stored):
                 return self.clock.now()
-        raise TooManyRequestsException("The execution changes too fast. Ask again.")
+        raise TooManyRequestsException(TOO_FAST)
 
     async def _delete(self, stored: Stored) -> bool:
         self._journals.forget(stored.arn)
@@ -359,9 +356,6 @@ class Service:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
         return arn
 
-    def _mint_callback_id(self) -> str:
-        return mint_callback_id(self._key, self._ids.nonce(_NONCE_BYTES))
-
     # Remote functions
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
@@ -394,6 +388,11 @@ class Service:
             return await begin_session(self._journals, claim, command, token, self._surroundings)
         except (ResourceNotFoundException, VersionConflict):
             return None  # it is gone, or somebody else's
+
+    async def give_back(self, claim: Claim) -> None:
+        """Give a claim up that nothing was begun under."""
+        with suppress(ResourceNotFoundException, VersionConflict):
+            await self._journals.give_back(claim.arn, claim.epoch)
 
     def _wake(self) -> None:
         for waker in self._wakers:

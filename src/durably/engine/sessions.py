@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from durably.engine.commands import (
@@ -26,10 +27,13 @@ from durably.wire.update import OperationUpdate
 
 
 class Listener(Protocol):
-    """Whoever wants to be told. `True`: it has taken note, and nothing has been decided since."""
+    """Whoever wants to be told."""
 
-    def __call__(self, operations: Sequence[Operation], /) -> object:
-        """Take note of operations that have changed from outside."""
+    def __call__(self, operations: Sequence[Operation], /) -> bool:
+        """Take note of operations that have changed from outside.
+
+        `False`: the invocation ends anyway, and what it is told does not count.
+        """
         ...
 
 
@@ -47,7 +51,6 @@ class Session:
     """
 
     __slots__ = (
-        "_delivered",
         "_heard",
         "_journals",
         "_listener",
@@ -67,7 +70,7 @@ class Session:
         self._tip = tip
         self._surroundings = surroundings
         self._listener: Listener | None = None
-        self._told = self._delivered = self._heard = len(tip.execution.changes)
+        self._told = self._heard = len(tip.execution.changes)
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
         self.epoch = invocation.epoch
@@ -125,7 +128,6 @@ class Session:
         """
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
-        self._heard = self._delivered
         tip = self._tip
         command = Checkpoint(self.epoch, updates, self._surroundings)
         try:
@@ -133,11 +135,11 @@ class Session:
                 await self._journals.ask_tip(tip, command, self.epoch)
                 return CheckpointResponse()
             plan = self._journals.plan(tip, command, self.epoch)
-            push = self.capture()
+            push = self._capture()
             await self._journals.write(plan)
         except VersionConflict as error:
             raise InvalidParameterValueException(INVALID_TOKEN) from error
-        self._heard = self._delivered = max(self._delivered, push.mark)
+        self._heard = max(self._heard, push.mark)
         return CheckpointResponse(
             checkpoint_token=self.token if self._has_authority() else None,
             new_execution_state=ExecutionState(operations=push.operations),
@@ -154,37 +156,34 @@ class Session:
         """
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
-        self._heard = self._delivered
         command = Checkpoint(self.epoch, (update,), self._surroundings)
-        try:
-            self._journals.post(self._tip, command, self.epoch)
-        except VersionConflict as error:
-            raise InvalidParameterValueException(INVALID_TOKEN) from error
+        self._journals.post(self._tip, command, self.epoch)
 
     def state(self, marker: str | None, max_items: int) -> GetExecutionStateResponse:
         """Give one page of the state."""
         return state_page(self._tip, marker, max_items)
 
     def listen(self, listener: Listener) -> None:
-        """Tell *listener* what changes from outside from now on."""
+        """Tell *listener* what changes from outside from now on, and what has until now."""
         self._listener = listener
+        if self._told < len(self._tip.execution.changes) and not self._tip.writing:
+            self.tell(self._capture())
 
     def capture(self) -> Push:
-        """See `Audience.capture`."""
+        """See `Audience.capture`. What nobody listens for is left for the next reply."""
+        return Push((), 0) if self._listener is None else self._capture()
+
+    def _capture(self) -> Push:
         execution = self._tip.execution
         operations = changed_since(execution, self._told)
         self._told = len(execution.changes)
         return Push(operations, self._told)
 
     def tell(self, push: Push) -> None:
-        """See `Audience.tell`.
-
-        Whoever does not say that it has taken note is believed to have when it sends something:
-        it may have stopped listening, and then what it was told owes another invocation.
-        """
-        self._delivered = max(self._delivered, push.mark)
-        if self._listener is not None and self._listener(push.operations) is True:
-            self._heard = self._delivered
+        """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
+        assert self._listener is not None, "nothing is captured for nobody"
+        if self._listener(push.operations):
+            self._heard = max(self._heard, push.mark)
 
     def release(self) -> None:
         """See `Audience.release`."""
@@ -210,8 +209,12 @@ class Session:
             command = FailInvocation(self.epoch, lost, is_counted=False)
         elif self.is_over:
             return  # it was ended from outside, and its claim given up with that
+        anew = command
+        if isinstance(command, EndInvocation) and command.seen is not None:
+            # In a state that somebody else has changed, that number does not mean the same.
+            anew = replace(command, seen=0)
         try:
-            await self._journals.ask(self.arn, command, self.epoch)
+            await self._journals.ask(self.arn, command, self.epoch, if_overtaken=anew)
         except VersionConflict:
             return  # the claim is lost, and with it whatever this invocation had to say
         finally:

@@ -23,7 +23,8 @@ from durably.engine.facts import (
 from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt
 from durably.wire.operation import Operation
 
-CLOSING = (ExecutionSucceeded, ExecutionFailed, ExecutionStopped, ExecutionTimedOut)
+CLOSING = frozenset({ExecutionSucceeded, ExecutionFailed, ExecutionStopped, ExecutionTimedOut})
+"""The facts that end an execution."""
 
 _KEEP = KeepClaim()
 
@@ -127,6 +128,8 @@ class Tip:
         elif self.session is not None:
             self.session.release()
             self.session = None
+            self.disarm()
+        self.is_claimed_elsewhere = False
         return WakeAt(wake_at(execution))
 
     def _current_summary(self, execution: Execution) -> Summary:

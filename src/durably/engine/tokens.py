@@ -15,7 +15,9 @@ from durably.errors import InvalidParameterValueException
 _TOKEN = struct.Struct(">BQQ")
 _TOKEN_VERSION = 1
 _MAC_BYTES = 19  # with the 17 before it 36, which base64 writes without padding
-_NONCE_BYTES = 16
+NONCE_BYTES = 16
+"""How much chance a callback id is made of."""
+
 _CALLBACK_MAC_BYTES = 16
 _MAX_TOKEN = 2048
 
@@ -57,7 +59,7 @@ def mint_callback_id(key: bytes, nonce: bytes) -> str:
 
     It is hexadecimal: within the alphabet the service allows, and safe in an address as it is.
     """
-    assert len(nonce) == _NONCE_BYTES, "128 bits of it are what makes an id unguessable"
+    assert len(nonce) == NONCE_BYTES, "128 bits of it are what makes an id unguessable"
     return (nonce + _callback_mac(key, nonce)).hex()
 
 
@@ -67,7 +69,7 @@ def is_callback_id(key: bytes, callback_id: str) -> bool:
         raw = bytes.fromhex(callback_id)
     except ValueError:
         return False
-    nonce, mac = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+    nonce, mac = raw[:NONCE_BYTES], raw[NONCE_BYTES:]
     is_ours = hmac.compare_digest(mac, _callback_mac(key, nonce))
     return is_ours and raw.hex() == callback_id
 

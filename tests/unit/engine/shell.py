@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from selectors import DefaultSelector, SelectorKey
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Target
@@ -121,21 +120,20 @@ class Bench:
         policy: ServicePolicy | None = None,
         worker_policy: DispatcherPolicy | None = None,
     ) -> None:
-        self.store = store or FailingStore(ids=RandomIds(random.Random(1)))
+        self.store = store or FailingStore()
         self.clock = LoopClock()
         self.functions = {name: Function(one) for name, one in (functions or {}).items()}
         known = {"f", "g", *self.functions}
         self.service = Service(
             self.store,
             self.clock,
-            RandomIds(random.Random(2)),
+            RandomIds(),
             lambda name: Target(name, "$LATEST") if name in known else None,
             policy,
         )
         self.worker_policy = worker_policy
-        self.dispatcher: Dispatcher | None = None
 
-    async def __aenter__(self) -> Bench:
+    async def __aenter__(self) -> Self:
         await self.service.open()
         return self
 
@@ -189,14 +187,3 @@ async def send(client: EmbeddedClient, *updates: OperationUpdate) -> tuple[Opera
     request = CheckpointRequest(durable_execution_arn="", checkpoint_token="", updates=updates)
     response = await client.checkpoint(request)
     return response.new_execution_state.operations
-
-
-async def turns(count: int = 5) -> None:
-    """Let others have their turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def settle_down(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that are about to end."""
-    await asyncio.gather(*tasks)

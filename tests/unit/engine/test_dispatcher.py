@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,19 +13,18 @@ from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
 from durably.engine.policy import FailurePolicy, ServicePolicy
 from durably.engine.service import StartOptions
-from durably.engine.views import Standing
+from durably.errors import FunctionNotFoundError
 from durably.wire.execution import ExecutionStatus
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationAction
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, Handler, run, send
+from tests.unit.engine.shell import LEASE, Bench, Function, Handler, run, send
 from tests.unit.engine.support import (
     ERROR,
     PENDING,
     callback,
     failed,
     invoke,
-    step,
     succeeded,
     wait,
 )
@@ -184,7 +184,12 @@ def test_a_child_whose_parent_is_gone_ends_for_itself() -> None:
 def test_a_child_that_ends_while_its_parent_runs_is_pushed_to_it() -> None:
     async def parent(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
         ended = asyncio.get_running_loop().create_future()
-        client.listen(lambda operations: ended.set_result(operations[0]))
+
+        def listener(operations: Sequence[Operation]) -> bool:
+            ended.set_result(operations[0])
+            return True
+
+        client.listen(listener)
         await send(client, invoke(target="g"))
         details = (await ended).chained_invoke_details
         return succeeded(details.result)
@@ -243,21 +248,6 @@ def test_an_invocation_longer_than_its_lease_keeps_it() -> None:
     run(main)
 
 
-def test_a_claim_that_is_lost_under_way_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with Bench({"f": never}) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-            await asyncio.sleep(1)
-            await bench.service.stop(arn)
-            await asyncio.sleep(LEASE.total_seconds())
-
-            assert "a claim was lost" in caplog.text
-            await stop_work(dispatcher, work)
-
-    run(main)
-
-
 def test_a_function_that_raises_is_invoked_again_and_parked_in_the_end() -> None:
     calls = 0
 
@@ -289,131 +279,10 @@ def test_a_function_that_is_not_registered_fails_its_invocation() -> None:
             await bench.start()
             session = await bench.begin()
             invoker = InProcessInvoker({}, EmbeddedClient)
-            with pytest.raises(LookupError if False else Exception, match="no function 'f'"):
+            with pytest.raises(FunctionNotFoundError, match="no function 'f'"):
                 await invoker.invoke(session)
 
     run(main)
-
-
-def test_draining_waits_for_what_runs_and_claims_nothing_more() -> None:
-    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
-        await asyncio.sleep(5)
-        return succeeded("1")
-
-    async def main() -> None:
-        async with Bench({"f": slow}) as bench:
-            dispatcher, work = bench.work()
-            running = await bench.start()
-            await asyncio.sleep(1)
-            assert dispatcher.running == 1
-
-            draining = asyncio.ensure_future(dispatcher.drain())
-            await asyncio.sleep(0)
-            waiting = await bench.start()
-            await draining
-            await work
-
-            assert (await bench.service.get(running)).is_closed
-            assert (await bench.service.why(waiting)).standing is Standing.QUEUED
-
-    run(main)
-
-
-def test_what_is_cut_off_is_not_counted_and_goes_on_at_once_elsewhere() -> None:
-    async def main() -> None:
-        async with Bench({"f": never}) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-            await asyncio.sleep(1)
-
-            await dispatcher.drain(timedelta(seconds=2))
-            await work
-
-            assert bench.clock.monotonic() == pytest.approx(3, abs=0.1)
-            told = await bench.service.why(arn)
-            assert (told.failures, told.standing) == (0, Standing.QUEUED)
-            assert (await bench.begin()).arn == arn
-
-    run(main)
-
-
-def test_a_restart_goes_on_with_everything_by_itself() -> None:
-    async def main() -> None:
-        store = FailingStore()
-        async with Bench({"f": never}, store=store) as first:
-            dispatcher, work = first.work()
-            cut = await first.start()
-            await asyncio.sleep(1)
-            await stop_work(dispatcher, work)
-            lost = await first.start()
-            assert await first.claim() is not None
-            assert await first.claim() is not None
-
-        async with Bench({"f": at_once}, store=store) as second:
-            dispatcher, work = second.work()
-            for arn in (cut, lost):
-                assert (await second.service.wait_closed(arn)).result == "1"
-            assert second.clock.monotonic() < 2
-            await stop_work(dispatcher, work)
-
-    run(main)
-
-
-def test_a_store_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    class Flaky(FailingStore):
-        failing = 3
-
-        async def claim(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
-            if self.failing:
-                self.failing -= 1
-                from durably.errors import StoreError  # noqa: PLC0415 - only here
-
-                raise StoreError("busy")
-            return await super().claim(*given, **named)
-
-        async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
-            from durably.errors import StoreError  # noqa: PLC0415 - only here
-
-            raise StoreError("busy")
-
-    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
-        await asyncio.sleep(15)
-        return succeeded("1")
-
-    async def main() -> None:
-        async with Bench({"f": slow}, store=Flaky()) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-
-            assert (await bench.service.wait_closed(arn)).result == "1"
-            await stop_work(dispatcher, work)
-
-    run(main)
-    assert "the store failed" in caplog.text
-
-
-def test_an_end_that_cannot_be_written_is_left_to_the_lease(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def main() -> None:
-        store = FailingStore()
-
-        async def handler(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
-            if not known(given).get("s"):
-                await send(client, step(), step(action=SUCCEED))
-                store.fail_before = 1
-            return succeeded("1")
-
-        async with Bench({"f": handler}, store=store) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-
-            assert (await bench.service.wait_closed(arn)).result == "1"
-            assert bench.clock.monotonic() == pytest.approx(30, abs=1)
-            await stop_work(dispatcher, work)
-
-    run(main)
-    assert "its lease will end" in caplog.text
 
 
 def test_closed_executions_are_removed_after_their_retention() -> None:
@@ -492,6 +361,43 @@ def test_an_answer_of_the_wrong_kind_is_a_failed_invocation() -> None:
             dispatcher, work = bench.work()
             found = await bench.service.wait_closed(await bench.start())
             assert found.failures == 1
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_a_worker_without_functions_waits_for_some() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            await asyncio.sleep(10)
+            bench.functions["f"] = Function(at_once)
+
+            assert (await bench.service.wait_closed(arn)).result == "1"
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_what_is_started_while_all_are_busy_waits_for_its_turn() -> None:
+    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(5)
+        return succeeded("1")
+
+    async def main() -> None:
+        policy = DispatcherPolicy(max_concurrency=1)
+        async with Bench({"f": slow}, worker_policy=policy) as bench:
+            dispatcher, work = bench.work()
+            arns = [await bench.start()]
+            await asyncio.sleep(1)
+            arns += [await bench.start(), await bench.start()]
+            await asyncio.sleep(1)
+            assert dispatcher.running == 1
+
+            for arn in arns:
+                await bench.service.wait_closed(arn)
+            assert bench.clock.monotonic() == pytest.approx(15, abs=0.1)
             await stop_work(dispatcher, work)
 
     run(main)

@@ -1,9 +1,9 @@
-"""One invocation in this process: what it sends, what it is told, how it loses its authority."""
+"""One invocation in this process: what it sends and what it is told."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,13 +11,12 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.drivers.client import PushingClient
 from durably.engine.sessions import Session
-from durably.errors import InvalidParameterValueException, StoreError
+from durably.errors import InvalidParameterValueException
 from durably.wire.api import GetExecutionStateRequest
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationAction
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
+from tests.unit.engine.shell import Bench, FailingStore, run, send
 from tests.unit.engine.support import (
-    ERROR,
     PENDING,
     callback,
     closing,
@@ -33,6 +32,16 @@ SUCCEED = OperationAction.SUCCEED
 
 def ids(operations: Sequence[Operation]) -> list[str]:
     return [operation.id for operation in operations]
+
+
+def noting(told: list[list[str]]) -> Callable[[Sequence[Operation]], bool]:
+    """Give a listener that writes down what it is told of."""
+
+    def listener(operations: Sequence[Operation]) -> bool:
+        told.append(ids(operations))
+        return True
+
+    return listener
 
 
 async def answer(bench: Bench, arn: str, operation_id: str) -> None:
@@ -130,7 +139,7 @@ def test_an_invocation_is_told_of_each_outside_change_once() -> None:
             arn, session = await bench.running(callback(), wait(seconds=5))
             client = EmbeddedClient(session)
             told: list[list[str]] = []
-            client.listen(lambda operations: told.append(ids(operations)))
+            client.listen(noting(told))
 
             await answer(bench, arn, "cb")
             await asyncio.sleep(6)
@@ -182,27 +191,19 @@ def test_timers_that_cannot_be_recorded_are_due_for_the_next_invocation() -> Non
 # What the end has seen
 
 
-async def suspend_after_push(bench: Bench, *, notes: bool | None, sends: bool) -> int:
-    """Suspend an invocation that was told of a change, and say how many invocations it owes."""
-    arn, session = await bench.running(callback(), callback("other"))
-    session.listen(lambda operations: notes)
-    await answer(bench, arn, "cb")
-    if sends:
-        await session.checkpoint((step(), step(action=SUCCEED)))
-    await session.end(PENDING)
-    return (await bench.service.why(arn)).owed_invocations
-
-
-@pytest.mark.parametrize(
-    ("notes", "sends", "owed"),
-    [(None, False, 1), (None, True, 0), (True, False, 0), (False, False, 1)],
-)
+@pytest.mark.parametrize(("takes_note", "owed"), [(True, 0), (False, 1)])
 def test_a_change_told_too_late_to_matter_owes_an_invocation(
-    notes: bool | None, sends: bool, owed: int
+    *, takes_note: bool, owed: int
 ) -> None:
     async def main() -> None:
         async with Bench() as bench:
-            assert await suspend_after_push(bench, notes=notes, sends=sends) == owed
+            arn, session = await bench.running(callback(), callback("other"))
+            session.listen(lambda operations: takes_note)
+            await answer(bench, arn, "cb")
+
+            await session.end(PENDING)
+
+            assert (await bench.service.why(arn)).owed_invocations == owed
 
     run(main)
 
@@ -212,10 +213,39 @@ def test_a_change_nobody_listened_for_is_in_the_next_reply() -> None:
         async with Bench() as bench:
             arn, session = await bench.running(callback(), callback("other"))
             await answer(bench, arn, "cb")
-            session.post(step())
-            await session.checkpoint((step(action=SUCCEED),))
+
+            reply = await session.checkpoint((step(), step(action=SUCCEED)))
             await session.end(PENDING)
+
+            assert ids(reply.new_execution_state.operations) == ["cb", "s"]
             assert (await bench.service.why(arn)).owed_invocations == 0
+
+    run(main)
+
+
+def test_a_change_before_the_listener_came_is_told_to_it_at_once() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            arn, session = await bench.running(callback(), callback("other"))
+            await answer(bench, arn, "cb")
+            told: list[list[str]] = []
+
+            session.listen(noting(told))
+
+            assert told == [["cb"]]
+
+    run(main)
+
+
+def test_a_change_nobody_ever_heard_of_owes_an_invocation() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            arn, session = await bench.running(callback(), callback("other"))
+            await answer(bench, arn, "cb")
+
+            await session.end(PENDING)
+
+            assert (await bench.service.why(arn)).owed_invocations == 1
 
     run(main)
 
@@ -269,177 +299,6 @@ def test_a_pause_ends_the_invocation_at_its_next_checkpoint() -> None:
             assert await bench.claim() is None
             await bench.service.resume(arn)
             assert await bench.claim() is not None
-
-    run(main)
-
-
-# Authority
-
-
-def test_after_its_lease_an_invocation_is_taken_over_and_has_no_say() -> None:
-    async def main() -> None:
-        async with Bench() as bench:
-            arn, old = await bench.running()
-            await asyncio.sleep(LEASE.total_seconds())
-
-            new = await bench.begin()
-            with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
-                await old.checkpoint((step(),))
-            await old.end(succeeded("old"))
-            await new.end(succeeded("new"))
-
-            assert (await bench.service.get(arn)).result == "new"
-            assert (await bench.story(arn)).count("InvocationCompleted") == 2
-
-    run(main)
-
-
-def test_a_zombie_in_another_process_is_fenced_by_the_store() -> None:
-    async def main() -> None:
-        store = FailingStore()
-        async with Bench(store=store) as bench, Bench(store=store) as other:
-            arn, zombie = await bench.running()
-            await asyncio.sleep(LEASE.total_seconds())
-            new = await other.begin()
-            await new.checkpoint((step(),))
-
-            with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
-                await zombie.checkpoint((step("z"),))
-            await zombie.end(succeeded("zombie"))
-            await zombie.fail(ERROR)
-            await new.end(succeeded("new"))
-
-            assert (await other.service.get(arn)).result == "new"
-
-    run(main)
-
-
-def test_a_zombie_whose_post_is_refused_learns_it_at_its_next_checkpoint() -> None:
-    async def main() -> None:
-        store = FailingStore()
-        async with Bench(store=store) as bench, Bench(store=store) as other:
-            _, zombie = await bench.running()
-            await asyncio.sleep(LEASE.total_seconds())
-            new = await other.begin()
-            await new.checkpoint((wait(),))
-
-            zombie.post(step())
-            with pytest.raises(InvalidParameterValueException):
-                await zombie.checkpoint((step(action=SUCCEED),))
-            with pytest.raises(InvalidParameterValueException):
-                zombie.post(step("t"))
-
-    run(main)
-
-
-def test_a_claim_that_is_gone_begins_nothing() -> None:
-    async def main() -> None:
-        store = FailingStore()
-        async with Bench(store=store) as bench:
-            await bench.start()
-            claim = await bench.claim()
-            assert claim is not None
-            await asyncio.sleep(LEASE.total_seconds())
-            assert await bench.claim() is not None
-            session = await bench.service.begin(claim)
-            assert session is not None, "it is written with its first checkpoint"
-            with pytest.raises(InvalidParameterValueException):
-                await session.checkpoint((step(),))
-
-    run(main)
-
-
-def test_a_claim_of_a_deleted_execution_begins_nothing() -> None:
-    async def main() -> None:
-        async with Bench() as bench:
-            arn = await bench.start()
-            claim = await bench.claim()
-            assert claim is not None
-            await bench.service.stop(arn)
-            await bench.service.delete(arn)
-            assert await bench.service.begin(claim) is None
-
-    run(main)
-
-
-def test_a_checkpoint_that_the_store_fails_takes_the_authority_and_is_not_counted() -> None:
-    async def main() -> None:
-        store = FailingStore()
-        async with Bench(store=store) as bench:
-            arn, session = await bench.running()
-            store.fail_before = 1
-            with pytest.raises(StoreError):
-                await session.checkpoint((step(),))
-            await session.fail(ERROR)
-
-            told = await bench.service.why(arn)
-            assert (told.failures, told.owed_invocations) == (0, 1)
-            assert await bench.claim() is not None
-
-    run(main)
-
-
-def test_an_invocation_lost_before_its_first_checkpoint_is_recorded_when_taken_over() -> None:
-    async def main() -> None:
-        async with Bench() as bench:
-            arn = await bench.start()
-            assert await bench.claim() is not None
-            await asyncio.sleep(LEASE.total_seconds())
-
-            await bench.begin()
-
-            assert (await bench.story(arn)) == ["ExecutionStarted", "InvocationCompleted"]
-
-    run(main)
-
-
-def test_whoever_waits_for_a_checkpoint_may_be_cancelled_and_it_still_counts() -> None:
-    async def main() -> None:
-        gate = asyncio.Event()
-        gate.set()
-
-        class SlowStore(FailingStore):
-            async def append(self, changes) -> None:  # type: ignore[no-untyped-def]  # as above
-                await super().append(changes)
-                await gate.wait()
-
-        async with Bench(store=SlowStore()) as bench:
-            arn, session = await bench.running(callback())
-            told: list[list[str]] = []
-            session.listen(lambda operations: told.append(ids(operations)))
-            gate.clear()
-            cut = asyncio.ensure_future(answer(bench, arn, "cb"))
-            await asyncio.sleep(1)
-            cut.cancel()
-            gate.set()
-            await asyncio.sleep(1)
-
-            assert told == [["cb"]]
-            await session.checkpoint((step(),))
-
-    run(main)
-
-
-def test_a_cancelled_write_that_was_never_made_takes_the_authority() -> None:
-    async def main() -> None:
-        gate = asyncio.Event()
-        gate.set()
-
-        class SlowStore(FailingStore):
-            async def append(self, changes) -> None:  # type: ignore[no-untyped-def]  # as above
-                await gate.wait()
-                await super().append(changes)
-
-        async with Bench(store=SlowStore()) as bench:
-            _, session = await bench.running()
-            gate.clear()
-            cut = asyncio.ensure_future(session.checkpoint((step(),)))
-            await asyncio.sleep(1)
-            cut.cancel()
-            await asyncio.sleep(1)
-            gate.set()
-            with pytest.raises(InvalidParameterValueException):
-                await session.checkpoint((step("t"),))
 
     run(main)
 

@@ -114,8 +114,7 @@ def _conclude(
         verdict = _verdict(scope, op, plan, result)
     except PredicateError as failed:
         verdict = op.fail(error_object(failed.error)), None
-    finally:
-        inner.is_closed = True
+    inner.is_closed = True
     yield Drop()
     return verdict
 

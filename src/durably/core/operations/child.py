@@ -69,9 +69,7 @@ def has_children_to_replay(record: Operation) -> bool:
     return details is not None and details.replay_children
 
 
-def _virtual(
-    scope: Scope, op: Op, body: Callable[..., T], config: ChildConfig[T]
-) -> Program[T]:
+def _virtual(scope: Scope, op: Op, body: Callable[..., T], config: ChildConfig[T]) -> Program[T]:
     if op.id in scope.journal:
         said = f"context {op} has a record, and the code now asks for one without: is_virtual"
         raise NonDeterministicExecutionError(said, operation_id=op.id)

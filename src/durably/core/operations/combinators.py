@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from durably.batch_result import BatchItem, BatchItemStatus, BatchResult
 from durably.config import (
@@ -23,7 +23,7 @@ from durably.core.effects import Err, Ok, Outcome, Program, call
 from durably.core.op import Op
 from durably.core.operations.child import child
 from durably.core.scope import Scope
-from durably.errors import ChildContextError, PromiseCombinatorError
+from durably.errors import ChildContextError, PromiseCombinatorError, ValidationError
 from durably.serdes import JsonSerdes
 
 _JSON = JsonSerdes()
@@ -44,6 +44,7 @@ class Settled:
     reason: Exception | None = None
 
 
+@runtime_checkable
 class Observable(Protocol):
     """A future that tells how it ended without being awaited."""
 
@@ -60,6 +61,14 @@ class Combinator(Protocol):
     """
 
     completion: CompletionConfig
+
+    def check_count(self, count: int, /) -> None:
+        """Refuse to combine so many.
+
+        Raises:
+            ValidationError: the rule could never be content.
+        """
+        ...
 
     def verdict(self, outcomes: Sequence[Outcome[Any] | None]) -> Outcome[Any] | None:
         """Say what to record, `None` while that is open."""
@@ -78,7 +87,12 @@ def _at_the_first(status: CompletionStatus) -> CompletionDecision:
     return complete_batch() if status.completed_count else continue_batch()
 
 
-class All:
+class _AnyNumber:
+    def check_count(self, _count: int, /) -> None:
+        """Take any number."""
+
+
+class All(_AnyNumber):
     """Every value; the first failure fails."""
 
     completion = CompletionConfig()
@@ -99,7 +113,7 @@ class All:
         return range(count)
 
 
-class AnyOf:
+class AnyOf(_AnyNumber):
     """The first success; a failure only when all have failed."""
 
     completion = CompletionConfig(min_successful=1)
@@ -128,6 +142,11 @@ class Race(AnyOf):
 
     completion = CompletionConfig(should_complete=_at_the_first)
 
+    def check_count(self, count: int, /) -> None:
+        """Refuse a race that nobody can win."""
+        if count == 0:
+            raise ValidationError("futures", "a race needs at least one")
+
     def verdict(self, outcomes: Sequence[Outcome[Any] | None]) -> Outcome[Any] | None:
         """Name the first that ended."""
         for index, outcome in enumerate(outcomes):
@@ -136,7 +155,7 @@ class Race(AnyOf):
         return None
 
 
-class AllSettled:
+class AllSettled(_AnyNumber):
     """How each ended; it never fails."""
 
     completion = CompletionConfig.all_completed()
@@ -175,24 +194,26 @@ def combine(
     op: Op,
     rule: Combinator,
     futures: Sequence[Observable],
-    wait: Callable[[Sequence[Observable]], Awaitable[None]],
+    ends_of: Callable[[Sequence[Observable]], Callable[[], Awaitable[None]]],
 ) -> Program[Any]:
     """Wait for *futures* until *rule* is content, record its verdict, and give its value.
 
-    *wait* returns when one more of the futures that it is given has ended.
+    *ends_of* gives what can be awaited again and again: until one more future has ended.
     """
 
     async def settle(_: object) -> Any:
+        one_more = ends_of(futures)
         while (verdict := rule.verdict([future.outcome() for future in futures])) is None:
-            await wait([future for future in futures if future.outcome() is None])
+            await one_more()
         return _value_of(verdict)
 
     recorded = yield from child(scope, op, settle, _CONFIG, _JSON)
     needed = [futures[index] for index in rule.needed(recorded, len(futures))]
 
     async def take(_: object) -> Any:
-        while open_ones := [future for future in needed if future.outcome() is None]:
-            await wait(open_ones)
+        one_more = ends_of(needed)
+        while any(future.outcome() is None for future in needed):
+            await one_more()
         return rule.value(recorded, [future.outcome() for future in futures])
 
     return _value_of((yield from call(take, scope.child(op, is_virtual=True))))

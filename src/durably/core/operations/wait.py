@@ -20,3 +20,9 @@ def wait(journal: Journal, op: Op, seconds: int) -> Program[None]:
             return
         else:
             yield Park(op, due_at(record))
+
+
+def never(op: Op) -> Program[None]:
+    """Stay open, as *op* did when the context it was called on was closed."""
+    while True:
+        yield Park(op)

@@ -1,0 +1,40 @@
+"""What has been decided about executions, on its way to the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
+from durably.engine.facts import ChainedInvokeStarted, Parked
+from durably.engine.store import Change
+from durably.engine.tips import CLOSING, Push, Tip
+
+GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
+"""With one of these an owner gives up the claim, unless an invocation is in flight after it."""
+
+
+NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
+"""What has consequences beyond the execution itself."""
+
+
+class ParentNeeded(Exception):  # noqa: N818 - not an error: load it, and decide again
+    """The command ends a child, and its parent's state is not at hand to complete the invoke."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(arn)
+        self.arn = arn
+
+
+@dataclass(slots=True)
+class Plan:
+    """What has been decided and is to be written.
+
+    Attributes:
+        pushes: what an invocation running here is to be told, once it is durable.
+        settled: the executions that this closes or parks.
+    """
+
+    tips: tuple[Tip, ...]
+    changes: tuple[Change, ...]
+    pushes: tuple[tuple[Tip, Push], ...] = ()
+    settled: tuple[str, ...] = ()

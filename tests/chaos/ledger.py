@@ -1,0 +1,135 @@
+"""What has really happened, kept where no crash of the worker can undo or hide it.
+
+Each line is one JSON object, written by one system call to a file opened for synced appends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+
+class Entered(msgspec.Struct, frozen=True, tag="entered"):
+    """The body of a step began.
+
+    Attributes:
+        life: which worker process it was, counted from 1.
+        run: the execution, as the load calls it.
+        part: to which part of the handler it belongs.
+        after: the part before; empty for the first.
+        seen: what the handler got from the part before.
+    """
+
+    life: int
+    run: str
+    arn: str
+    operation_id: str
+    attempt: int
+    part: str
+    once: bool
+    after: str
+    seen: str
+
+
+class Left(msgspec.Struct, frozen=True, tag="left"):
+    """The body of a step ended, with *value*."""
+
+    life: int
+    arn: str
+    operation_id: str
+    attempt: int
+    value: str
+
+
+class Asked(msgspec.Struct, frozen=True, tag="asked"):
+    """The outside was told of a callback."""
+
+    callback_id: str
+    answer: str
+
+
+class Intended(msgspec.Struct, frozen=True, tag="intended"):
+    """An execution is about to be started."""
+
+    run: str
+    function: str
+    seed: int
+
+
+class Started(msgspec.Struct, frozen=True, tag="started"):
+    """A start was acknowledged."""
+
+    run: str
+    arn: str
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """An answer to a callback was acknowledged."""
+
+    callback_id: str
+    answer: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """An answer to a callback was refused: it had one."""
+
+    callback_id: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """Whoever waited for an execution was told its result."""
+
+    run: str
+    result: list[list[str]]
+
+
+class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
+    """Something that must not happen, as the worker saw it."""
+
+    text: str
+
+
+Line: TypeAlias = (
+    Entered | Left | Asked | Intended | Started | Answered | Refused | Finished | Trouble
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Line).decode
+
+
+class Ledger:
+    """Appends lines; from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_DSYNC | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o600)
+
+    def write(self, line: Line) -> None:
+        """Have *line* on the disk."""
+        text = _encode(line) + b"\n"
+        if os.write(self._file, text) != len(text):
+            raise OSError("a line of the ledger was cut short")
+
+
+class LedgerReader:
+    """Reads what has been added since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read_new(self) -> Iterator[Line]:
+        """Give the lines that are complete, in order."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                yield _decode(line)

@@ -1,0 +1,185 @@
+"""One worker process of the chaos run: an engine, the load on it, and who answers its callbacks.
+
+`python -m tests.chaos.worker FOLDER LIFE OPEN` prints `ready` and works until it is killed. With 0
+for OPEN it starts nothing new, and ends by itself when everything has ended. SIGTERM closes the
+engine, with little time for what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from durably.app.engine import Engine
+from durably.app.execution import Execution
+from durably.errors import (
+    CallbackTimeoutException,
+    ExecutionError,
+    ExecutionParkedError,
+    InvalidStateError,
+)
+from tests.chaos.ledger import (
+    Answered,
+    Asked,
+    Finished,
+    Intended,
+    Ledger,
+    LedgerReader,
+    Refused,
+    Started,
+    Trouble,
+)
+from tests.chaos.load import FUNCTIONS, Order, attach
+
+DATABASE = "durably.db"
+LEDGER = "ledger.jsonl"
+_GRACE_SECONDS = 0.2
+_RESTARTED = 0.05  # of what is open already is started again, which must change nothing
+
+
+class Load:
+    """Keeps a number of orders open, and notes everything that is acknowledged."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, life: int, wanted: int) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._wanted = wanted
+        self._chance = Random(os.urandom(8))  # noqa: S311 - which order is next is no secret
+        self._next = life * 10_000
+        self._open: set[asyncio.Task[None]] = set()
+        self._asked: asyncio.Queue[Asked] = asyncio.Queue()
+        self._answering: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def on_asked(self, asked: Asked) -> None:
+        """Take that the outside was told of a callback; from any thread."""
+        self._loop.call_soon_threadsafe(self._asked.put_nowait, asked)
+
+    def go_on(self, intended: list[Intended], asked: list[Asked]) -> None:
+        """Go on with what earlier lives have left open."""
+        for order in intended:
+            self._follow(order)
+        for one in asked:
+            self._asked.put_nowait(one)
+
+    async def run(self) -> None:
+        """Start orders and answer callbacks, until nothing is open and nothing more is wanted."""
+        answering = asyncio.create_task(self._answer_all())
+        while self._open or self._wanted:
+            while len(self._open) < self._wanted:
+                self._next += 1
+                function = self._chance.choice(("orders", "orders_sync"))
+                order = Intended(f"order-{self._next}", function, self._chance.randrange(10**6))
+                self._ledger.write(order)
+                self._follow(order)
+            await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
+        answering.cancel()
+
+    def _follow(self, order: Intended) -> None:
+        task = asyncio.create_task(self._start_and_wait(order))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _start_and_wait(self, order: Intended) -> None:
+        try:
+            run = await self._start(order)
+            while self._chance.random() < _RESTARTED:
+                await self._start(order)
+            self._ledger.write(Finished(order.run, await self._result(run)))
+        except ExecutionError as error:
+            self._ledger.write(Trouble(f"{order.run} ended with {error!r}"))
+        except InvalidStateError:
+            pass  # the engine was closed before it ended
+
+    async def _start(self, order: Intended) -> Execution:
+        given = Order(order.run, order.seed)
+        run = await self._engine.start(order.function, given, name=order.run)
+        self._ledger.write(Started(order.run, run.arn))
+        return run
+
+    async def _result(self, run: Execution) -> list[list[str]]:
+        while True:
+            try:
+                result: list[list[str]] = await run.result()
+            except ExecutionParkedError:  # so many kills in a row have hit it
+                await self._engine.resume(run)
+            else:
+                return result
+
+    async def _answer_all(self) -> None:
+        while True:
+            task = asyncio.create_task(self._answer(await self._asked.get()))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, asked: Asked) -> None:
+        await asyncio.sleep(self._chance.choice((0, 0.01, 0.3)))
+        try:
+            await self._engine.callback_succeed(asked.callback_id, asked.answer)
+        except CallbackTimeoutException:
+            self._ledger.write(Refused(asked.callback_id))
+        except InvalidStateError:
+            pass  # as above
+        else:
+            self._ledger.write(Answered(asked.callback_id, asked.answer))
+
+
+def left_open(folder: Path) -> tuple[list[Intended], list[Asked]]:
+    """Read from the ledger which orders have not ended, and which callbacks have no answer."""
+    intended: dict[str, Intended] = {}
+    asked: dict[str, Asked] = {}
+    for line in LedgerReader(folder / LEDGER).read_new():
+        match line:
+            case Intended():
+                intended[line.run] = line
+            case Finished():
+                intended.pop(line.run, None)
+            case Asked():
+                asked.setdefault(line.callback_id, line)
+            case Answered() | Refused():
+                asked.pop(line.callback_id, None)
+            case _:
+                pass
+    return list(intended.values()), list(asked.values())
+
+
+@contextmanager
+def _terminable(task: asyncio.Task[None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def main(folder: Path, life: int, wanted: int) -> None:
+    """Work, until killed."""
+    ledger = Ledger(folder / LEDGER)
+    intended, asked = left_open(folder)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: ledger.write(Trouble(str(context))))
+    url = f"sqlite:{folder / DATABASE}"
+    async with Engine(url, FUNCTIONS, grace=_GRACE_SECONDS) as engine:
+        load = Load(engine, ledger, life, wanted)
+        attach(ledger, life, load.on_asked)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        load.go_on(intended, asked)
+        task = asyncio.create_task(load.run())
+        with _terminable(task):
+            await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,200 @@
+"""The worker when something goes wrong, or comes to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from durably.clients.embedded import EmbeddedClient
+from durably.engine.dispatcher import Dispatcher
+from durably.engine.views import Standing
+from durably.wire.invocation import InvocationInput, InvocationOutput
+from durably.wire.operation import Operation
+from durably.wire.update import OperationAction
+from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
+from tests.unit.engine.support import (
+    step,
+    succeeded,
+)
+
+SUCCEED = OperationAction.SUCCEED
+
+
+def known(given: InvocationInput) -> dict[str, Operation]:
+    return {one.id: one for one in given.initial_execution_state.operations}
+
+
+async def at_once(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+    return succeeded("1")
+
+
+async def never(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+    await asyncio.Event().wait()
+    raise AssertionError("nobody lets it")
+
+
+async def stop_work(dispatcher: Dispatcher, work: asyncio.Task[None]) -> None:
+    await dispatcher.drain(timedelta(0))
+    await work
+
+
+def test_draining_waits_for_what_runs_and_claims_nothing_more() -> None:
+    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(5)
+        return succeeded("1")
+
+    async def main() -> None:
+        async with Bench({"f": slow}) as bench:
+            dispatcher, work = bench.work()
+            running = await bench.start()
+            await asyncio.sleep(1)
+            assert dispatcher.running == 1
+
+            draining = asyncio.ensure_future(dispatcher.drain())
+            await asyncio.sleep(0)
+            waiting = await bench.start()
+            await draining
+            await work
+
+            assert (await bench.service.get(running)).is_closed
+            assert (await bench.service.why(waiting)).standing is Standing.QUEUED
+
+    run(main)
+
+
+def test_what_is_cut_off_is_not_counted_and_goes_on_at_once_elsewhere() -> None:
+    async def main() -> None:
+        async with Bench({"f": never}) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            await asyncio.sleep(1)
+
+            await dispatcher.drain(timedelta(seconds=2))
+            await work
+
+            assert bench.clock.monotonic() == pytest.approx(3, abs=0.1)
+            told = await bench.service.why(arn)
+            assert (told.failures, told.standing) == (0, Standing.QUEUED)
+            assert (await bench.begin()).arn == arn
+
+    run(main)
+
+
+def test_a_restart_goes_on_with_everything_by_itself() -> None:
+    async def main() -> None:
+        store = FailingStore()
+        async with Bench({"f": never}, store=store) as first:
+            dispatcher, work = first.work()
+            cut = await first.start()
+            await asyncio.sleep(1)
+            await stop_work(dispatcher, work)
+            lost = await first.start()
+            assert await first.claim() is not None
+            assert await first.claim() is not None
+
+        async with Bench({"f": at_once}, store=store) as second:
+            dispatcher, work = second.work()
+            for arn in (cut, lost):
+                assert (await second.service.wait_closed(arn)).result == "1"
+            assert second.clock.monotonic() < 2
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_what_is_claimed_while_draining_is_given_back_at_once() -> None:
+    async def main() -> None:
+        class SlowStore(FailingStore):
+            async def claim(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                claims = await super().claim(*given, **named)
+                await asyncio.sleep(1)
+                return claims
+
+        async with Bench({"f": at_once}, store=SlowStore()) as bench:
+            arn = await bench.start()
+            dispatcher, work = bench.work()
+            await asyncio.sleep(0.5)
+
+            await dispatcher.drain()
+            await work
+
+            stored = await bench.store.find(arn)
+            assert stored is not None
+            assert stored.claim_epoch is None
+            assert await bench.story(arn) == ["ExecutionStarted"]
+
+    run(main)
+
+
+def test_a_store_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Flaky(FailingStore):
+        failing = 3
+
+        async def claim(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+            if self.failing:
+                self.failing -= 1
+                from durably.errors import StoreError  # noqa: PLC0415 - only here
+
+                raise StoreError("busy")
+            return await super().claim(*given, **named)
+
+        async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+            from durably.errors import StoreError  # noqa: PLC0415 - only here
+
+            raise StoreError("busy")
+
+    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(15)
+        return succeeded("1")
+
+    async def main() -> None:
+        async with Bench({"f": slow}, store=Flaky()) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+
+            assert (await bench.service.wait_closed(arn)).result == "1"
+            await stop_work(dispatcher, work)
+
+    run(main)
+    assert "the store failed" in caplog.text
+
+
+def test_an_end_that_cannot_be_written_is_left_to_the_lease(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        store = FailingStore()
+
+        async def handler(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+            if not known(given).get("s"):
+                await send(client, step(), step(action=SUCCEED))
+                store.fail_before = 1
+            return succeeded("1")
+
+        async with Bench({"f": handler}, store=store) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+
+            assert (await bench.service.wait_closed(arn)).result == "1"
+            assert bench.clock.monotonic() == pytest.approx(30, abs=1)
+            await stop_work(dispatcher, work)
+
+    run(main)
+    assert "its lease will end" in caplog.text
+
+
+def test_a_claim_that_is_lost_under_way_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Bench({"f": never}) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            await asyncio.sleep(1)
+            await bench.service.stop(arn)
+            await asyncio.sleep(LEASE.total_seconds())
+
+            assert "a claim was lost" in caplog.text
+            await stop_work(dispatcher, work)
+
+    run(main)
