@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,4 +52,4 @@ def synced_writes(database: Path) -> int:
 
 def bytes_on_disk(database: Path) -> int:
     """Give how large *database* is, with its log."""
-    return sum(os.path.getsize(path) for path in database.parent.glob(f"{database.name}*"))
+    return sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from durably import DurableContext, SyncDurableContext, durable_execution
+from durably import BatchResult, DurableContext, SyncDurableContext, durable_execution
 
 YEAR_SECONDS = 365 * 86_400
 
@@ -31,7 +31,7 @@ async def steps(count: int, ctx: DurableContext) -> float:
     """Make *count* steps, one after the other; give the seconds for one."""
     began = perf_counter()
     for number in range(count):
-        await ctx.step("add", plus_one, number)
+        _: int = await ctx.step("add", plus_one, number)
     return (perf_counter() - began) / max(count, 1)
 
 
@@ -52,19 +52,20 @@ async def three_steps(number: int, ctx: DurableContext) -> int:
     return number
 
 
-async def _item(ctx: DurableContext, item: int) -> int:
+async def _item(_ctx: DurableContext, item: int) -> int:
     return item + 1
 
 
 async def _item_with_step(ctx: DurableContext, item: int) -> int:
-    return await ctx.step("add", plus_one, item)
+    number: int = await ctx.step("add", plus_one, item)
+    return number
 
 
 @durable_execution
 async def mapped(count: int, ctx: DurableContext) -> float:
     """Map over *count* items; give the seconds for one."""
     began = perf_counter()
-    batch = await ctx.map("items", range(count), _item)
+    batch: BatchResult[int] = await ctx.map("items", range(count), _item)
     taken = perf_counter() - began
     assert len(batch.results()) == count
     return taken / count
@@ -74,7 +75,7 @@ async def mapped(count: int, ctx: DurableContext) -> float:
 async def mapped_steps(count: int, ctx: DurableContext) -> float:
     """Map over *count* items with a step in each; give the seconds for one."""
     began = perf_counter()
-    batch = await ctx.map("items", range(count), _item_with_step)
+    batch: BatchResult[int] = await ctx.map("items", range(count), _item_with_step)
     taken = perf_counter() - began
     assert len(batch.results()) == count
     return taken / count

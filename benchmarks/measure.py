@@ -76,9 +76,9 @@ def percentile(values: Iterable[float], percent: int) -> float:
 def resident_bytes() -> int:
     """Give how much memory this process has now."""
     gc.collect()
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     import resource  # noqa: PLC0415 - the next best where there is no /proc
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from time import perf_counter
 from typing import Any
 
-from aws_durable_execution_sdk_python import DurableContext, durable_execution
+from aws_durable_execution_sdk_python import DurableContext, StepContext, durable_execution
 from aws_durable_execution_sdk_python.config import Duration
 from aws_durable_execution_sdk_python.execution import (
     DurableExecutionInvocationInput,
@@ -40,12 +41,16 @@ _LONG = 600
 woken_at: dict[str, float] = {}
 
 
+def _plus_one(number: int, _ctx: StepContext) -> int:
+    return number + 1
+
+
 @durable_execution
 def steps(count: int, ctx: DurableContext) -> float:
     """Make *count* steps, one after the other; give the seconds for one."""
     began = perf_counter()
     for number in range(count):
-        ctx.step(lambda _ctx, number=number: number + 1, name="add")
+        ctx.step(partial(_plus_one, number), name="add")
     return (perf_counter() - began) / max(count, 1)
 
 
@@ -53,7 +58,7 @@ def steps(count: int, ctx: DurableContext) -> float:
 def three_steps(number: int, ctx: DurableContext) -> int:
     """Make three steps, one after the other."""
     for _ in range(3):
-        number = ctx.step(lambda _ctx, number=number: number + 1, name="add")
+        number = ctx.step(partial(_plus_one, number), name="add")
     return number
 
 
@@ -115,10 +120,10 @@ class _AnswersAtOnce:
 
     def checkpoint(
         self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
+        durable_execution_arn: str,  # noqa: ARG002 - the client's interface
+        checkpoint_token: str,  # noqa: ARG002 - the client's interface
         updates: list[OperationUpdate],
-        client_token: str | None,
+        client_token: str | None,  # noqa: ARG002 - the client's interface
     ) -> CheckpointOutput:
         changed: dict[str, Operation] = {}
         for update in updates:
@@ -137,10 +142,10 @@ class _AnswersAtOnce:
 
     def get_execution_state(
         self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
-        next_marker: str,
-        max_items: int = 1000,
+        durable_execution_arn: str,  # noqa: ARG002 - the client's interface
+        checkpoint_token: str,  # noqa: ARG002 - the client's interface
+        next_marker: str,  # noqa: ARG002 - the client's interface
+        max_items: int = 1000,  # noqa: ARG002 - the client's interface
     ) -> StateOutput:
         return StateOutput()
 
@@ -157,4 +162,5 @@ class Invocations:
         given = DurableExecutionInvocationInputWithClient.from_durable_execution_invocation_input(
             read_event(event), self._client
         )
-        return steps(given, self._context)
+        output: dict[str, Any] = steps(given, self._context)
+        return output

@@ -98,7 +98,8 @@ class AnswersAtOnce:
         return CheckpointResponse(checkpoint_token=TOKEN, new_execution_state=state)
 
     async def get_execution_state(
-        self, request: GetExecutionStateRequest
+        self,
+        request: GetExecutionStateRequest,  # noqa: ARG002 - the client's interface
     ) -> GetExecutionStateResponse:
         """Give nothing: everything stands in the event."""
         return GetExecutionStateResponse()
@@ -116,7 +117,10 @@ class BlockingAnswersAtOnce:
         """See `AnswersAtOnce.checkpoint`."""
         return _finished(self._backend.checkpoint(request))
 
-    def get_execution_state(self, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
+    def get_execution_state(
+        self,
+        request: GetExecutionStateRequest,  # noqa: ARG002 - the client's interface
+    ) -> GetExecutionStateResponse:
         """See `AnswersAtOnce.get_execution_state`."""
         return GetExecutionStateResponse()
 

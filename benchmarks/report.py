@@ -57,7 +57,7 @@ class Result:
 
 def table(results: Iterable[Result]) -> str:
     """Show all figures as one table, and below it the notes."""
-    rows = [_HEAD]
+    rows: list[tuple[str, ...]] = [_HEAD]
     notes: list[str] = []
     for result in results:
         name = result.row
@@ -105,4 +105,10 @@ def _beside(line: Line, other: Beside) -> str:
     ratio = line.value / other.value
     if line.is_at_least:
         ratio = 1 / ratio
-    return f"{text} (×{ratio:.2g})" if ratio >= 1 else f"{text} (÷{1 / ratio:.2g})"
+    times = f"×{_two(ratio)}" if ratio >= 1 else f"÷{_two(1 / ratio)}"  # noqa: RUF001 - the sign
+    return f"{text} ({times})"
+
+
+def _two(ratio: float) -> str:
+    """Write *ratio* with two digits that count."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"  # noqa: PLR2004 - digits

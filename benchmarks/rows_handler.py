@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from benchmarks import functions
@@ -40,13 +41,13 @@ def _replay(options: Options, function: DurableFunction, client: Any, limit: flo
     lines = []
     for size, rounds in zip(sizes, options.pick((41, 21, 9), (15, 7)), strict=True):
         progress(f"replay of {size:,} operations, {'async' if ours.is_async else 'sync'}")
-        works = {"loop": lambda size=size: bare_loop(size) * size}  # type: ignore[misc]  # a default
+        works: dict[str, Callable[[], float]] = {"loop": partial(bare_loop, size)}
         for name, count in (("ours", size), ("ours fixed", 0)):
             works[name] = _invoking(ours, event(count))
         if peer is not None:
             works["peer"] = _inside(peer, event(size, official_id))
         found = in_turns(works, rounds)
-        peers = ()
+        peers: tuple[Beside, ...] = ()
         if peer is not None:
             peers = (Beside(name="", value=found["peer"] * MICRO),)
         line = Line(
@@ -54,7 +55,7 @@ def _replay(options: Options, function: DurableFunction, client: Any, limit: flo
             value=(found["ours"] - found["ours fixed"]) / size * MICRO,
             unit="µs",
             limit=limit,
-            floors=(Beside(name="bare loop", value=found["loop"] / size * MICRO),),
+            floors=(Beside(name="bare loop", value=found["loop"] * MICRO),),
             peers=peers,
         )
         lines.append(line)
@@ -75,10 +76,10 @@ def invocation(options: Options) -> list[Line]:
     ours = durable_execution(functions.steps.handler, client=AnswersAtOnce())
     peer = _peer(options)
     progress("invocations against a client that answers at once")
-    works = {
+    works: dict[str, Callable[[], float]] = {
         "fixed": _invoking(ours, _fresh(0)),
         "steps": _invoking(ours, _fresh(size)),
-        "loop": lambda: bare_loop(size),
+        "loop": partial(bare_loop, size),
     }
     if peer is not None:
         works["peer fixed"] = _invoking(peer, _fresh(0))
@@ -86,7 +87,8 @@ def invocation(options: Options) -> list[Line]:
     _succeed(ours, _fresh(1))  # the first one makes the event loop
     found = in_turns(works, options.pick(15, 5))
     per_step = (found["steps"] - found["fixed"]) / size * MICRO
-    fixed_peers, step_peers = (), ()
+    fixed_peers: tuple[Beside, ...] = ()
+    step_peers: tuple[Beside, ...] = ()
     if peer is not None:
         fixed_peers = (Beside(name="", value=found["peer fixed"] * MILLI),)
         step_peers = (Beside(name="", value=found["peer steps"] * MICRO),)
@@ -123,7 +125,7 @@ def profile_replay_sync(options: Options) -> Callable[[], object]:
     return lambda: _succeed(ours, given)
 
 
-def profile_invocation(options: Options) -> Callable[[], object]:
+def profile_invocation(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `invocation`."""
     given = _fresh(2_000)
     ours = durable_execution(functions.steps.handler, client=AnswersAtOnce())

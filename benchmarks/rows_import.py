@@ -71,12 +71,12 @@ def cold_start(options: Options) -> list[Line]:
     ]
 
 
-def profile_imports(options: Options) -> list[str]:
+def profile_imports(_options: Options) -> list[str]:
     """Say which modules take the time."""
     return _slowest_imports(_IMPORT)
 
 
-def profile_cold_start(options: Options) -> list[str]:
+def profile_cold_start(_options: Options) -> list[str]:
     """Say which modules take the time."""
     return _slowest_imports(_COLD)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -97,10 +98,10 @@ async def _beside_commits(options: Options, inside: Path) -> tuple[list[float], 
 
         @durable_execution
         async def in_turns(_input: object, ctx: DurableContext) -> None:
-            for _ in range(rounds):
+            for _round in range(rounds):
                 for number in range(few):
                     began = perf_counter()
-                    await ctx.step("add", functions.plus_one, number)
+                    _done: int = await ctx.step("add", functions.plus_one, number)
                     found.append(perf_counter() - began)
                 bare.extend(commits.seconds(1) for _ in range(few))
 
@@ -110,7 +111,7 @@ async def _beside_commits(options: Options, inside: Path) -> tuple[list[float], 
     return found[warm:], bare[warm:]
 
 
-def synced(options: Options) -> list[Line]:
+def synced(_options: Options) -> list[Line]:
     """Synced writes for one short step."""
     with folder() as inside:
         return asyncio.run(_synced(inside))
@@ -149,10 +150,9 @@ async def _many(options: Options, inside: Path) -> list[Line]:
     for number in range(options.pick(5, 3)):
         progress(f"{count:,} executions of three steps at once, round {number + 1}")
         async with engine(inside / f"{number}.db") as ours:
-            rates.append(count / await seconds_async(lambda ours=ours: _at_once(ours, count)))  # type: ignore[misc]  # a default
+            rates.append(count / await seconds_async(partial(_at_once, ours, count)))
         async with engine() as ours:
-            taken = await seconds_async(lambda ours=ours: _at_once(ours, count))  # type: ignore[misc]  # a default
-            memory_rates.append(count / taken)
+            memory_rates.append(count / await seconds_async(partial(_at_once, ours, count)))
         with BareCommits(inside / f"bare{number}.db") as commits:
             commit_rates.append(1 / commits.seconds(500))
     floors = (
@@ -216,22 +216,22 @@ async def _maps(options: Options, ours: Engine, kind: str, limit: float) -> list
     return [*plain, _flat(plain), with_steps]
 
 
-def profile_step_memory(options: Options) -> Callable[[], object]:
+def profile_step_memory(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `step_memory`."""
     return lambda: asyncio.run(_in(engine(), lambda ours: _run(ours, functions.steps, 3_000)))
 
 
-def profile_step_sqlite(options: Options) -> Callable[[], object]:
+def profile_step_sqlite(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `step_sqlite`."""
     return lambda: _on_disk(lambda ours: _run(ours, functions.steps, 2_000))
 
 
-def profile_many(options: Options) -> Callable[[], object]:
+def profile_many(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `many`."""
     return lambda: _on_disk(lambda ours: _at_once(ours, 2_000))
 
 
-def profile_mapped(options: Options) -> Callable[[], object]:
+def profile_mapped(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `mapped`."""
     return lambda: _on_disk(lambda ours: _run(ours, functions.mapped, 3_000))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
@@ -112,7 +111,7 @@ async def _answer(ours: Engine, key: str) -> float:
     waiting = functions.callback_ids[key] = asyncio.get_running_loop().create_future()
     run = await ours.start(functions.answered, key)
     callback_id = await waiting
-    while (await ours.why(run)).standing is not Standing.WAITING:
+    while (await ours.why(run)).standing is not Standing.WAITING:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.001)
     began = perf_counter()
     await ours.callback_succeed(callback_id)
@@ -201,7 +200,7 @@ async def _put_to_sleep(ours: Engine, count: int) -> None:
         few = min(_AT_ONCE, count - start)
         started = (ours.start(functions.sleeper, functions.YEAR_SECONDS) for _ in range(few))
         await asyncio.gather(*started)
-        while await _are_awake(ours):
+        while await _are_awake(ours):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(_NOTICE_SECONDS)
 
 
@@ -223,12 +222,12 @@ async def _wake_up_seconds(ours: Engine, number: int) -> float:
     return perf_counter() - began
 
 
-def profile_sleeping_memory(options: Options) -> list[str]:
+def profile_sleeping_memory(_options: Options) -> list[str]:
     """Say what keeps the memory: the places that allocated most of it."""
     return asyncio.run(_memory_held(None))
 
 
-def profile_sleeping_sqlite(options: Options) -> list[str]:
+def profile_sleeping_sqlite(_options: Options) -> list[str]:
     """Say the same for SQLite."""
     with folder() as inside:
         return asyncio.run(_memory_held(inside / "sleeping.db"))
@@ -245,15 +244,16 @@ async def _memory_held(database: Path | None) -> list[str]:
         after = tracemalloc.take_snapshot()
         tracemalloc.stop()
     found = after.compare_to(before, "lineno")[:15]
-    lines = ["bytes for one asleep, by the line that allocated them:"]
-    for one in found:
-        frame = one.traceback[0]
-        place = os.path.relpath(frame.filename)
-        lines.append(f"{one.size_diff / count:8.0f}  {place}:{frame.lineno}")
-    return lines
+    held = [f"{one.size_diff / count:8.0f}  {_place(one)}" for one in found]
+    return ["bytes for one asleep, by the line that allocated them:", *held]
 
 
-def profile_callbacks(options: Options) -> Callable[[], object]:
+def _place(one: tracemalloc.StatisticDiff) -> str:
+    frame = one.traceback[0]
+    return f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}"
+
+
+def profile_callbacks(_options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `callbacks`."""
 
     async def work(inside: Path) -> None:

@@ -86,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if the check holds."""
     settings = parse(arguments)
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return demonstrate(settings, console)
     except WorkerFailed as failure:
@@ -255,4 +254,5 @@ def read_answer(settings: Settings, process: subprocess.Popen[bytes]) -> dict[st
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -37,6 +37,7 @@ from durably.drivers.callbacks import Callback, SyncCallback
 from durably.drivers.client import AsyncDurableExecutionClient, DurableExecutionClient
 from durably.drivers.futures import DurableFuture
 from durably.drivers.logs import DurableLogger
+from durably.engine.store import Query
 from durably.errors import (
     ApiError,
     BatchCompletionError,
@@ -89,7 +90,39 @@ from durably.errors import (
     WaitForConditionError,
 )
 from durably.handler import DurableFunction, durable_execution
+from durably.retries import (
+    JitterStrategy,
+    LinearRetryStrategyConfig,
+    RetryDecision,
+    RetryPresets,
+    RetryStrategy,
+    RetryStrategyConfig,
+    WaitForConditionDecision,
+    WaitStrategy,
+    WaitStrategyConfig,
+    create_linear_retry_strategy,
+    create_retry_strategy,
+    create_wait_strategy,
+    exponential_backoff,
+)
+from durably.serdes import (
+    BatchResultSerdes,
+    JsonSerdes,
+    PassThroughSerdes,
+    Serdes,
+    SerdesContext,
+    json_serdes,
+    typed_serdes,
+)
 from durably.sync_context import SyncDurableContext
+from durably.wire.execution import ExecutionStatus
+from durably.wire.operation import (
+    ErrorObject,
+    Operation,
+    OperationStatus,
+    OperationSubType,
+    OperationType,
+)
 
 __all__ = [
     "ActiveOperation",
@@ -100,6 +133,7 @@ __all__ = [
     "BatchItem",
     "BatchItemStatus",
     "BatchResult",
+    "BatchResultSerdes",
     "Callback",
     "CallbackConfig",
     "CallbackError",
@@ -129,10 +163,12 @@ __all__ = [
     "DurableSignal",
     "Duration",
     "Engine",
+    "ErrorObject",
     "Execution",
     "ExecutionError",
     "ExecutionFailedError",
     "ExecutionParkedError",
+    "ExecutionStatus",
     "ExecutionStoppedError",
     "ExecutionTimedOutError",
     "FunctionNotFoundError",
@@ -141,17 +177,32 @@ __all__ = [
     "InvocationSuspended",
     "InvokeConfig",
     "InvokeError",
+    "JitterStrategy",
+    "JsonSerdes",
+    "LinearRetryStrategyConfig",
     "MapConfig",
     "NamedParallelBranch",
     "NestingType",
     "NonDeterministicExecutionError",
+    "Operation",
+    "OperationStatus",
+    "OperationSubType",
+    "OperationType",
     "ParallelConfig",
+    "PassThroughSerdes",
     "PluginLoadError",
     "PromiseCombinatorError",
+    "Query",
     "RecordedError",
     "ResourceConflictException",
     "ResourceNotFoundException",
+    "RetryDecision",
+    "RetryPresets",
+    "RetryStrategy",
+    "RetryStrategyConfig",
     "RetryableSerdesError",
+    "Serdes",
+    "SerdesContext",
     "SerdesError",
     "ServiceException",
     "StepConfig",
@@ -178,12 +229,21 @@ __all__ = [
     "ValidationError",
     "WaitForCallbackConfig",
     "WaitForConditionConfig",
+    "WaitForConditionDecision",
     "WaitForConditionError",
+    "WaitStrategy",
+    "WaitStrategyConfig",
     "WithRetryConfig",
     "complete_batch",
     "continue_batch",
+    "create_linear_retry_strategy",
+    "create_retry_strategy",
+    "create_wait_strategy",
     "current_step",
     "durable_execution",
+    "exponential_backoff",
     "get_active_operation",
     "hash_id",
+    "json_serdes",
+    "typed_serdes",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from inspect import isawaitable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -56,9 +57,8 @@ class DurableContext:
         """Run `fn(*args)` until its outcome is recorded; from then on it never runs again.
 
         By default an attempt that was cut off by a crash runs again (P3); see `StepSemantics`.
-        An attempt that raises is tried again as the retry strategy says. Inside, `current_step()`
-        gives the attempt, a stable idempotency key and a logger. A plain function called from an
-        `async def` handler runs in a thread.
+        One that raises is tried again as the retry strategy says. Inside, `current_step()` gives
+        the attempt, a stable idempotency key and a logger. A plain function runs in a thread.
 
         The value is written and read back before it is given, on the first run as on a replay, so
         the two cannot differ (P18): by the serdes of *config*, else by the return annotation of
@@ -73,10 +73,8 @@ class DurableContext:
 
         Raises:
             StepError: the last attempt failed. This is recorded, and a replay raises it again.
-            ContextUsageError: not called from the code that this context is for. Nothing was
-                recorded.
-            ValidationError: the name or the configuration is not a legal one. Nothing was
-                recorded.
+            ContextUsageError: called from elsewhere than the context's code. Nothing was recorded.
+            ValidationError: the name or the configuration is not legal. Nothing was recorded.
         """
         return self._calls.step(name, fn, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
@@ -88,8 +86,7 @@ class DurableContext:
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.
-            duration: a `timedelta`, or seconds; from one second to 366 days. Fractions of a
-                second are rounded up.
+            duration: a `timedelta`, or seconds, rounded up; from one second to 366 days.
 
         Raises:
             ValidationError: *duration* is under one second or too long. Nothing was recorded.
@@ -110,8 +107,7 @@ class DurableContext:
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.
-            function_name: the name that the function is registered under; on AWS Lambda with a
-                qualifier.
+            function_name: what the function is registered as; on AWS Lambda with a qualifier.
             payload: what it is called with.
             config: serdes of payload and result, and the tenant.
 
@@ -134,8 +130,7 @@ class DurableContext:
             config: deadlines, and how the answer is read; as text without one.
 
         Raises:
-            CallbackError: the backend made no id. How the callback ends is raised only by its
-                `result`.
+            CallbackError: the backend made no id. How the callback ends, its `result` raises.
         """
         return self._calls.create_callback(name, config, Callback)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
@@ -155,8 +150,7 @@ class DurableContext:
             name: shown in the history, and compared on replay. `None` writes none.
             submitter: passes the callback id on. At least once: let it be repeatable.
             args: what else *submitter* is called with.
-            config: deadlines, retries of the submitter, and how the answer is read; as text
-                without one.
+            config: deadlines, retries of the submitter, and how the answer is read.
 
         Raises:
             CallbackExternalError: the outside system reported a failure.
@@ -273,7 +267,7 @@ class DurableContext:
             name: shown in the history, and compared on replay. `None` writes none.
             items: the same on every replay.
             executor: gets a context and an item.
-            config: as for `map`, and what to call the batch and its items in the history.
+            config: as for `map`, and what the batch and its items are called.
 
         Raises:
             ValidationError: the configuration does not fit the items. Nothing was recorded.
@@ -341,8 +335,7 @@ class DurableContext:
         child context, unless *config* says otherwise.
 
         Args:
-            name: shown in the history, and compared on replay. `None` writes none. The waits are
-                named after it.
+            name: shown in the history, and compared on replay; the waits are named after it.
             func: gets the context to use, and which round this is, from 1.
             config: the retry strategy, and the child context.
 
@@ -355,10 +348,12 @@ class DurableContext:
             attempt = 1
             while True:
                 try:
-                    value = func(ctx, attempt)
-                    return await value if isinstance(value, Awaitable) else value
-                except Exception as error:
+                    value: Any = func(ctx, attempt)
+                    result: T = await value if isawaitable(value) else value
+                except Exception as error:  # noqa: BLE001 - the strategy judges
                     delay = backoff(how, error, attempt)
+                else:
+                    return result
                 await ctx.wait(backoff_name(name, attempt), delay)
                 attempt += 1
 
@@ -373,7 +368,7 @@ class DurableContext:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether this context still repeats what is recorded. For diagnosis; do not branch on it."""
+        """Whether this context still repeats what is recorded. Do not branch on it."""
         return self._calls.scope.is_replaying
 
     @property

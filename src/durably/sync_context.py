@@ -71,10 +71,8 @@ class SyncDurableContext:
 
         Raises:
             StepError: the last attempt failed. This is recorded, and a replay raises it again.
-            ContextUsageError: not called from the code that this context is for. Nothing was
-                recorded.
-            ValidationError: the name or the configuration is not a legal one. Nothing was
-                recorded.
+            ContextUsageError: called from elsewhere than the context's code. Nothing was recorded.
+            ValidationError: the name or the configuration is not legal. Nothing was recorded.
         """
         return self._calls.step(name, fn, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
@@ -86,8 +84,7 @@ class SyncDurableContext:
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.
-            duration: a `timedelta`, or seconds; from one second to 366 days. Fractions of a
-                second are rounded up.
+            duration: a `timedelta`, or seconds, rounded up; from one second to 366 days.
 
         Raises:
             ValidationError: *duration* is under one second or too long. Nothing was recorded.
@@ -108,8 +105,7 @@ class SyncDurableContext:
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.
-            function_name: the name that the function is registered under; on AWS Lambda with a
-                qualifier.
+            function_name: what the function is registered as; on AWS Lambda with a qualifier.
             payload: what it is called with.
             config: serdes of payload and result, and the tenant.
 
@@ -117,11 +113,11 @@ class SyncDurableContext:
             InvokeError: it failed, timed out, was stopped, or does not exist. This is recorded.
             SerdesError: the payload cannot be written. Nothing was recorded.
         """
-        return self._calls.invoke(name, function_name, payload, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+        return self._calls.invoke(name, function_name, payload, config)
 
     def create_callback(
         self, name: str | None, config: CallbackConfig[Any] | None = None
-    ) -> Callback[Any]:
+    ) -> SyncCallback[Any]:
         """Make an id that an outside system can answer to, and a way to its answer.
 
         The id is the same on every replay. An answer that comes before the result is awaited is
@@ -132,8 +128,7 @@ class SyncDurableContext:
             config: deadlines, and how the answer is read; as text without one.
 
         Raises:
-            CallbackError: the backend made no id. How the callback ends is raised only by its
-                `result`.
+            CallbackError: the backend made no id. How the callback ends, its `result` raises.
         """
         return self._calls.create_callback(name, config, SyncCallback)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
@@ -153,15 +148,14 @@ class SyncDurableContext:
             name: shown in the history, and compared on replay. `None` writes none.
             submitter: passes the callback id on. At least once: let it be repeatable.
             args: what else *submitter* is called with.
-            config: deadlines, retries of the submitter, and how the answer is read; as text
-                without one.
+            config: deadlines, retries of the submitter, and how the answer is read.
 
         Raises:
             CallbackExternalError: the outside system reported a failure.
             CallbackTimeoutError: it did not answer, or sent no heartbeat, in time.
             CallbackSubmitterError: the submitter failed for good. Each is recorded.
         """
-        return self._calls.wait_for_callback(name, submitter, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
+        return self._calls.wait_for_callback(name, submitter, args, config)
 
     def wait_for_condition(
         self,
@@ -271,7 +265,7 @@ class SyncDurableContext:
             name: shown in the history, and compared on replay. `None` writes none.
             items: the same on every replay.
             executor: gets a context and an item.
-            config: as for `map`, and what to call the batch and its items in the history.
+            config: as for `map`, and what the batch and its items are called.
 
         Raises:
             ValidationError: the configuration does not fit the items. Nothing was recorded.
@@ -339,8 +333,7 @@ class SyncDurableContext:
         child context, unless *config* says otherwise.
 
         Args:
-            name: shown in the history, and compared on replay. `None` writes none. The waits are
-                named after it.
+            name: shown in the history, and compared on replay; the waits are named after it.
             func: gets the context to use, and which round this is, from 1.
             config: the retry strategy, and the child context.
 
@@ -354,7 +347,7 @@ class SyncDurableContext:
             while True:
                 try:
                     return func(ctx, attempt)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - the strategy judges
                     delay = backoff(how, error, attempt)
                 ctx.wait(backoff_name(name, attempt), delay)
                 attempt += 1
@@ -370,7 +363,7 @@ class SyncDurableContext:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether this context still repeats what is recorded. For diagnosis; do not branch on it."""
+        """Whether this context still repeats what is recorded. Do not branch on it."""
         return self._calls.scope.is_replaying
 
     @property

@@ -23,13 +23,15 @@ from durably.engine.rules import EXIT_ERROR
 Report: TypeAlias = Callable[[str, str], None]
 """Takes a violation: the rule, and what broke it."""
 
-_CLOSED = {
+_STATUSES: dict[type[f.Fact], str] = {
     f.ExecutionSucceeded: "SUCCEEDED",
     f.ExecutionFailed: "FAILED",
     f.ExecutionStopped: "STOPPED",
     f.ExecutionTimedOut: "TIMED_OUT",
 }
-_TERMINAL = (
+_CLOSING = tuple(_STATUSES)
+_OF_OPERATIONS = (
+    f.StepRetried,
     f.ContextSucceeded,
     f.ContextFailed,
     f.StepSucceeded,
@@ -192,23 +194,21 @@ class Database:
         journal.last_at = fact.at
         if journal.closing is not None:
             self._report("terminal", f"{journal.row.arn}: {fact} after its end")
-        match fact:
-            case f.ExecutionStarted():
-                if journal.started is not None:
-                    self._report("history", f"{journal.row.arn} started twice")
-                journal.started = fact
-            case f.InvocationCompleted(error=error):
-                journal.lost += error is not None and error.error_type == EXIT_ERROR[0]
-            case f.StepRetried():
-                self._operation(journal, fact.id, fact).ended += 1
-            case f.OperationStarted():
-                self._begin(journal, fact)
-            case _ if type(fact) in _CLOSED:
-                journal.closing = fact
-            case _ if isinstance(fact, _TERMINAL):
-                self._end(journal, fact)
-            case _:
-                pass
+        if isinstance(fact, f.OperationStarted):
+            self._begin(journal, fact)
+        elif isinstance(fact, _OF_OPERATIONS):
+            self._go_on(journal, fact)
+        elif isinstance(fact, _CLOSING):
+            journal.closing = fact
+        elif isinstance(fact, f.ExecutionStarted):
+            self._start(journal, fact)
+        elif isinstance(fact, f.InvocationCompleted) and fact.error is not None:
+            journal.lost += fact.error.error_type == EXIT_ERROR[0]
+
+    def _start(self, journal: Journal, fact: f.ExecutionStarted) -> None:
+        if journal.started is not None:
+            self._report("history", f"{journal.row.arn} started twice")
+        journal.started = fact
 
     def _begin(self, journal: Journal, fact: f.OperationStarted) -> None:
         if fact.parent_id is not None:
@@ -227,23 +227,20 @@ class Database:
         elif isinstance(fact, f.ChainedInvokeStarted):
             journal.children[fact.id] = fact.child_arn
 
-    def _end(self, journal: Journal, fact: Any) -> None:
-        operation = self._operation(journal, fact.id, fact)
-        operation.ended += 1
-        operation.end = fact
-
-    def _operation(self, journal: Journal, operation_id: str, fact: object) -> Recorded:
-        operation = journal.operations.get(operation_id)
+    def _go_on(self, journal: Journal, fact: Any) -> None:
+        operation = journal.operations.get(fact.id)
         if operation is None:
-            self._report("history", f"{journal.row.arn}: {fact} of an operation that never began")
-            return Recorded(operation_id, None, None)
+            self._report("history", f"{journal.row.arn}: {fact} of what never began")
+            return
         if operation.end is not None:
             self._report("terminal", f"{journal.row.arn}: {fact} after {operation.end}")
-        return operation
+        operation.ended += 1
+        if not isinstance(fact, f.StepRetried):
+            operation.end = fact
 
     def _check_row(self, journal: Journal) -> None:
         row = journal.row
-        status = _CLOSED.get(type(journal.closing), "RUNNING")
+        status = _STATUSES.get(type(journal.closing), "RUNNING")
         ended_at = None if journal.closing is None else journal.closing.at
         if (row.status, row.ended_at) != (status, ended_at):
             self._report("half-applied", f"{row} does not say what its facts say: {status}")

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from durably import (
+    BatchResult,
     DurableContext,
     StepConfig,
     StepSemantics,
@@ -31,7 +32,7 @@ from durably.retries import (
     WaitForConditionDecision,
     exponential_backoff,
 )
-from tests.chaos.ledger import Asked, Entered, Left, Ledger
+from tests.chaos.ledger import Asked, Entered, Ledger, Left
 
 INTERRUPTED = "interrupted-"
 ITEMS = 4
@@ -190,7 +191,8 @@ async def orders(order: Order, ctx: DurableContext) -> list[list[str]]:
 
 
 async def _first(ctx: DurableContext, *at: Any) -> str:
-    return await ctx.step("first", short_effect, "first", *at)
+    value: str = await ctx.step("first", short_effect, "first", *at)
+    return value
 
 
 async def _once(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
@@ -217,9 +219,10 @@ async def _items(ctx: DurableContext, order: Order, after: str, seen: str) -> st
     async def item(inner: DurableContext, number: int) -> str:
         if number == 1:
             await inner.wait("pause", 1)
-        return await inner.step("item", short_effect, "items", order, after, seen)
+        value: str = await inner.step("item", short_effect, "items", order, after, seen)
+        return value
 
-    batch = await ctx.map("items", range(ITEMS), item)
+    batch: BatchResult[str] = await ctx.map("items", range(ITEMS), item)
     return joined(batch.results())
 
 
@@ -229,7 +232,8 @@ async def _call(ctx: DurableContext, order: Order, after: str, seen: str) -> str
 
 
 async def _answer(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
-    return await ctx.wait_for_callback("answer", ask, order, after, seen)
+    value: str = await ctx.wait_for_callback("answer", ask, order, after, seen)
+    return value
 
 
 async def _check(ctx: DurableContext, order: Order, *_at: Any) -> str:
@@ -245,26 +249,28 @@ async def _both(ctx: DurableContext, order: Order, after: str, seen: str) -> str
     async def early(inner: DurableContext) -> str:
         return await inner.step("early", effect, "both", order, after, seen)
 
-    batch = await ctx.parallel("both", [late, early])
+    batch: BatchResult[str] = await ctx.parallel("both", [late, early])
     return joined(batch.results())
 
 
 async def _nested(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
     async def inside(inner: DurableContext) -> str:
-        one = await inner.step("one", short_effect, "nested", order, after, seen)
+        one: str = await inner.step("one", short_effect, "nested", order, after, seen)
         await inner.wait("pause", 1)
         two = await inner.step("two", effect, "nested", order, after, seen)
         return joined([one, two])
 
-    return await ctx.run_in_child_context("nested", inside)
+    value: str = await ctx.run_in_child_context("nested", inside)
+    return value
 
 
 async def _large(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
     async def inside(inner: DurableContext) -> str:
-        value = await inner.step("large", short_effect, "large", order, after, seen)
+        value: str = await inner.step("large", short_effect, "large", order, after, seen)
         return value + "." * _LARGE
 
-    return await ctx.run_in_child_context("large", inside)
+    value: str = await ctx.run_in_child_context("large", inside)
+    return value
 
 
 _DO: dict[str, Callable[..., Awaitable[str]]] = {
@@ -288,7 +294,7 @@ async def part(order: Order, ctx: DurableContext) -> str:
     """Be what an order calls: a step, a short sleep, a step."""
     one = await ctx.step("one", effect, "call", order, "", "")
     await ctx.wait("sleep", 1)
-    two = await ctx.step("two", short_effect, "call", order, "", "")
+    two: str = await ctx.step("two", short_effect, "call", order, "", "")
     return joined([one, two])
 
 

@@ -50,7 +50,6 @@ class Oracle:
         self._arns: dict[str, str] = {}
         self._entered: defaultdict[Attempt, list[Entered]] = defaultdict(list)
         self._left: defaultdict[Attempt, list[Left]] = defaultdict(list)
-        self._asked: dict[str, str] = {}
         self._answered: dict[str, str] = {}
         self._refused: set[str] = set()
         self._finished: dict[str, Finished] = {}
@@ -75,37 +74,45 @@ class Oracle:
         )
         self.database.look(database, scratch)
         self._check_acknowledged()
+        self._check_answers()
         for entered in self._new:
             self._check_entered(entered)
         self._note_ends(life)
 
     def _take(self, line: Line) -> None:
         match line:
-            case Intended():
-                self._intended[line.run] = line
-            case Started():
-                if self._arns.setdefault(line.run, line.arn) != line.arn:
-                    self._report("acknowledged", f"{line.run} has two arns (P1)")
             case Entered():
                 self._entered[_attempt(line)].append(line)
                 self._new.append(line)
             case Left():
                 self._left[line.arn, line.operation_id, line.attempt].append(line)
-            case Asked():
-                self._asked[line.callback_id] = line.answer
-            case Answered():
-                self._answered[line.callback_id] = line.answer
-            case Refused():
-                self._refused.add(line.callback_id)
+            case Asked() | Answered() | Refused():
+                self._take_answer(line)
+            case Trouble():
+                self._report("trouble", line.text)
+            case _:
+                self._take_order(line)
+
+    def _take_answer(self, line: Asked | Answered | Refused) -> None:
+        if isinstance(line, Answered):
+            self._answered[line.callback_id] = line.answer
+        elif isinstance(line, Refused):
+            self._refused.add(line.callback_id)
+
+    def _take_order(self, line: Intended | Started | Finished) -> None:
+        match line:
+            case Intended():
+                self._intended[line.run] = line
+            case Started():
+                if self._arns.setdefault(line.run, line.arn) != line.arn:
+                    self._report("acknowledged", f"{line.run} has two arns (P1)")
             case Finished():
                 before = self._finished.setdefault(line.run, line)
                 if before.result != line.result:
                     self._report("terminal", f"{line.run} has two results")
-            case Trouble():
-                self._report("trouble", line.text)
 
     def _check_acknowledged(self) -> None:
-        """Whatever the worker was told is durable must be there (I6, I17)."""
+        """Whatever the worker was told is durable must be there (I6)."""
         journals = self.database.journals
         for run, arn in self._arns.items():
             if arn not in journals:
@@ -114,9 +121,12 @@ class Oracle:
             journal = journals.get(self._arns[run])
             if journal is None or journal.result != finished.result:
                 self._report("acknowledged", f"the result of {run} is lost")
+
+    def _check_answers(self) -> None:
+        """The same of callbacks: what was answered is so, what was refused has an answer (I17)."""
         ends = {
             callback_id: journal.operations[operation_id].end
-            for journal in journals.values()
+            for journal in self.database.journals.values()
             for callback_id, operation_id in journal.callbacks.items()
         }
         for callback_id, answer in self._answered.items():

@@ -85,6 +85,8 @@ class Terminal:
                 )
             )
             return
+        if command.startswith("kill "):  # its number must still be its own
+            assert self._background[-1].poll() is None, "it ended before it could be killed"
         done = self._run(command)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         lines = (" ".join(line.split()) for line in done.stdout.splitlines())

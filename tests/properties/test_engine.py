@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durably.engine.commands import (
@@ -167,7 +167,6 @@ COMMANDS: list[Draw] = [
 POLICY = FailurePolicy(park_after=3)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_whatever_is_asked_an_execution_keeps_its_rules(data: st.DataObject) -> None:
     world = World()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
 import click
 
-from durably.cli.printing import safe, safe_lines
+from durably.cli.printing import colored, safe, safe_lines
 from durably.errors import (
     ApiError,
     CallbackTimeoutException,
@@ -19,6 +19,8 @@ from durably.errors import (
     StoreLockedError,
     ValidationError,
 )
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 FAILED = 1
 CANNOT = 2
@@ -56,7 +58,7 @@ def trouble_of(error: DurableError) -> Trouble:
         case ApiError():
             sentence = error.message
         case ValidationError():
-            sentence = f"{error.field.replace('_', ' ')}: {error.message}"
+            sentence = f"{error.field.replace('_', ' ').capitalize()}: {error.message}"
         case StoreLockedError():
             sentence = str(error).removesuffix(f" {error.remedy}")
         case _:
@@ -66,8 +68,8 @@ def trouble_of(error: DurableError) -> Trouble:
 
 def tell(trouble: click.ClickException) -> None:
     """Print *trouble* to standard error."""
-    label = click.style("Error:", fg="red", bold=True)
-    lines = [f"{label} {_capitalised(safe_lines(trouble.format_message()))}"]
+    label = colored("Error:", "red")
+    lines = [f"{label} {safe_lines(trouble.format_message())}"]
     if isinstance(trouble, Trouble):
         lines += [f"  {safe(place)}" for place in trouble.places]
         lines += [trouble.next_step] if trouble.next_step else []
@@ -75,10 +77,6 @@ def tell(trouble: click.ClickException) -> None:
         lines.append(f"Try `{trouble.ctx.command_path} --help`.")
     for line in lines:
         click.echo(line, err=True)
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def places_of(traceback: TracebackType | None, *, limit: int = 3) -> tuple[str, ...]:
@@ -95,7 +93,8 @@ def places_of(traceback: TracebackType | None, *, limit: int = 3) -> tuple[str, 
 
 
 def _is_foreign(filename: str) -> bool:
-    from pathlib import Path  # noqa: PLC0415
+    """Whether a frame is ours, or of the machinery that imports files."""
+    import importlib  # noqa: PLC0415 - only for what has failed
 
-    package = str(Path(__file__).parents[1])
-    return filename.startswith((package, "<frozen ", "<string>")) or filename == sys.executable
+    machinery = str(Path(importlib.__file__).parent)
+    return filename.startswith((_PACKAGE, machinery, "<"))

@@ -19,7 +19,7 @@ from durably.errors import StoreError
 
 _MIN_INTERVAL_SECONDS = 0.2
 _MAX_SHARE = 0.05  # of the time may go into looking
-_MAX_CHILDREN = 12
+_MAX_CHILDREN = 24
 
 
 class Left(Enum):

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
-from durably.cli.printing import length, safe, safe_lines, short
+from durably.cli.printing import colored, length, safe, safe_lines, short
 from durably.engine.views import Description
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
@@ -29,13 +27,13 @@ def ended_line(found: Description) -> str:
     verb, color = _VERBS.get(found.status, (found.status.value.lower(), "yellow"))
     took = "" if found.ended_at is None else f" in {length(found.ended_at - found.started_at)}"
     many = f"{found.operation_count} operation{'' if found.operation_count == 1 else 's'}"
-    return f"{safe(found.execution_name)} {click.style(verb, fg=color)}{took}, {many}"
+    return f"{safe(found.execution_name)} {colored(verb, color)}{took}, {many}"
 
 
 def failure_lines(found: Description) -> Iterator[str]:
     """Say why a closed or parked execution has no result."""
     if not found.is_closed:
-        parked = click.style("parked", fg="yellow")
+        parked = colored("parked", "yellow")
         yield f"{safe(found.execution_name)} is {parked}: {short(found.parked_reason, 500)}"
         return
     said = error_text(found.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
 import msgspec
 
 from durably.wire.base import Timestamp
@@ -49,6 +51,14 @@ def short(text: object, width: int) -> str:
     """Give *text* on one line, harmless, and cut where it is longer than *width*."""
     line = safe(text)
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def colored(text: str, color: str) -> str:
+    """Give *text* in a colour, unless the environment says NO_COLOR.
+
+    `click.echo` takes the colour out again where nobody would see it.
+    """
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=color)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,8 +23,8 @@ from durably.engine.commands import (
     TimersDue,
 )
 from durably.engine.decisions import decide
-from durably.engine.evolution import evolve
-from durably.engine.execution import Execution
+from durably.engine.evolution import evolve, fold
+from durably.engine.facts import Fact
 from durably.errors import ResourceNotFoundException
 from durably.serdes import JsonSerdes, SerdesContext
 from durably.wire.api import (
@@ -54,12 +55,17 @@ class InMemoryClient:
 
     answers_at_once = True
 
-    def __init__(self, payload: object = None, *, clock: Clock | None = None) -> None:
-        """Start an execution with *payload* as its input."""
+    def __init__(
+        self, payload: object = None, *, clock: Clock | None = None, facts: Sequence[Fact] = ()
+    ) -> None:
+        """Start an execution with *payload* as its input, or go on where *facts* end."""
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
-        self._execution = Execution()
+        self._facts: list[Fact] = list(facts)
+        self._execution = fold(facts)
         self._set: dict[str, Operation] = {}
+        if facts:
+            return
         text = JsonSerdes().serialize(payload, SerdesContext("", ARN))
         self._do(
             Start(
@@ -79,6 +85,11 @@ class InMemoryClient:
             durable_execution_arn=ARN, checkpoint_token=_TOKEN, initial_execution_state=state
         )
         return json.loads(encode_invocation(invocation))  # type: ignore[no-any-return]  # an object
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What has happened so far. Every prefix that includes the start is an execution."""
+        return tuple(self._facts)
 
     def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Accept the updates together, and give every operation.
@@ -147,6 +158,7 @@ class InMemoryClient:
             now = self._clock.now()
             for fact in decide(self._execution, command, now):
                 evolve(self._execution, fact)
+                self._facts.append(fact)
 
 
 _TIMED_OUT = ErrorObject(error_type="Callback.Timeout", error_message="Callback timed out")

@@ -42,9 +42,9 @@ from durably.core.operations.invoke import invoke
 from durably.core.operations.step import step
 from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
-from durably.errors import ValidationError
+from durably.errors import ContextUsageError, UnrecoverableError, ValidationError
 from durably.limits import check_length
-from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes
+from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
 from durably.wire.operation import OperationSubType, OperationType
 
 _STEP: StepConfig[Any] = StepConfig()
@@ -212,12 +212,7 @@ class Calls:
     ) -> Any:
         """Run the branches beside each other."""
         config = config or _PARALLEL
-        named = [
-            branch
-            if isinstance(branch, NamedParallelBranch)
-            else NamedParallelBranch(f"parallel-branch-{index}", branch)
-            for index, branch in enumerate(branches)
-        ]
+        named = [_named(branch, index) for index, branch in enumerate(branches)]
         made = [
             Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
             for branch in named
@@ -264,13 +259,14 @@ class Calls:
             check_name(branch.name, "item name")
         config.completion_config.check_total(len(branches))
         op = self._begin(name, OperationType.CONTEXT, sub_types[0])
+        serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
         plan = Plan(
             branches=branches,
             branch_sub_type=sub_types[1],
             completion=config.completion_config,
             max_concurrency=config.max_concurrency,
             is_flat=config.nesting_type is NestingType.FLAT,
-            serdes=config.serdes or BatchResultSerdes(result_type),
+            serdes=serdes,
             summary_generator=config.summary_generator,
         )
         return self._launch(op, batch(self.scope, op, plan))
@@ -323,6 +319,14 @@ _PARALLEL = ParallelConfig()
 _CONCURRENTLY = ConcurrencyConfig()
 
 
+def _named(
+    branch: Callable[..., Any] | NamedParallelBranch[Any], index: int
+) -> NamedParallelBranch[Any]:
+    if callable(branch):
+        return NamedParallelBranch(f"parallel-branch-{index}", branch)
+    return branch
+
+
 def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx: Any) -> Any:
     return function(ctx, *args)
 
@@ -343,8 +347,10 @@ def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelt
     """Say how long to wait after round *attempt* of a `with_retry` failed with *error*.
 
     Raises:
-        Exception: *error* itself, when the strategy gives up.
+        Exception: *error* itself, when the strategy gives up, or may not be asked.
     """
+    if isinstance(error, ContextUsageError | UnrecoverableError):
+        raise error
     decision = config.retry_strategy(error, attempt)
     if not decision.should_retry:
         raise error

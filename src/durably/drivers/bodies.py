@@ -22,8 +22,9 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     while isinstance(function, partial):
         function = function.func
     code = getattr(function, "__code__", None)
-    if code is None:  # an object that can be called, or a class, or a function written in C
-        code = getattr(type(function).__dict__.get("__call__"), "__code__", None)
+    if code is None:
+        call = getattr(type(function), "__call__", None)  # noqa: B004 - which one it is matters
+        code = getattr(call, "__code__", None)
     return code is not None and bool(code.co_flags & CO_COROUTINE)
 
 

@@ -5,42 +5,25 @@ from __future__ import annotations
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from durably.core.effects import Effect, Err, Ok, Outcome, Program, Spawn
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.errors import BranchSuspended, DurableOperationError, DurableSignal
+from durably.drivers.sleeping import Asleep
+from durably.errors import DurableOperationError, DurableSignal
 
 if TYPE_CHECKING:
     from durably.drivers.threads import ThreadRun
 
 
-class Asleep:
-    """What a parked branch waits for: any of these records to change.
+class Branch:
+    """One spawned program: ready, running, asleep or ended.
 
     Attributes:
-        ops: the operations, each with the time when it is expected to change, if known.
+        asleep: what it waits for while its thread unwinds and when it has; it is sticky, so that
+            nothing is recorded meanwhile.
     """
-
-    __slots__ = ("ops", "polls")
-
-    def __init__(self, ops: dict[str, tuple[Op, datetime | None]]) -> None:
-        self.ops = ops
-        self.polls = 0
-
-
-class BranchParked(BranchSuspended):
-    """Unwinds the thread of a branch that has nothing to do before a record changes."""
-
-    def __init__(self, asleep: Asleep) -> None:
-        super().__init__()
-        self.asleep = asleep
-
-
-class Branch:
-    """One spawned program: ready, running, asleep or ended."""
 
     __slots__ = ("asleep", "context", "index", "make", "nursery", "op", "primed", "scope")
 
@@ -62,31 +45,31 @@ class Branch:
         run = self.nursery.run
         run.strand.set(self)
         outcome: Outcome[Any] | None = None
-        asleep: Asleep | None = None
         try:
             primed, self.primed = self.primed, None
             program, effect = primed or (self.make(), None)
             outcome = Ok(run.drive(self.scope, program, effect))
-        except BranchParked as parked:
-            asleep = parked.asleep
         except DurableSignal:
-            pass  # the whole invocation ends, or the batch does without this branch
-        except Exception as error:
+            pass  # it is asleep, or the batch does without it, or the whole invocation ends
+        except Exception as error:  # noqa: BLE001 - whatever the program raises is its end
             outcome = Err(error)
-        self.nursery.note(self, outcome, asleep)
+        except BaseException as crash:  # noqa: BLE001 - raised again in the thread of the invocation
+            run.crash(crash)
+        self.nursery.note(self, outcome)
 
 
 class Nursery:
     """The branches of one program. All of it is guarded by the lock of the invocation."""
 
-    __slots__ = ("_is_dropped", "asleep", "ended", "ready", "run", "running")
+    __slots__ = ("_asleep", "_is_dropped", "_ready", "_running", "_scope", "ended", "run")
 
     def __init__(self, run: ThreadRun) -> None:
         self.run = run
-        self.ready: deque[Branch] = deque()
-        self.asleep: dict[int, Branch] = {}
         self.ended: deque[tuple[int, Outcome[Any]]] = deque()
-        self.running = 0
+        self._ready: deque[Branch] = deque()
+        self._asleep: dict[Branch, None] = {}
+        self._running = 0
+        self._scope: Scope | None = None
         self._is_dropped = False
 
     def spawn(self, effect: Spawn) -> None:
@@ -94,59 +77,73 @@ class Nursery:
 
         A branch that is recorded as ended needs no other thread.
         """
-        branch = Branch(self, effect)
-        program = branch.make()
+        self._scope = effect.scope
+        program = effect.make()
         try:
-            branch.primed = (program, self.run.prime(effect.scope, program))
+            first = self.run.prime(effect.scope, program)
         except StopIteration as end:
             self.ended.append((effect.index, Ok(end.value)))
             return
         except DurableOperationError as error:
             self.ended.append((effect.index, Err(error)))
             return
+        branch = Branch(self, effect)
+        branch.primed = (program, first)
         with self.run.lock:
-            self.ready.append(branch)
-            self.run.offer(self)
+            self._ready.append(branch)
+            self.run.crew.offer(self)
 
     def take(self) -> Branch | None:
         """Give a branch to run, under the lock."""
-        if not self.ready:
+        if not self._ready:
             return None
-        self.running += 1
-        return self.ready.popleft()
+        self._running += 1
+        return self._ready.popleft()
 
-    def note(self, branch: Branch, outcome: Outcome[Any] | None, asleep: Asleep | None) -> None:
+    def note(self, branch: Branch, outcome: Outcome[Any] | None) -> None:
         """Note how a run of *branch* ended."""
         with self.run.lock:
-            self.running -= 1
-            if outcome is not None:
+            self._running -= 1
+            if self._is_dropped:
+                pass
+            elif branch.asleep is not None:
+                self._asleep[branch] = None
+                if branch.asleep.has_news(self.run.journal):
+                    self.wake(branch)
+                else:
+                    self.run.watchers.add(branch, branch.asleep)
+            elif outcome is not None:
                 self.ended.append((branch.index, outcome))
-            elif asleep is not None and not self._is_dropped:
-                branch.asleep = asleep
-                self.asleep[branch.index] = branch
-                self.run.watch(branch, asleep)
             self.run.changed.notify_all()
 
     def wake(self, branch: Branch) -> None:
         """Have *branch* run again, under the lock."""
-        if self.asleep.pop(branch.index, None) is not None:
-            branch.asleep = None
-            self.ready.append(branch)
-            self.run.offer(self)
+        del self._asleep[branch]
+        branch.asleep = None
+        self._ready.append(branch)
+        self.run.crew.offer(self)
 
     def drop(self) -> None:
         """Give up the branches that have not ended; those that run find out at their next call."""
         with self.run.lock:
             self._is_dropped = True
-            for branch in self.asleep.values():
-                self.run.unwatch(branch)
-            self.asleep.clear()
-            self.ready.clear()
+            if self._scope is not None:
+                self._scope.is_closed = True
+            for branch in self._asleep:
+                self.run.watchers.remove(branch)
+            self._asleep.clear()
+            self._ready.clear()
 
-    def all_asleep(self) -> dict[str, tuple[Op, datetime | None]]:
-        """Give everything that the sleeping branches wait for."""
-        waited: dict[str, tuple[Op, datetime | None]] = {}
-        for branch in self.asleep.values():
-            assert branch.asleep is not None, "it is asleep"
-            waited.update(branch.asleep.ops)
-        return waited
+    @property
+    def is_asleep(self) -> bool:
+        """Whether no branch can go on, and none has ended that nobody has asked for."""
+        return not (self.ended or self._ready or self._running)
+
+    @property
+    def sleepers(self) -> list[Asleep]:
+        """What each of the sleeping branches waits for."""
+        return [branch.asleep for branch in self._asleep if branch.asleep is not None]
+
+    def asleep(self) -> Asleep:
+        """Everything that the sleeping branches wait for."""
+        return Asleep([one for asleep in self.sleepers for one in asleep.awaited])

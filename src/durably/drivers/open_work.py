@@ -173,3 +173,11 @@ class OpenWork:
             self._gone = self._loop.create_future()
             await asyncio.wait([self._gone], timeout=seconds)
         return list(self._leaving)
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """Give the task that this code runs in, `None` in a thread without an event loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

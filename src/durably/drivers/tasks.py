@@ -20,7 +20,7 @@ from durably.drivers.client import AnyClient, PushingClient
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
-from durably.drivers.open_work import OpenWork
+from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parked, Parking
 from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
@@ -86,7 +86,7 @@ class TaskRun:
             ContextUsageError: it must not be called from here. Nothing was recorded.
         """
         error = misuse(scope, name)
-        if error is None and scope.owner is not _current_task():
+        if error is None and scope.owner is not current_task():
             error = not_owner(name)
         if error is not None:
             raise error
@@ -278,8 +278,7 @@ class TaskRun:
         except UnrecoverableError as error:
             ending = Broken(error)
         except asyncio.CancelledError:
-            error = UnrecoverableInvocationError(TerminationReason.CUSTOM, _CANCELLED)
-            ending = Broken(error)
+            ending = Broken(UnrecoverableInvocationError(TerminationReason.CUSTOM, _CANCELLED))
         if self._ending is None:
             self._ending = ending
 
@@ -309,16 +308,13 @@ class TaskRun:
         self._parking.close()
         if not isinstance(self._ending, Returned | Raised):
             self._backend.close()
-        left = await self.work.close_all(self._patience_left())
+        has_unwound = self._root is not None and self._root.done()
+        left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)
         if left:
             package_log.error(
                 "operations do not unwind, and are left behind",
                 extra={"operations": [str(future.op) for future in left]},
             )
-
-    def _patience_left(self) -> float:
-        has_unwound = self._root is not None and self._root.done()
-        return self.settings.unwind_seconds if has_unwound else 0.0
 
     # Ending it
 
@@ -372,14 +368,8 @@ class TaskRun:
         self.note_quiet()
         outcome: Outcome[Any] | None = None
         try:
-            value = body(self.settings.make_context(scope, self))
-            if inspect.isawaitable(value):
-                value = await value
-            outcome = Ok(value)
-        except (ContextUsageError, UnrecoverableError):
-            raise
-        except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
-            outcome = Err(error)
+            outcome = await self._outcome_of(body, scope)
+            return outcome
         finally:
             active.reset(token)
             left = self.work.leave(scope)
@@ -388,14 +378,15 @@ class TaskRun:
                     "futures were still open when the body of their context ended",
                     extra={"operations": [str(one.op) for one in left]},
                 )
-        return outcome
 
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # this is a thread without an event loop
-        return None
+    async def _outcome_of(self, body: Callable[..., Any], scope: Scope) -> Outcome[Any]:
+        try:
+            value = body(self.settings.make_context(scope, self))
+            return Ok(await value if inspect.isawaitable(value) else value)
+        except (ContextUsageError, UnrecoverableError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+            return Err(error)
 
 
 def _signal() -> asyncio.CancelledError:

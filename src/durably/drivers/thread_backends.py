@@ -30,13 +30,17 @@ from durably.wire.api import (
     GetExecutionStateRequest,
     GetExecutionStateResponse,
 )
-from durably.wire.operation import Operation, OperationType
+from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future
 
 T = TypeVar("T")
+
+Wait = Callable[[], None]
+"""Returns when the reply has been merged, or the invocation ends. Called without the lock."""
 
 
 class Driver(Protocol):
@@ -66,28 +70,46 @@ class Driver(Protocol):
 
 
 class Backend(Protocol):
-    """Takes updates in order."""
+    """Takes updates in order. All but `drain`, `persist_last` and `close` under the lock."""
 
     pushes: bool
+
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way that could change a record."""
+        ...
 
     def post(self, update: OperationUpdate) -> None:
         """Take *update*; nobody waits for it."""
         ...
 
-    def persist(self, update: OperationUpdate) -> None:
-        """Return when *update* has been accepted and the reply merged, or the invocation ends."""
+    def persist(self, update: OperationUpdate) -> Wait:
+        """Take *update*; the answer waits until it is accepted."""
+        ...
+
+    def persist_last(self, update: OperationUpdate) -> None:
+        """Return when *update* has been accepted, after the handler has ended.
+
+        Raises:
+            UnrecoverableError: it was not.
+        """
         ...
 
     def poll(self) -> None:
         """Ask what has changed."""
         ...
 
-    def drain(self) -> None:
-        """Return when everything posted has been accepted."""
+    def drain(self) -> bool:
+        """Say whether everything posted has been accepted, once that is known.
+
+        `False`: the backend has taken the authority of this invocation away.
+
+        Raises:
+            UnrecoverableError: something was refused, or nobody knows.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of every thread."""
+        """Send nothing more, and let go of every thread."""
         ...
 
 
@@ -105,37 +127,62 @@ class LoopBackend:
         self._driver = driver
         client.listen(driver.merge)
 
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way; what is posted changes no record by itself."""
+        return True
+
     def post(self, update: OperationUpdate) -> None:
         """Hand *update* to the loop."""
-        self._loop.call_soon_threadsafe(self._post, update)
+        try:
+            self._loop.call_soon_threadsafe(self._post, update)
+        except RuntimeError as error:  # the loop is closed
+            self._driver.break_off(classify_checkpoint_error(error))
 
     def _post(self, update: OperationUpdate) -> None:
         try:
             self._client.post(update)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
             self._driver.break_off(classify_checkpoint_error(error))
 
-    def persist(self, update: OperationUpdate) -> None:
+    def persist(self, update: OperationUpdate) -> Wait:
+        """Have the loop send *update*."""
+        reply = _start_in_loop(self._loop, self._send(update))
+
+        def wait() -> None:
+            try:
+                response = reply.result()
+            except Exception as error:
+                raise self._driver.break_off(classify_checkpoint_error(error)) from error
+            if response.checkpoint_token is None:
+                raise self._driver.stop(TerminationReason.OPERATION_TERMINATED)
+
+        return wait
+
+    def persist_last(self, update: OperationUpdate) -> None:
         """Have the loop send *update*, and wait for the reply."""
-        request = CheckpointRequest(
-            durable_execution_arn=self._arn, checkpoint_token="", updates=(update,)
-        )
         try:
-            response = _in_loop(self._loop, self._client.checkpoint(request))
+            _start_in_loop(self._loop, self._send(update)).result()
         except Exception as error:
-            raise self._driver.break_off(classify_checkpoint_error(error)) from error
-        self._driver.merge(response.new_execution_state.operations, (update,))
-        if response.checkpoint_token is None and update.type is not OperationType.EXECUTION:
-            raise self._driver.stop(TerminationReason.OPERATION_TERMINATED)
+            raise classify_checkpoint_error(error) from error
 
     def poll(self) -> None:
         """Do nothing: what changes is pushed."""
 
-    def drain(self) -> None:
+    def drain(self) -> bool:
         """Do nothing: what was posted is written with the end of the invocation."""
+        return True
 
     def close(self) -> None:
         """Do nothing: the loop is not ours."""
+
+    async def _send(self, update: OperationUpdate) -> CheckpointResponse:
+        request = CheckpointRequest(
+            durable_execution_arn=self._arn, checkpoint_token="", updates=(update,)
+        )
+        response = await self._client.checkpoint(request)
+        # Here, in the loop, so that replies and what is pushed are taken over in their order.
+        self._driver.merge(response.new_execution_state.operations, (update,))
+        return response
 
 
 class QueueingBackend:
@@ -148,57 +195,60 @@ class QueueingBackend:
     ) -> None:
         self._client = client
         self._driver = driver
-        self._answers_at_once = bool(getattr(client, "answers_at_once", False))
-        transport = self._send_here if self._answers_at_once else self._hand_over
+        answers_at_once = getattr(client, "answers_at_once", False)
+        transport = self._send if answers_at_once else self._hand_over
         self._outbox = Outbox(arn, token, ids, transport)
         self._handed_over: Batch | None = None
+        self._to_send = threading.Condition(driver.lock)
         self._sender: threading.Thread | None = None
-        self._is_closing = False
+        self._broken: UnrecoverableError | None = None
+
+    def is_idle(self) -> bool:
+        """Whether nothing is queued or in flight."""
+        return self._outbox.is_empty
 
     def post(self, update: OperationUpdate) -> None:
         """Queue *update*."""
-        with self._driver.lock:
-            self._outbox.add(update, None)
+        self._outbox.add(update)
 
-    def persist(self, update: OperationUpdate) -> None:
-        """Queue *update*, and wait for the reply that accepts it."""
-        accepted = []
+    def persist(self, update: OperationUpdate) -> Wait:
+        """Queue *update*."""
+        accepted: list[OperationUpdate] = []
+        self._outbox.add(update, lambda: accepted.append(update))
+
+        def wait() -> None:
+            if not accepted:
+                with self._driver.lock:
+                    self._driver.changed.wait_for(lambda: accepted or self._driver.is_ending)
+
+        return wait
+
+    def persist_last(self, update: OperationUpdate) -> None:
+        """Queue *update*, and wait for the reply."""
         with self._driver.lock:
-            self._outbox.add(update, lambda: accepted.append(True))
-            self._driver.changed.wait_for(lambda: accepted or self._driver.is_ending)
+            self._outbox.add(update)
+        self.drain()
 
     def poll(self) -> None:
         """Ask for a round trip; who waits for a record is woken when it changes."""
-        with self._driver.lock:
-            self._outbox.force(_nobody)
+        self._outbox.force()
 
-    def drain(self) -> None:
-        """Wait until nothing is queued or in flight.
-
-        Raises:
-            UnrecoverableError: something was not accepted.
-        """
+    def drain(self) -> bool:
+        """Wait until nothing is queued or in flight."""
         with self._driver.lock:
-            self._driver.changed.wait_for(lambda: self._outbox.is_empty or self._outbox.is_closed)
+            self._driver.changed.wait_for(lambda: self._outbox.is_empty)
             if self._broken is not None:
                 raise self._broken
+            return not self._outbox.is_closed
 
     def close(self) -> None:
-        """End the sender."""
+        """End the sender; what is in flight, if anything, is nobody's any longer."""
         with self._driver.lock:
-            self._is_closing = True
+            is_idle = self._outbox.is_empty
             self._outbox.close()
-            self._driver.changed.notify_all()
-
-    _broken: UnrecoverableError | None = None
-
-    def _send_here(self, batch: Batch) -> None:
-        try:
-            response = self._client.checkpoint(batch.request)
-        except Exception as error:
-            self._fail(error)
-        else:
-            self._take(response)
+            self._to_send.notify()
+        if self._sender is not None and is_idle:
+            self._sender.join()
 
     def _hand_over(self, batch: Batch) -> None:
         self._handed_over = batch
@@ -206,39 +256,47 @@ class QueueingBackend:
             name = "durably checkpoints"
             self._sender = threading.Thread(target=self._send_all, name=name, daemon=True)
             self._sender.start()
-        self._driver.changed.notify_all()
+        self._to_send.notify()
 
     def _send_all(self) -> None:
-        while True:
-            with self._driver.lock:
-                self._driver.changed.wait_for(lambda: self._handed_over or self._is_closing)
-                batch, self._handed_over = self._handed_over, None
-                if batch is None:
-                    return
-            try:
-                response = checkpoint_with_all_pages(self._client, batch.request)
-            except Exception as error:
-                self._fail(error)
-            else:
-                self._take(response)
+        while (batch := self._next_batch()) is not None:
+            self._send(batch)
+
+    def _next_batch(self) -> Batch | None:
+        with self._driver.lock:
+            self._to_send.wait_for(lambda: self._handed_over or self._outbox.is_closed)
+            batch, self._handed_over = self._handed_over, None
+            return None if self._outbox.is_closed else batch
+
+    def _send(self, batch: Batch) -> None:
+        try:
+            response = checkpoint_with_all_pages(self._client, batch.request)
+        except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
+            self._fail(error)
+        else:
+            self._take(response)
 
     def _take(self, response: CheckpointResponse) -> None:
         with self._driver.lock:
+            if self._outbox.sending is None:
+                return  # the invocation is over
             batch = self._outbox.accept(response)
             self._driver.merge(response.new_execution_state.operations, batch.updates)
             for accepted in batch.accepted:
                 accepted()
-            closes = any(update.type is OperationType.EXECUTION for update in batch.updates)
-            if self._outbox.is_closed and not closes:
+            if self._outbox.is_closed and not batch.closes_execution:
                 self._driver.stop(TerminationReason.OPERATION_TERMINATED)
-            self._outbox.send_next()
+            self._outbox.send()
             self._driver.changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
         with self._driver.lock:
+            if self._outbox.sending is None:
+                return  # the invocation is over
             self._outbox.close()
             self._broken = classify_checkpoint_error(error)
             self._driver.break_off(self._broken)
+            self._driver.changed.notify_all()
 
 
 class BlockingClient:
@@ -252,25 +310,33 @@ class BlockingClient:
 
     def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """See `DurableExecutionClient.checkpoint`."""
-        return _in_loop(self._loop, self._client.checkpoint(request))
+        return _start_in_loop(self._loop, self._client.checkpoint(request)).result()
 
     def get_execution_state(self, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
         """See `DurableExecutionClient.get_execution_state`."""
-        return _in_loop(self._loop, self._client.get_execution_state(request))
+        return _start_in_loop(self._loop, self._client.get_execution_state(request)).result()
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    import asyncio
+def _start_in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Future[T]:
+    import asyncio  # noqa: PLC0415 - it is there already, because the client needs it
 
-    return asyncio.run_coroutine_threadsafe(work, loop).result()
+    try:
+        return asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError as error:  # the loop is closed
+        from concurrent.futures import Future  # noqa: PLC0415 - asyncio has brought it
 
-
-def _nobody() -> None:
-    """Nobody waits for a poll; who waits for a record is woken when it changes."""
+        work.close()
+        failed: Future[T] = Future()
+        failed.set_exception(error)
+        return failed
 
 
 def blocking(client: AnyClient, loop: asyncio.AbstractEventLoop | None) -> DurableExecutionClient:
-    """Give *client* as one that blocks."""
+    """Give *client* as one that blocks.
+
+    Raises:
+        ValidationError: it needs an event loop, and there is none.
+    """
     if not inspect.iscoroutinefunction(client.checkpoint):
         return cast("DurableExecutionClient", client)
     if loop is None:

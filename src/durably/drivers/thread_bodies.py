@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
-from durably.drivers.bodies import is_coroutine_function, step_context
+from durably.drivers.bodies import step_context
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableError
@@ -24,42 +25,47 @@ def run_attempt(
     token = active.set(Attempting(scope, attempt, context))
     try:
         if attempt.timeout_seconds is not None:
-            return _run_within(body, attempt, attempt.timeout_seconds)
+            return Ok(_run_within(body, attempt, attempt.timeout_seconds))
         return Ok(_run_plainly(body))
     except (ContextUsageError, UnrecoverableError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
     finally:
         active.reset(token)
 
 
 def _run_plainly(body: Callable[[], Any]) -> Any:
-    if is_coroutine_function(body):
-        import asyncio
+    value = body()
+    if inspect.iscoroutine(value):
+        import asyncio  # noqa: PLC0415 - a `def` handler seldom needs it
 
-        return asyncio.run(body())
-    return body()
+        return asyncio.run(value)
+    return value
 
 
-def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> Outcome[Any]:
-    outcome: list[Outcome[Any]] = []
+def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> Any:
+    """Run *body* in a thread that is left behind when it takes too long."""
+    values: list[Any] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            outcome.append(Ok(_run_plainly(body)))
-        except Exception as error:
-            outcome.append(Err(error))
+            values.append(_run_plainly(body))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
 
     context = contextvars.copy_context()
     name = f"durably step {attempt.op}"
     thread = threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
     thread.start()
     thread.join(seconds)
-    if outcome:
-        return outcome[0]
+    for error in errors:
+        raise error
+    for value in values:
+        return value
     package_log.warning(
-        "an attempt ran too long, and its thread is left behind",
+        "an attempt was given up, and its thread is left behind",
         extra={"operationId": attempt.op.id, "attempt": attempt.number},
     )
-    return Err(StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s"))
+    raise StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s")

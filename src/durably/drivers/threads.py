@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -25,17 +24,19 @@ from durably.core.effects import (
     Spawn,
 )
 from durably.core.journal import Journal
-from durably.core.lifecycle import MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS, reason_to_stop
+from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
-from durably.core.polling import poll_delay_seconds
 from durably.core.scope import Scope
-from durably.drivers.bodies import root_scope
+from durably.drivers.bodies import root_scope, stopped
+from durably.drivers.crew import Crew
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
-from durably.drivers.nursery import Asleep, Branch, BranchParked, Nursery
+from durably.drivers.nursery import Branch, Nursery
 from durably.drivers.settings import RunSettings
+from durably.drivers.sleeping import Asleep, Awaited, BranchParked, Watchers
 from durably.drivers.thread_backends import Backend
 from durably.drivers.thread_bodies import run_attempt
+from durably.drivers.unwinding import Swallowed
 from durably.errors import (
     ContextUsageError,
     DurableSignal,
@@ -44,23 +45,25 @@ from durably.errors import (
     OrphanedBranch,
     TerminationReason,
     UnrecoverableError,
+    UnrecoverableInvocationError,
 )
 from durably.wire.operation import Operation, OperationType
 from durably.wire.update import OperationUpdate
 
 T = TypeVar("T")
 
-MAX_BRANCH_THREADS = 32
-"""Threads that one invocation runs branches in, besides those that wait for branches."""
-
 
 class ThreadRun:
     """One invocation. Its handler and its branches run in threads, each operation blocking.
 
+    A thread that runs the handler or a branch is a *strand* of it.
+
     Attributes:
-        journal: what is known of each operation; changed under *lock* only.
-        lock: guards everything here. Never held while user code or the backend runs.
+        journal: what is known of each operation; what the backend says changes it under *lock*.
+        lock: guards everything here. Never held while user code runs.
         changed: told whenever something here has changed.
+        crew: the threads that branches run in.
+        watchers: the branches that are asleep.
         strand: which branch a thread runs; nothing in the thread of the handler.
     """
 
@@ -74,15 +77,14 @@ class ThreadRun:
         self.settings = settings
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.crew = Crew(self.lock)
+        self.watchers = Watchers()
         self.strand: contextvars.ContextVar[Branch | None] = contextvars.ContextVar(
             "durably_strand", default=None
         )
         self._backend = make_backend(self)
-        self._watchers: dict[str, list[Branch]] = {}
-        self._offers: deque[Nursery] = deque()
-        self._threads: set[threading.Thread] = set()
+        self._swallowed = Swallowed(settings.max_swallowed_signals)
         self._ending: Ending | None = None
-        self._swallowed = 0
         self._is_over = False
         self._is_leaked = False
         self._crash: BaseException | None = None
@@ -95,12 +97,12 @@ class ThreadRun:
         Raises:
             ContextUsageError: it must not be called from here. Nothing was recorded.
         """
-        self._check_running()
         error = misuse(scope, name)
         if error is None and scope.owner != threading.get_ident():
             error = not_owner(name)
         if error is not None:
             raise error
+        self._admit(scope)
         try:
             return scope.allot(name, type_, sub_type)
         except NonDeterministicExecutionError as different:
@@ -108,11 +110,13 @@ class ThreadRun:
 
     def launch(self, scope: Scope, op: Op, program: Program[T]) -> T:
         """Run *program* to its end, blocking this thread."""
-        if scope.never_resolves(op):
-            program = _never(op)
-        value = self.drive(scope, program)
-        scope.note_awaited(op)
-        return value
+        place = active.get()
+        if not isinstance(place, Scope) or place.owner != threading.get_ident():
+            raise misuse(scope, op.name) or not_owner(op.name)
+        try:
+            return self.drive(scope, program)
+        finally:
+            scope.note_awaited(op)
 
     # The driver
 
@@ -136,143 +140,111 @@ class ThreadRun:
             while True:
                 seen = self.journal.changes
                 effect = primed or program.send(answer)
-                answer = primed = None
-                match effect:
-                    case Persist(update, wait):
-                        self._persist(scope, update, wait=wait)
-                    case Call(body, place):
-                        answer = self._call(scope, body, place)
-                    case Park(parked, until):
-                        self._park(parked, until, seen)
-                    case Spawn() | Next() | Drop():
-                        nursery = nursery or Nursery(self)
-                        answer = self._branch(nursery, effect)
+                primed = None
+                if isinstance(effect, Spawn | Next | Drop):
+                    nursery = nursery or Nursery(self)
+                    answer = self._branch(scope, nursery, effect)
+                else:
+                    answer = self._perform(scope, effect, seen)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # typeshed: the value is Any
         except UnrecoverableError as error:
             raise self.break_off(error) from error
         finally:
             program.close()
+            if nursery is not None:
+                nursery.drop()
 
-    def _branch(self, nursery: Nursery, effect: Spawn | Next | Drop) -> Any:
+    def _perform(self, scope: Scope, effect: Persist | Call | Park, seen: int) -> Any:
+        match effect:
+            case Persist(update, wait):
+                self._persist(scope, update, wait=wait)
+            case Call(body, place):
+                return self._call(scope, body, place)
+            case Park(op, until):
+                self._park(scope, op, until, seen)
+        return None
+
+    def _branch(self, scope: Scope, nursery: Nursery, effect: Spawn | Next | Drop) -> Any:
         match effect:
             case Spawn():
                 nursery.spawn(effect)
             case Next():
-                return self._next(nursery)
+                return self._next(scope, nursery)
             case Drop():
                 nursery.drop()
         return None
 
     def _persist(self, scope: Scope, update: OperationUpdate, *, wait: bool) -> None:
-        self._check_running()
-        if scope.has_closed():
-            raise OrphanedBranch
-        if wait:
-            self._backend.persist(update)
-            self._check_running(count=False)
-        else:
-            self._backend.post(update)
+        with self.lock:
+            self._admit(scope)
+            until_accepted = self._backend.persist(update) if wait else None
+            if until_accepted is None:
+                self._backend.post(update)
+        if until_accepted is not None:
+            until_accepted()
+        self._check_running(scope)
 
-    def _park(self, op: Op, until: datetime | None, seen: int) -> None:
+    def _park(self, scope: Scope, op: Op, until: datetime | None, seen: int) -> None:
         """Unwind this strand, unless something has changed since its program looked."""
         with self.lock:
-            self._check_running(count=False)
-            if self.journal.changes != seen:
-                return
-        self._sleep({op.id: (op, until)})
+            self._check_running(scope)
+            if self.journal.changes == seen:
+                self._sleep(Asleep([Awaited(self.journal, op, until)]))
 
-    def _sleep(self, ops: dict[str, tuple[Op, datetime | None]]) -> None:
-        if self.strand.get() is not None:
-            raise BranchParked(Asleep(ops))
-        reason = reason_to_stop(op for op, _ in ops.values())
-        raise self.stop(reason or TerminationReason.CALLBACK_PENDING)
-
-    def _next(self, nursery: Nursery) -> tuple[int, Outcome[Any]]:
+    def _next(self, scope: Scope, nursery: Nursery) -> tuple[int, Outcome[Any]]:
         while True:
             helped: Branch | None = None
             with self.lock:
-                self._check_running(count=False)
+                self._check_running(scope)
                 if nursery.ended:
                     return nursery.ended.popleft()
-                if len(self._threads) >= MAX_BRANCH_THREADS:
-                    helped = nursery.take()
-                if helped is None and not nursery.running and not nursery.ready:
-                    ops = nursery.all_asleep()
-                    break
-                if helped is None:
+                if nursery.is_asleep:
+                    self._sleep(nursery.asleep(), nursery)
+                elif not self.crew.is_busy or (helped := nursery.take()) is None:
                     self._wait_for_change(nursery)
             if helped is not None:
                 helped.run()
-        self._sleep(ops)
-        raise AssertionError("sleeping unwinds")
+
+    def _sleep(self, asleep: Asleep, nursery: Nursery | None = None) -> None:
+        """Unwind this strand, under the lock; return only if there is news already."""
+        branch = self.strand.get()
+        if branch is not None:
+            branch.asleep = asleep
+            if nursery is not None:
+                nursery.drop()  # now, so that none of its branches is woken beside their next run
+            raise BranchParked
+        while not self._backend.is_idle():
+            self.changed.wait()
+            if self._ending is not None or asleep.has_news(self.journal):
+                return
+        reason = reason_to_stop(one.op for one in asleep.awaited)
+        raise self._end(stopped(self.journal, reason or TerminationReason.CALLBACK_PENDING))
 
     def _wait_for_change(self, nursery: Nursery) -> None:
         """Wait, and ask the backend for news when it is time, if it does not tell by itself."""
-        if self._backend.pushes or not nursery.asleep:
+        sleepers = [] if self._backend.pushes else nursery.sleepers
+        if not sleepers:
             self.changed.wait()
             return
         now = self.settings.clock.now()
-        sleeping = [branch.asleep for branch in nursery.asleep.values() if branch.asleep]
-        delay = min(
-            poll_delay_seconds(asleep.polls, now, until)
-            for asleep in sleeping
-            for _, until in asleep.ops.values()
-        )
+        delay = min(asleep.delay_seconds(now) for asleep in sleepers)
         if not self.changed.wait(delay):
-            for asleep in sleeping:
+            for asleep in sleepers:
                 asleep.polls += 1
             self._backend.poll()
-
-    # Branches and their threads, all under the lock
-
-    def offer(self, nursery: Nursery) -> None:
-        """Have a thread take a branch of *nursery*."""
-        self._offers.append(nursery)
-        if len(self._threads) < MAX_BRANCH_THREADS:
-            thread = threading.Thread(target=self._work, name="durably branch", daemon=True)
-            self._threads.add(thread)
-            thread.start()
-        self.changed.notify_all()
-
-    def watch(self, branch: Branch, asleep: Asleep) -> None:
-        """Wake *branch* when a record changes that it waits for."""
-        for operation_id in asleep.ops:
-            self._watchers.setdefault(operation_id, []).append(branch)
-
-    def unwatch(self, branch: Branch) -> None:
-        """Leave *branch* asleep."""
-        assert branch.asleep is not None, "it is asleep"
-        for operation_id in branch.asleep.ops:
-            watching = self._watchers.get(operation_id, [])
-            if branch in watching:
-                watching.remove(branch)
-
-    def _work(self) -> None:
-        while True:
-            with self.lock:
-                branch = None
-                while self._offers and branch is None:
-                    branch = self._offers.popleft().take()
-                if branch is None:
-                    self._threads.discard(threading.current_thread())
-                    self.changed.notify_all()
-                    return
-            branch.run()
 
     # What the backend calls
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
     ) -> bool:
-        """Take over records that have changed, and wake who waits for them: one critical section."""
+        """Take over records that have changed and wake who waits for them, as one."""
         with self.lock:
             changed = self.journal.take_reply(operations, accepted)
             if self.settings.observers is not None:
                 self.settings.observers.operations_changed(changed)
-            for operation in changed:
-                for branch in self._watchers.pop(operation.id, ()):
-                    branch.nursery.wake(branch)
+            self.watchers.wake(changed)
             self.changed.notify_all()
             return self._ending is None
 
@@ -284,6 +256,17 @@ class ThreadRun:
         """End the invocation as pending; give the signal to raise."""
         return self._end(Suspended(reason))
 
+    def crash(self, error: BaseException) -> None:
+        """Note an interruption of the process: it is no failure of the user's code."""
+        with self.lock:
+            self._crash = error
+        self.break_off(UnrecoverableInvocationError(TerminationReason.CUSTOM, "interrupted", error))
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no operation is accepted any more."""
+        return self._ending is not None
+
     def _end(self, ending: Ending) -> DurableSignal:
         with self.lock:
             if self._ending is None:
@@ -291,21 +274,22 @@ class ThreadRun:
             self.changed.notify_all()
         return InvocationSuspended()
 
-    def _check_running(self, *, count: bool = True) -> None:
-        """Raise the signal again if the invocation is ending: it is sticky."""
-        if self._ending is None:
+    def _admit(self, scope: Scope) -> None:
+        self._check_running(scope)
+        if scope.has_closed():
+            raise OrphanedBranch
+
+    def _check_running(self, scope: Scope) -> None:
+        """Raise the signal again if the invocation ends, or this strand is asleep: it is sticky."""
+        branch = self.strand.get()
+        is_asleep = branch is not None and branch.asleep is not None
+        if self._ending is None and not is_asleep:
             return
-        self._swallowed += count
-        if self._swallowed == MAX_SWALLOWED_SIGNALS:
+        if self._swallowed.note(scope):
             with self.lock:
                 self._is_leaked = True
-                self.changed.notify_all()
-        raise InvocationSuspended
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether no operation is accepted any more."""
-        return self._ending is not None
+                self.stop(TerminationReason.OPERATION_TERMINATED)
+        raise BranchParked if is_asleep else InvocationSuspended
 
     # The whole invocation
 
@@ -315,28 +299,22 @@ class ThreadRun:
         A handler that does not unwind is left behind, without its token.
         """
         context = contextvars.copy_context()
-        thread = threading.Thread(
+        root = threading.Thread(
             target=context.run, args=(self._run_root, body), name="durably handler", daemon=True
         )
-        thread.start()
-        with self.lock:
-            self.changed.wait_for(lambda: self._is_over or self._ending is not None)
-            self.changed.wait_for(lambda: self._is_over or self._is_leaked, MAX_UNWIND_SECONDS)
-            if not self._is_over:
-                package_log.error(
-                    "the handler does not unwind, and is left behind without its token",
-                    extra={"executionArn": self.journal.arn},
-                )
+        root.start()
+        try:
+            with self.lock:
+                self.changed.wait_for(lambda: self._is_over or self._ending is not None)
+        except BaseException as error:
+            self.crash(error)
+            raise
+        finally:
+            self._unwind(root)
         if self._crash is not None:
             raise self._crash
-        self._join()
-        if isinstance(self._ending, Returned | Raised):
-            try:
-                self._backend.drain()
-            except UnrecoverableError as error:
-                self._ending = Broken(error)
-        assert self._ending is not None, "a signal is raised only with an ending"
-        return self._ending
+        assert self._ending is not None, "a strand ends with an ending"
+        return self._drained(self._ending)
 
     def persist_last(self, update: OperationUpdate) -> None:
         """Send the update that closes the execution, after the handler has returned.
@@ -344,45 +322,55 @@ class ThreadRun:
         Raises:
             UnrecoverableError: it was not accepted.
         """
-        self._backend.post(update)
-        self._backend.drain()
+        self._backend.persist_last(update)
 
     def close(self) -> None:
-        """Let go of every thread."""
+        """Send nothing more, and let go of every thread."""
         self._backend.close()
+
+    def _unwind(self, root: threading.Thread) -> None:
+        patience = self.settings.unwind_seconds
+        with self.lock:
+            self.changed.wait_for(lambda: self._is_over or self._is_leaked, patience)
+        if self._is_over:
+            root.join()
+        else:
+            package_log.error(
+                "the handler does not unwind, and is left behind without its token",
+                extra={"executionArn": self.journal.arn},
+            )
+        left = self.crew.dismiss(0 if self._is_leaked else patience)
+        if left:
+            package_log.error(
+                "branches do not unwind, and are left behind",
+                extra={"executionArn": self.journal.arn, "threads": left},
+            )
+
+    def _drained(self, ending: Ending) -> Ending:
+        if not isinstance(ending, Returned | Raised):
+            return ending
+        try:
+            has_authority = self._backend.drain()
+        except UnrecoverableError as error:
+            return Broken(error)
+        return ending if has_authority else Suspended(TerminationReason.OPERATION_TERMINATED)
 
     def _run_root(self, body: Callable[[Any], Any]) -> None:
         scope = root_scope(self.journal, self.settings)
         try:
-            self._note_outcome(self._run_body(scope, body))
+            outcome = self._run_body(scope, body)
+            self._end(Returned(outcome.value) if isinstance(outcome, Ok) else Raised(outcome.error))
         except DurableSignal:
-            pass
+            pass  # whoever raised it has ended the invocation
         except UnrecoverableError as error:
             self.break_off(error)
         except ContextUsageError as error:
-            self._note_outcome(Err(error))
-        except BaseException as crash:
-            self._crash = crash
+            self._end(Raised(error))
+        except BaseException as crash:  # noqa: BLE001 - raised again in the thread of the invocation
+            self.crash(crash)
         with self.lock:
             self._is_over = True
             self.changed.notify_all()
-
-    def _note_outcome(self, outcome: Outcome[Any]) -> None:
-        match outcome:
-            case Ok(value):
-                self._end(Returned(value))
-            case Err(error):
-                self._end(Raised(error))
-
-    def _join(self) -> None:
-        with self.lock:
-            self._offers.clear()
-            done = self.changed.wait_for(lambda: not self._threads, MAX_UNWIND_SECONDS)
-        if not done:
-            package_log.error(
-                "branches do not unwind, and are left behind",
-                extra={"executionArn": self.journal.arn},
-            )
 
     # User code
 
@@ -404,13 +392,8 @@ class ThreadRun:
             return Ok(body(self.settings.make_context(scope, self)))
         except (ContextUsageError, UnrecoverableError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
             return Err(error)
         finally:
             active.reset(token)
-
-
-def _never(op: Op) -> Program[Any]:
-    """Stay open for ever, as the operation did when its context was closed."""
-    while True:
-        yield Park(op)
+            scope.owner = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -84,7 +84,7 @@ class Watch:
 @contextmanager
 def watched(
     settings: RunSettings, journal: Journal, invocation: InvocationInput, lambda_context: object
-) -> Iterator[Watch]:
+) -> Generator[Watch]:
     """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case."""
     watch = Watch()
     observers = settings.observers

@@ -94,10 +94,10 @@ class Execution:
     ended_at: int | None = None
     result: str | None = None
     error: ErrorObject | None = None
-    operations: list[Operation] = field(default_factory=list)
-    places: dict[str, int] = field(default_factory=dict)
-    changes: list[int] = field(default_factory=list)
-    unannounced: dict[str, int] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list[Operation])
+    places: dict[str, int] = field(default_factory=dict[str, int])
+    changes: list[int] = field(default_factory=list[int])
+    unannounced: dict[str, int] = field(default_factory=dict[str, int])
     outstanding: int = 0
     timers: Timers = field(default_factory=Timers)
     deadline: int = 0
@@ -112,9 +112,9 @@ class Execution:
     parked_reason: str | None = None
     pause: PauseRequested | ExecutionPaused | None = None
     resume_token: str | None = None
-    callbacks: dict[str, str] = field(default_factory=dict)
-    heartbeats: dict[int, int] = field(default_factory=dict)
-    children: dict[str, str] = field(default_factory=dict)
+    callbacks: dict[str, str] = field(default_factory=dict[str, str])
+    heartbeats: dict[int, int] = field(default_factory=dict[int, int])
+    children: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def start(self) -> ExecutionStarted:

@@ -137,9 +137,9 @@ class _Told:
         begun: the fact that started each operation.
     """
 
-    visible: list[Fact] = field(default_factory=list)
-    attempts: dict[int, int] = field(default_factory=dict)
-    begun: dict[str, OperationStarted] = field(default_factory=dict)
+    visible: list[Fact] = field(default_factory=list[Fact])
+    attempts: dict[int, int] = field(default_factory=dict[int, int])
+    begun: dict[str, OperationStarted] = field(default_factory=dict[str, OperationStarted])
     root: ExecutionStarted | None = None
 
     @classmethod

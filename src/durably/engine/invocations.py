@@ -41,8 +41,9 @@ def begin_invocation(
     execution: Execution, command: BeginInvocation, at: int, policy: FailurePolicy
 ) -> list[Fact]:
     """Do what is due, settle what is lost, and make an invocation if one is owed and may be."""
-    if execution.is_closed or (timed_out := execution_timed_out(execution, at)):
-        return [] if execution.is_closed else timed_out
+    ended = [] if execution.is_closed else execution_timed_out(execution, at)
+    if execution.is_closed or ended:
+        return ended
     facts = timers_due(execution, at)
     owed = execution.owed
     if facts and not execution.is_listening:

@@ -211,15 +211,23 @@ class Journals:
         facts = decide(tip.execution, command, now, self._policy.failures)
         if not facts:
             gives_up = isinstance(command, GIVING_UP) and tip.execution.invocation is None
-            return Plan((tip,), (tip.take((), epoch),) if gives_up else ())
+            return Plan((tip,), (self._take(tip, (), epoch),) if gives_up else ())
         parent: Tip | None = None
         if type(facts[-1]) in CLOSING and not is_orphan:
             parent = self._parent_of(tip.execution)
-        plan = Plan((tip,), (tip.take(facts, epoch),))
+        plan = Plan((tip,), (self._take(tip, facts, epoch),))
         self._follow(plan, tip, facts, now, is_owner=epoch is not None)
         if parent is not None:
             self._complete_invoke(plan, tip.execution, parent, now)
         return plan
+
+    def _take(self, tip: Tip, facts: Sequence[Fact], epoch: int | None) -> Change:
+        try:
+            return tip.take(facts, epoch)
+        except Exception as error:
+            # A defect; but no later change may build on what is never going to be written.
+            self.drop(tip, error)
+            raise
 
     def _parent_of(self, execution: Execution) -> Tip | None:
         arn = execution.start.parent_arn
@@ -257,7 +265,7 @@ class Journals:
         facts = decide(parent.execution, child_end(child), now)
         if facts:
             plan.tips += (parent,)
-            plan.changes += (parent.take(facts),)
+            plan.changes += (self._take(parent, facts, None),)
             self._follow(plan, parent, facts, now, is_owner=False)
 
     async def give_back(self, arn: str, epoch: int) -> None:
@@ -268,7 +276,7 @@ class Journals:
         """
         tip = await self.pin(arn)
         try:
-            await self.write(Plan((tip,), (tip.take((), epoch),)))
+            await self.write(Plan((tip,), (self._take(tip, (), epoch),)))
         finally:
             self.unpin(tip)
 
@@ -287,7 +295,8 @@ class Journals:
         try:
             await self._store.append(plan.changes)
         except asyncio.CancelledError:
-            self._spawn(self._find_out(plan))
+            if plan.changes:
+                self._spawn(self._find_out(plan))
             raise
         except Exception as error:
             for tip in tips:
@@ -320,11 +329,11 @@ class Journals:
                 return
 
     def post(self, tip: Tip, command: Command, epoch: int) -> None:
-        """Have an owner's *command* done soon, in order; a failure shows at its next `write`."""
-        plan = self.plan(tip, command, epoch)
-        if len(plan.changes) > 1 or plan.settled:
-            raise AssertionError("what starts or ends an execution is written at once")
-        for change in plan.changes:
+        """Have an owner's *command* done soon, in order; a failure shows at its next `write`.
+
+        Only for what neither starts nor ends an execution.
+        """
+        for change in self.plan(tip, command, epoch).changes:
             self._store.append_soon(change)
 
     def open_session(self, tip: Tip, session: Audience) -> None:

@@ -25,6 +25,8 @@ from durably.wire.invocation import ExecutionState, InvocationInput, InvocationO
 from durably.wire.operation import ErrorObject, Operation, OperationType
 from durably.wire.update import OperationUpdate
 
+_WRITTEN_AT_ONCE = (OperationType.EXECUTION, OperationType.CHAINED_INVOKE)
+
 
 class Listener(Protocol):
     """Whoever wants to be told."""
@@ -151,9 +153,12 @@ class Session:
     def post(self, update: OperationUpdate) -> None:
         """Accept *update*, to be durable soon. A failure shows at the next checkpoint.
 
+        Only for what starts or ends no execution.
+
         Raises:
             InvalidParameterValueException: refused, or this invocation has no authority any more.
         """
+        assert update.type not in _WRITTEN_AT_ONCE, "it starts or ends an execution"
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
         command = Checkpoint(self.epoch, (update,), self._surroundings)

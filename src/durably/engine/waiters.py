@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 
@@ -36,7 +36,7 @@ class Waiters:
         self._waiters: dict[str, set[Waiter]] = {}
 
     @contextmanager
-    def waiting(self, arn: str) -> Iterator[Waiter]:
+    def waiting(self, arn: str) -> Generator[Waiter]:
         """Wait for an execution."""
         waiter = Waiter()
         waiters = self._waiters.setdefault(arn, set())

@@ -8,17 +8,30 @@ from durably.engine.store import Change, VersionConflict
 
 
 def check_call(changes: Sequence[Change]) -> None:
-    """Check what can be seen without looking into the store.
+    """Refuse what no store takes, whatever it holds.
 
     Raises:
         ValueError: two changes are of one execution, or an execution begins without a fact.
-        VersionConflict: two of them want the same name.
     """
-    if len(changes) > 1:
-        _check_several(changes)
+    if len(changes) > 1 and len({change.arn for change in changes}) < len(changes):
+        raise ValueError("two changes of one call are of the same execution")
     for change in changes:
         if not change.expected_version and not change.facts:
             raise ValueError(f"{change.arn} begins without a fact")
+
+
+def check_names(changes: Sequence[Change]) -> None:
+    """Check new executions against each other.
+
+    Raises:
+        VersionConflict: two of them want the same name.
+    """
+    names: set[tuple[str, str]] = set()
+    for change in changes:
+        if not change.expected_version:
+            if name_of(change) in names:
+                raise VersionConflict(change.arn)
+            names.add(name_of(change))
 
 
 def check_change(change: Change, version: int, epoch: int | None) -> None:
@@ -40,14 +53,3 @@ def check_change(change: Change, version: int, epoch: int | None) -> None:
 def name_of(change: Change) -> tuple[str, str]:
     """Give what may not be taken when *change* creates an execution."""
     return change.summary.function_name, change.summary.execution_name
-
-
-def _check_several(changes: Sequence[Change]) -> None:
-    if len({change.arn for change in changes}) < len(changes):
-        raise ValueError("two changes of one call are of the same execution")
-    names: set[tuple[str, str]] = set()
-    for change in changes:
-        if not change.expected_version:
-            if name_of(change) in names:
-                raise VersionConflict(change.arn)
-            names.add(name_of(change))

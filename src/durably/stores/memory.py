@@ -21,7 +21,7 @@ from durably.engine.store import (
     WakeAt,
 )
 from durably.seams import IdSource, RandomIds
-from durably.stores.admission import check_call, check_change, name_of
+from durably.stores.admission import check_call, check_change, check_names, name_of
 from durably.stores.instants import EPOCH, to_us
 from durably.stores.paging import marker_after, place_of
 
@@ -60,18 +60,20 @@ class MemoryStore:
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""
+        check_call(changes)
         if self._refused:
             self._raise_refusal(changes)
-        check_call(changes)
+        if len(changes) > 1:
+            check_names(changes)
         executions = [self._admit(change) for change in changes]
         for change, execution in zip(changes, executions, strict=True):
             self._add(change, execution)
 
     def append_soon(self, change: Change) -> None:
         """Take *change* at once; if it is refused, the next append of its execution says so."""
+        check_call((change,))
         if change.arn in self._refused:
             return
-        check_call((change,))
         try:
             self._add(change, self._admit(change))
         except VersionConflict as refusal:

@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 
 from durably.engine.store import Change, Claim, Summary, VersionConflict, WakeAt
-from durably.stores.admission import check_change, name_of
+from durably.stores.admission import check_change, check_names, name_of
 from durably.stores.instants import to_us
 from durably.stores.sqlite_statements import Row, Statement, for_rows, statement
 
@@ -73,6 +73,8 @@ class Ledger:
         Raises:
             VersionConflict: one of them came too late.
         """
+        if len(changes) > 1:
+            check_names(changes)
         heads = [self._admit(change) for change in changes]
         for change, head in zip(changes, heads, strict=True):
             self._add(change, head)

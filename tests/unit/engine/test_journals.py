@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
-from durably.engine.commands import Stop
+from durably.engine.commands import Pause, Stop
 from durably.engine.policy import ServicePolicy
 from durably.engine.store import Change, VersionConflict
 from durably.errors import InvalidParameterValueException, StoreError
@@ -282,5 +282,42 @@ def test_an_end_from_outside_takes_the_timer_with_it() -> None:
             await asyncio.sleep(2)
             assert session.is_over
             assert (await bench.operation(arn, "w")).status is OperationStatus.STARTED
+
+    run(main)
+
+
+def test_whoever_waits_for_the_writes_of_others_may_give_up() -> None:
+    async def main() -> None:
+        store = GatedStore()
+        async with Bench(store=store) as bench:
+            arn = await bench.start()
+            store.gate.clear()
+            stopping = asyncio.ensure_future(bench.service.stop(arn))
+            again = asyncio.ensure_future(bench.service.stop(arn))
+            await asyncio.sleep(1)
+            again.cancel()
+            await asyncio.sleep(1)
+            store.gate.set()
+
+            await stopping
+
+            assert (await bench.service.get(arn)).is_closed
+
+    run(main)
+
+
+def test_a_change_that_cannot_be_written_down_is_not_built_upon() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            arn = await bench.start()
+            journals = bench.service._journals
+            tip = await journals.pin(arn)
+
+            unwritable = Pause(is_timeout_paused=object())  # type: ignore[arg-type]  # a defect
+            with pytest.raises(TypeError):
+                journals.plan(tip, unwritable, None)
+
+            assert tip.failure is not None
+            await bench.service.stop(arn)
 
     run(main)

@@ -128,7 +128,7 @@ class AnyOf(_AnyNumber):
         said = "; ".join(str(outcome.error) for outcome in outcomes if isinstance(outcome, Err))
         return Err(PromiseCombinatorError(f"none of {len(outcomes)} succeeded: {said}"))
 
-    def value(self, recorded: Any, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
+    def value(self, recorded: int, outcomes: Sequence[Outcome[Any] | None], /) -> Any:
         """Give the value of the one that was named."""
         return _value_of(outcomes[recorded])
 

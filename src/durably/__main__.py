@@ -1,0 +1,5 @@
+"""The command line, as `python -m durably`."""
+
+from durably.cli.main import main
+
+main()

@@ -1,0 +1,87 @@
+"""The threads that one invocation runs its branches in."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from time import monotonic
+from typing import Protocol
+
+MAX_BRANCH_THREADS = 32
+"""Threads that one invocation runs branches in, besides those that wait for branches."""
+
+
+class Work(Protocol):
+    """Something to do."""
+
+    def run(self) -> None:
+        """Do it. Raises nothing."""
+        ...
+
+
+class Source(Protocol):
+    """Where work comes from."""
+
+    def take(self) -> Work | None:
+        """Give something to do, under the lock; `None` when somebody else has taken it."""
+        ...
+
+
+class Crew:
+    """Threads that are started when there is work for them, up to a number, and end together.
+
+    Args:
+        lock: guards everything here; it is held by whoever calls `offer`.
+        size: how many threads at most.
+    """
+
+    def __init__(self, lock: threading.RLock, size: int = MAX_BRANCH_THREADS) -> None:
+        self._lock = lock
+        self._size = size
+        self._has_work = threading.Condition(lock)
+        self._offers: deque[Source] = deque()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._is_dismissed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an offer made now would have to wait for a thread."""
+        return self._idle == 0 and len(self._threads) >= self._size
+
+    def offer(self, source: Source) -> None:
+        """Have a thread take something of *source*."""
+        self._offers.append(source)
+        if self._idle >= len(self._offers):
+            self._has_work.notify()
+        elif len(self._threads) < self._size:
+            thread = threading.Thread(target=self._work, name="durably branch", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def dismiss(self, seconds: float) -> int:
+        """End the threads, and wait for them; tell how many have not ended after *seconds*."""
+        with self._lock:
+            self._is_dismissed = True
+            self._offers.clear()
+            self._has_work.notify_all()
+        deadline = monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while (work := self._next()) is not None:
+            work.run()
+
+    def _next(self) -> Work | None:
+        with self._lock:
+            while not self._is_dismissed:
+                while self._offers:
+                    work = self._offers.popleft().take()
+                    if work is not None:
+                        return work
+                self._idle += 1
+                self._has_work.wait()
+                self._idle -= 1
+        return None

@@ -1,0 +1,247 @@
+"""The commands beside `run`, with a process on the store and without one."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import ORDERS, Done, Shell
+
+
+@pytest.fixture(params=[True, False], ids=["beside a worker", "alone"])
+def store(request: pytest.FixtureRequest, shell: Shell) -> Shell:
+    """A store with one execution that waits for a callback, and one that sleeps."""
+    if request.param:
+        shell.worker()
+        assert shell.run("start", "approve", "--name", "a-1").code == 0
+        assert shell.run("start", "sleep_long", "--name", "bear").code == 0
+    else:
+        for function, name in (("approve", "a-1"), ("sleep_long", "bear")):
+            done = shell.run("run", f"{ORDERS}:{function}", "--name", name, "--no-wait", "-q")
+            assert done.code == 3
+    return shell
+
+
+def names(done: Done) -> list[str]:
+    return [one["DurableExecutionName"] for one in done.json]
+
+
+# Starting and working
+
+
+def test_a_started_execution_waits_for_a_worker(shell: Shell) -> None:
+    words = ("start", f"{ORDERS}:fulfil", "--input", '{"id":"o-7"}', "--name", "o-7")
+    first, second = shell.run(*words), shell.run(*words)
+
+    assert first.code == second.code == 0
+    assert first.out == second.out
+    assert re.fullmatch(r"arn:aws:lambda:local:0{12}:function:fulfil:\$LATEST/\S+/o-7/\S+\n", first.out)
+    assert "No process works on this store" in first.err
+    assert "waits for a free worker" in shell.run("why", "o-7").out
+
+    worker = shell.worker()
+    shell.wait_for(lambda: shell.effects == ["charge o-7", "ship o-7"])
+    done = shell.interrupt(worker, signal.SIGTERM)
+    assert done.code == 0
+    assert "ended; what was not finished goes on the next time" in done.err
+
+
+def test_a_process_starts_what_another_one_asks_for(shell: Shell) -> None:
+    shell.worker()
+
+    done = shell.run("start", "fulfil", "--input", '{"id":"o-7"}', "--name", "o-7")
+
+    assert (done.code, done.err) == (0, "")
+    shell.wait_for(lambda: shell.effects == ["charge o-7", "ship o-7"])
+
+
+@pytest.mark.parametrize("target", ["refund", f"{ORDERS}:refund"])
+def test_a_function_that_there_is_not_cannot_be_started(shell: Shell, target: str) -> None:
+    shell.worker()
+
+    done = shell.run("start", target)
+
+    assert (done.code, done.out) == (2, "")
+    assert "'refund'" in done.err
+
+
+def test_a_worker_that_is_told_twice_ends_at_once(shell: Shell) -> None:
+    worker = shell.worker("--grace", "60")
+    shell.run("start", "gated_async")
+    shell.reach()
+    worker.send_signal(signal.SIGINT)
+    assert worker.stderr is not None
+    assert "1 invocations have 60 s" in worker.stderr.readline()
+
+    assert shell.interrupt(worker, signal.SIGINT).code == 0
+
+
+# Looking
+
+
+def test_executions_are_listed_newest_first_and_filtered(store: Shell) -> None:
+    assert names(store.run("list", "--json")) == ["bear", "a-1"]
+    assert names(store.run("list", "--json", "--oldest-first", "--limit", "1")) == ["a-1"]
+    assert names(store.run("list", "--json", "--function", "approve")) == ["a-1"]
+    assert names(store.run("list", "--json", "--name", "bear", "--status", "running")) == ["bear"]
+    assert names(store.run("list", "--json", "--started-after", "2999-01-01")) == []
+
+    table = store.run("list")
+    assert re.search(r"NAME +FUNCTION +STATUS +STARTED +TOOK +NEXT", table.out)
+    assert re.search(r"bear +sleep_long +RUNNING", table.out)
+
+
+def test_a_listing_goes_on_where_it_ended(store: Shell) -> None:
+    first = store.run("list", "--json", "--limit", "1")
+    [marker] = re.findall(r"There are more: --after (\S+)", first.err)
+
+    assert names(store.run("list", "--json", "--limit", "1", "--after", marker)) == ["a-1"]
+
+
+def test_an_empty_listing_says_so_to_people_and_is_empty_for_programs(store: Shell) -> None:
+    done = store.run("list", "--name", "nobody")
+
+    assert (done.out, done.err) == ("", "There are none.\n")
+    assert store.run("list", "--name", "nobody", "--json").json == []
+
+
+def test_an_execution_is_shown_with_its_operations(store: Shell) -> None:
+    done = store.run("show", "bear")
+    document = store.run("show", "sleep_long/bear", "--json").json
+
+    assert re.search(r"status +RUNNING", done.out)
+    assert re.search(r"● winter +wait +started", done.out)
+    assert document["DurableExecutionName"] == "bear"
+    assert [one["Type"] for one in document["Operations"]] == ["EXECUTION", "WAIT"]
+    assert store.run("show", document["DurableExecutionArn"], "--json").json == document
+
+
+def test_the_history_is_printed_in_order(store: Shell) -> None:
+    events = store.run("history", "bear", "--json").json
+    newest = store.run("history", "bear", "--json", "--newest-first", "--limit", "1").json
+    table = store.run("history", "bear").out
+
+    assert [one["EventType"] for one in events][:2] == ["ExecutionStarted", "WaitStarted"]
+    assert newest == events[-1:]
+    assert re.search(r"2 +\+\S+ \S+ +WaitStarted +winter +duration 7776000", table)
+
+
+def test_why_says_what_would_wake_it(store: Shell) -> None:
+    bear = store.run("why", "bear").out
+    [callback_id] = store.callback_ids("a-1")
+    asked = store.run("why", "a-1").out
+
+    assert "bear waits, since " in bear
+    assert re.search(r"• winter \(wait\): the end of the wait, at \d{4}-\d\d-\d\d", bear)
+    assert "It goes on by itself at" in bear
+    assert f"durably callback succeed {callback_id}" in asked
+    assert "Unless something wakes it, it times out at" in asked
+
+
+# Operating
+
+
+def test_an_execution_is_stopped_and_deleted(store: Shell) -> None:
+    too_early = store.run("delete", "bear")
+    stopped = store.run("stop", "bear", "--reason", "spring")
+    again = store.run("stop", "bear")
+    shown = store.run("show", "bear", "--json").json
+
+    assert too_early.code == 2
+    assert "durably show NAME" in too_early.err
+    assert stopped.code == again.code == 0
+    assert (shown["Status"], shown["Error"]) == ("STOPPED", {"ErrorMessage": "spring"})
+    assert store.run("delete", "bear").code == 0
+    assert names(store.run("list", "--json")) == ["a-1"]
+
+
+def test_an_execution_is_paused_and_resumed(store: Shell) -> None:
+    assert store.run("pause", "bear", "--reason", "holidays").code == 0
+    paused = store.run("why", "bear").out
+    twice = store.run("pause", "bear")
+    resumed = store.run("resume", "bear")
+
+    assert "bear is paused" in paused
+    assert "before `durably resume bear`" in paused
+    assert twice.code == 2
+    assert resumed.code == 0
+    assert "bear waits" in store.run("why", "bear").out
+
+
+def test_a_callback_is_answered_once(store: Shell) -> None:
+    [callback_id] = store.callback_ids("a-1")
+
+    alive = store.run("callback", "heartbeat", callback_id)
+    answer = store.run("callback", "succeed", callback_id, "--payload", "-", stdin='{"ok":true}')
+    again = store.run("callback", "succeed", callback_id)
+
+    assert alive.code == answer.code == 0
+    assert again.code == 2
+    assert "has timed out or has been completed before" in again.err
+    store.end_workers()
+    assert store.run("run", f"{ORDERS}:approve", "--name", "a-1").json == {"ok": True}
+
+
+def test_a_callback_is_told_of_a_failure(store: Shell) -> None:
+    [callback_id] = store.callback_ids("a-1")
+    words = ("callback", "fail", callback_id, "--error", "no \x1b[31m", "--error-type", "Refused")
+
+    assert store.run(*words).code == 0
+
+    store.end_workers()
+    done = store.run("run", f"{ORDERS}:approve", "--name", "a-1")
+    assert (done.code, done.out) == (1, "")
+    assert r"CallbackExternalError: no \x1b[31m" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("show", "nobody"), "There is no execution 'nobody'."),
+        (("why", "approve/bear"), "There is no execution 'approve/bear'."),
+        (("stop", "arn:nonsense"), "is not the arn of an execution."),
+        (("callback", "heartbeat", "0" * 64), "There is no such callback."),
+        (("callback", "succeed", "a\x1b[31mb"), "There is no such callback."),
+        (("list", "--after", "nonsense"), "no listing has returned it"),
+        (("list", "--status", "asleep"), "'asleep' is not one of"),
+        (("list", "--started-after", "yesterday"), "'yesterday' does not match"),
+    ],
+)
+def test_what_there_is_not_is_refused_in_one_sentence(
+    shell: Shell, words: tuple[str, ...], said: str
+) -> None:
+    shell.run("run", f"{ORDERS}:sleep_long", "--name", "bear", "--no-wait", "-q")
+
+    done = shell.run(*words)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Error: ")
+    assert said in done.err
+    assert "\x1b" not in done.err
+
+
+def test_a_name_of_two_functions_must_say_which(shell: Shell) -> None:
+    for function in ("sleep_long", "approve"):
+        shell.run("start", f"{ORDERS}:{function}", "--name", "both")
+
+    done = shell.run("show", "both")
+
+    assert done.code == 2
+    assert "say approve/both or sleep_long/both" in done.err
+
+
+def test_what_nobody_reads_to_the_end_is_no_error_of_ours(store: Shell) -> None:
+    command = subprocess.Popen(
+        [*store.started[0].args[:3], "history", "bear"],  # type: ignore[index]
+        cwd=store.folder,
+        env=store.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert command.stdout is not None
+    os.close(os.dup(command.stdout.fileno()))
+    command.stdout.close()
+
+    assert b"Traceback" not in command.communicate()[1]
