@@ -9,10 +9,13 @@ from typing import Any
 from durably import (
     CallbackConfig,
     DurableContext,
+    Engine,
+    Execution,
     StepConfig,
     SyncDurableContext,
     durable_execution,
 )
+from durably.engine.views import Standing, Why
 from durably.errors import TerminationReason, UnrecoverableInvocationError
 from durably.retries import RetryPresets
 from durably.serdes import JsonSerdes
@@ -169,3 +172,12 @@ ALL = [
     fail,
     crash,
 ]
+
+
+async def reach(engine: Engine, run: Execution | str, standing: Standing) -> Why:
+    """Wait until an execution stands so."""
+    while True:
+        found = await engine.why(run)
+        if found.standing is standing:
+            return found
+        await asyncio.sleep(0.01)

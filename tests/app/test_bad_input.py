@@ -23,7 +23,7 @@ from durably import (
 )
 from durably.engine.views import Standing
 from durably.retries import RetryPresets
-from tests.app.functions import ALL, CALLS, count
+from tests.app.functions import ALL, CALLS, count, reach
 
 
 @pytest.fixture
@@ -140,8 +140,7 @@ async def test_code_that_asks_for_another_type_than_recorded_fails_loudly(url: s
     """The input of an execution under way, read by a handler that has changed its mind."""
     async with Engine(url, ALL) as engine:
         run = await engine.start("sleepy", "x")
-        while (await engine.why(run)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+        await reach(engine, run, Standing.WAITING)
 
     @durable_execution
     async def sleepy(event: int, ctx: DurableContext) -> str:
@@ -215,7 +214,7 @@ async def test_a_damaged_database_is_refused_and_a_restored_one_goes_on(
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError, match="no/durably.db"):
+    with pytest.raises(StoreUnavailableError, match=r"no/durably\.db"):
         async with Engine(f"sqlite:{tmp_path}/no/durably.db", ALL):
             pass
 

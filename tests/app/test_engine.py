@@ -24,7 +24,7 @@ from durably.engine.store import Query
 from durably.engine.views import Standing
 from durably.wire.execution import ExecutionStatus
 from durably.wire.history import EventType
-from tests.app.functions import ALL, ASKED, CALLS, GATES, Gate, Order, Receipt, echo, fulfil
+from tests.app.functions import ALL, ASKED, CALLS, GATES, Gate, Order, Receipt, echo, fulfil, reach
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -245,9 +245,8 @@ async def test_the_history_tells_everything_in_order_and_in_pages(engine: Engine
 
 async def test_an_execution_says_what_it_waits_for(engine: Engine) -> None:
     run = await engine.start("long_sleep", "x")
-    async with asyncio.timeout(5):
-        while (found := await engine.why(run)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+
+    found = await reach(engine, run, Standing.WAITING)
 
     [awaited] = found.waits_for
 
@@ -272,9 +271,7 @@ async def test_a_paused_execution_goes_on_when_it_is_resumed(engine: Engine) -> 
     asked = ASKED["paused"] = asyncio.get_running_loop().create_future()
     run = await engine.start("ask", "paused")
     callback_id = await asked
-    async with asyncio.timeout(5):
-        while (await engine.why(run)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+    await reach(engine, run, Standing.WAITING)
 
     await engine.pause(run, "holidays")
     await engine.callback_succeed(callback_id, "1")

@@ -19,8 +19,9 @@ from durably import (
     SyncDurableContext,
     durable_execution,
 )
+from durably.engine.policy import FailurePolicy
 from durably.engine.views import Standing
-from tests.app.functions import ALL, BROKEN, CALLS, GATES, Gate
+from tests.app.functions import ALL, BROKEN, CALLS, GATES, Gate, reach
 
 
 @pytest.fixture
@@ -35,8 +36,7 @@ async def test_what_was_under_way_goes_on_by_itself_when_the_engine_opens(
     engine = Engine("memory:" if kind == "memory" else url, ALL)
     async with engine:
         run = await engine.start("sleepy", "again", name="again")
-        while (await engine.why(run)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+        await reach(engine, run, Standing.WAITING)
 
     async with engine:
         assert await (await engine.get("again")).result() == "awake"
@@ -67,9 +67,7 @@ async def test_a_step_that_outlasts_the_grace_is_run_again_the_next_time(url: st
         assert await (await engine.get(run.arn)).result() == "through"
         events = await engine.history(run.arn)
     assert (CALLS["before cut"], CALLS["after cut"]) == (1, 1)
-    cut = [one for one in events.events if one.invocation_completed_details is not None][0]
-    assert cut.invocation_completed_details is not None
-    assert cut.invocation_completed_details.error is not None
+    assert [one for one in events.events if _failed(one)] != []
 
 
 async def test_a_thread_that_outlasts_the_grace_changes_nothing_any_more(url: str) -> None:
@@ -129,8 +127,6 @@ async def test_an_execution_whose_invocations_crash_is_parked_and_resumed(url: s
 
 def _park_soon(engine: Engine) -> None:
     """Have nothing retried: ten invocations with growing pauses would take hours."""
-    from durably.engine.policy import FailurePolicy
-
     assert engine._assembly is not None
     policy = engine._assembly.service.policy
     object.__setattr__(policy, "failures", FailurePolicy(park_after=1))
@@ -140,8 +136,7 @@ async def test_a_changed_handler_fails_loudly_and_the_others_go_on(url: str) -> 
     async with Engine(url, ALL) as engine:
         run = await engine.start("sleepy", "changed")
         other = await engine.start("sleepy", "other")
-        while (await engine.why(other)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+        await reach(engine, other, Standing.WAITING)
 
     @durable_execution
     def sleepy(event: str, ctx: SyncDurableContext) -> str:
@@ -158,6 +153,12 @@ async def test_a_changed_handler_fails_loudly_and_the_others_go_on(url: str) -> 
         assert await (await engine.get(other.arn)).result() == "awake"
     assert failed.value.error is not None
     assert "recorded as STEP" in str(failed.value.error.error_message)
+
+
+def python(*words: str) -> subprocess.Popen[bytes]:
+    """Run a program, and give it while it runs."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", *words], stdout=pipe, stderr=pipe)  # noqa: S603 - ours
 
 
 _WORKER = """
@@ -180,7 +181,7 @@ asyncio.run(main())
 
 @pytest.mark.process
 async def test_a_process_that_is_killed_loses_nothing(url: str) -> None:
-    worker = subprocess.Popen([sys.executable, "-c", _WORKER, url], stdout=subprocess.PIPE)
+    worker = python(_WORKER, url)
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"ready\n"
     worker.kill()
@@ -235,8 +236,7 @@ else:
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_worker_ends_well_when_it_is_told_to(url: str, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", _FOREVER, "inside", url, "told"]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    worker = python(_FOREVER, "inside", url, "told")
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"ready\n"
     worker.send_signal(number)
@@ -258,13 +258,13 @@ def _failed(event: object) -> bool:
 async def test_a_worker_of_a_synchronous_program_ends_well_too(url: str) -> None:
     async with Engine(url, ALL) as engine:
         run = await engine.start("sleepy", "sync", name="sync")
-        while (await engine.why(run)).standing is not Standing.WAITING:
-            await asyncio.sleep(0.01)
+        await reach(engine, run, Standing.WAITING)
 
-    command = [sys.executable, "-c", _FOREVER, "sync", url, ""]
-    worker = subprocess.Popen(command, stderr=subprocess.PIPE)
+    worker = python(_FOREVER, "sync", url, "")
     reader = sqlite3.connect(f"file:{url.removeprefix('sqlite:')}?mode=ro", uri=True)
-    while reader.execute("SELECT status FROM executions").fetchone() != ("SUCCEEDED",):
+    status = None
+    while status != ("SUCCEEDED",):
+        status = reader.execute("SELECT status FROM executions").fetchone()
         await asyncio.sleep(0.02)
     reader.close()
     worker.terminate()

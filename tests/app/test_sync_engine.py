@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from durably import (
+    CallbackError,
     DurableContext,
     Engine,
     Execution,
@@ -78,7 +79,7 @@ def test_callbacks_are_answered(engine: SyncEngine) -> None:
         first = await ctx.wait_for_callback("first", tell)
         try:
             await ctx.wait_for_callback("second", tell)
-        except Exception as error:
+        except CallbackError as error:
             return [first, str(error)]
         return []
 

@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+
+from durably import DurableFunction, Engine
+from tests.cli import orders
 
 ORDERS = Path(__file__).with_name("orders.py")
 ROOT = Path(__file__).parents[2]
@@ -38,6 +41,7 @@ class Shell:
     folder: Path
     env: dict[str, str]
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    callback_id: str = ""
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -46,7 +50,7 @@ class Shell:
 
     def start(self, *words: object, **how: Any) -> subprocess.Popen[str]:
         """Start a command, and give it while it runs."""
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own
             [*DURABLY, *map(str, words)],
             stdin=how.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
@@ -107,13 +111,10 @@ class Shell:
         for worker in self.workers:
             assert self.interrupt(worker, signal.SIGTERM).code == 0
 
-    def callback_ids(self, execution: str) -> Sequence[str]:
-        """Say which callbacks an execution waits for, as soon as there is one."""
-        while True:
-            waits_for = self.run("why", execution, "--json").json["WaitsFor"]
-            found = [one["CallbackId"] for one in waits_for if "CallbackId" in one]
-            if found:
-                return found
+    def engine(self) -> Engine:
+        """Give an engine on the store, with the functions of orders.py, for this process."""
+        functions = [one for one in vars(orders).values() if isinstance(one, DurableFunction)]
+        return Engine(f"sqlite:{self.database}", functions, grace=0)
 
 
 @pytest.fixture
@@ -122,6 +123,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     paths = [str(ROOT / "src"), *filter(None, [env.get("PYTHONPATH")])]
     env |= {"ORDERS_FOLDER": str(tmp_path), "PYTHONPATH": os.pathsep.join(paths)}
     shell = Shell(tmp_path, env)
+    orders.FOLDER = tmp_path
     yield shell
     for process in shell.started:
         process.kill()

@@ -8,7 +8,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from durably import CallbackConfig, DurableContext, JsonSerdes, SyncDurableContext, durable_execution
+from durably import (
+    CallbackConfig,
+    DurableContext,
+    JsonSerdes,
+    SyncDurableContext,
+    durable_execution,
+)
+from durably.errors import TerminationReason, UnrecoverableInvocationError
 
 FOLDER = Path(os.environ.get("ORDERS_FOLDER", "."))
 
@@ -32,10 +39,15 @@ def pass_gate(name: str) -> None:
         Event().wait(0.01)
 
 
+def say_something() -> None:
+    """Write to standard output, as a user's code may."""
+    print("a line that the user's code prints")  # noqa: T201 - that is the point
+    subprocess.run([sys.executable, "-c", "print('and one of a program')"], check=True)
+
+
 @durable_execution
 async def fulfil(order: Order, ctx: DurableContext) -> dict[str, Any]:
-    print("a line that the user's code prints")
-    subprocess.run([sys.executable, "-c", "print('and one of a program')"], check=True)
+    say_something()
     await ctx.step("charge", note, f"charge {order.id}")
     await ctx.wait("cooling off", 1)
     await ctx.step("ship", note, f"ship {order.id}")
@@ -92,8 +104,6 @@ async def odd(event: str, ctx: DurableContext) -> Any:
 @durable_execution
 async def crash(event: Any, ctx: DurableContext) -> str:
     """Breaks its invocations until the file `repaired` is there."""
-    from durably.errors import TerminationReason, UnrecoverableInvocationError
-
     if not (FOLDER / "repaired").exists():
         raise UnrecoverableInvocationError(TerminationReason.CUSTOM, "out of order")
     return "repaired"

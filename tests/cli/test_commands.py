@@ -1,27 +1,50 @@
 """The commands beside `run`, with a process on the store and without one."""
 
-import os
+import asyncio
 import re
 import signal
 import subprocess
+from typing import Any
 
 import pytest
 
-from tests.cli.conftest import ORDERS, Done, Shell
+from durably import ExecutionFailedError
+from durably.engine.views import Standing
+from tests.app.functions import reach
+from tests.cli.conftest import DURABLY, ORDERS, Done, Shell
+
+# ruff: noqa: S603 - the programs are our own
 
 
 @pytest.fixture(params=[True, False], ids=["beside a worker", "alone"])
 def store(request: pytest.FixtureRequest, shell: Shell) -> Shell:
     """A store with one execution that waits for a callback, and one that sleeps."""
+    shell.callback_id = asyncio.run(_begin(shell))
     if request.param:
         shell.worker()
-        assert shell.run("start", "approve", "--name", "a-1").code == 0
-        assert shell.run("start", "sleep_long", "--name", "bear").code == 0
-    else:
-        for function, name in (("approve", "a-1"), ("sleep_long", "bear")):
-            done = shell.run("run", f"{ORDERS}:{function}", "--name", name, "--no-wait", "-q")
-            assert done.code == 3
     return shell
+
+
+async def _begin(shell: Shell) -> str:
+    async with shell.engine() as engine:
+        asking = await engine.start("approve", {}, name="a-1")
+        sleeping = await engine.start("sleep_long", {}, name="bear")
+        for run in (asking, sleeping):
+            await reach(engine, run, Standing.WAITING)
+        [awaited] = (await engine.why(asking)).waits_for
+        assert awaited.operation.callback_details is not None
+        return awaited.operation.callback_details.callback_id or ""
+
+
+def result_of(shell: Shell, name: str) -> Any:
+    """Give the result of an execution, with no worker on the store."""
+    shell.end_workers()
+
+    async def look() -> Any:
+        async with shell.engine() as engine:
+            return await (await engine.get(name)).result(5)
+
+    return asyncio.run(look())
 
 
 def names(done: Done) -> list[str]:
@@ -37,7 +60,9 @@ def test_a_started_execution_waits_for_a_worker(shell: Shell) -> None:
 
     assert first.code == second.code == 0
     assert first.out == second.out
-    assert re.fullmatch(r"arn:aws:lambda:local:0{12}:function:fulfil:\$LATEST/\S+/o-7/\S+\n", first.out)
+    assert re.fullmatch(
+        r"arn:aws:lambda:local:0{12}:function:fulfil:\$LATEST/\S+/o-7/\S+\n", first.out
+    )
     assert "No process works on this store" in first.err
     assert "waits for a free worker" in shell.run("why", "o-7").out
 
@@ -130,13 +155,15 @@ def test_the_history_is_printed_in_order(store: Shell) -> None:
 
 def test_why_says_what_would_wake_it(store: Shell) -> None:
     bear = store.run("why", "bear").out
-    [callback_id] = store.callback_ids("a-1")
     asked = store.run("why", "a-1").out
+    document = store.run("why", "a-1", "--json").json
 
     assert "bear waits, since " in bear
     assert re.search(r"• winter \(wait\): the end of the wait, at \d{4}-\d\d-\d\d", bear)
     assert "It goes on by itself at" in bear
-    assert f"durably callback succeed {callback_id}" in asked
+    assert f"durably callback succeed {store.callback_id}" in asked
+    assert [one["CallbackId"] for one in document["WaitsFor"]] == [store.callback_id]
+    assert document["HasWorker"] is bool(store.workers)
     assert "Unless something wakes it, it times out at" in asked
 
 
@@ -171,29 +198,26 @@ def test_an_execution_is_paused_and_resumed(store: Shell) -> None:
 
 
 def test_a_callback_is_answered_once(store: Shell) -> None:
-    [callback_id] = store.callback_ids("a-1")
+    words = ("callback", "succeed", store.callback_id)
 
-    alive = store.run("callback", "heartbeat", callback_id)
-    answer = store.run("callback", "succeed", callback_id, "--payload", "-", stdin='{"ok":true}')
-    again = store.run("callback", "succeed", callback_id)
+    alive = store.run("callback", "heartbeat", store.callback_id)
+    answer = store.run(*words, "--payload", "-", stdin='{"ok":true}')
+    again = store.run(*words)
 
     assert alive.code == answer.code == 0
     assert again.code == 2
     assert "has timed out or has been completed before" in again.err
-    store.end_workers()
-    assert store.run("run", f"{ORDERS}:approve", "--name", "a-1").json == {"ok": True}
+    assert result_of(store, "a-1") == {"ok": True}
 
 
 def test_a_callback_is_told_of_a_failure(store: Shell) -> None:
-    [callback_id] = store.callback_ids("a-1")
-    words = ("callback", "fail", callback_id, "--error", "no \x1b[31m", "--error-type", "Refused")
+    words = ("--error", "no \x1b[31m", "--error-type", "Refused", "--data", "{}")
 
-    assert store.run(*words).code == 0
+    done = store.run("callback", "fail", store.callback_id, *words)
 
-    store.end_workers()
-    done = store.run("run", f"{ORDERS}:approve", "--name", "a-1")
-    assert (done.code, done.out) == (1, "")
-    assert r"CallbackExternalError: no \x1b[31m" in done.err
+    assert done.code == 0
+    with pytest.raises(ExecutionFailedError, match="no \x1b"):
+        result_of(store, "a-1")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +236,7 @@ def test_a_callback_is_told_of_a_failure(store: Shell) -> None:
 def test_what_there_is_not_is_refused_in_one_sentence(
     shell: Shell, words: tuple[str, ...], said: str
 ) -> None:
-    shell.run("run", f"{ORDERS}:sleep_long", "--name", "bear", "--no-wait", "-q")
+    asyncio.run(_begin(shell))
 
     done = shell.run(*words)
 
@@ -223,8 +247,12 @@ def test_what_there_is_not_is_refused_in_one_sentence(
 
 
 def test_a_name_of_two_functions_must_say_which(shell: Shell) -> None:
-    for function in ("sleep_long", "approve"):
-        shell.run("start", f"{ORDERS}:{function}", "--name", "both")
+    async def begin() -> None:
+        async with shell.engine() as engine:
+            for function in ("sleep_long", "approve"):
+                await engine.start(function, {}, name="both")
+
+    asyncio.run(begin())
 
     done = shell.run("show", "both")
 
@@ -234,14 +262,13 @@ def test_a_name_of_two_functions_must_say_which(shell: Shell) -> None:
 
 def test_what_nobody_reads_to_the_end_is_no_error_of_ours(store: Shell) -> None:
     command = subprocess.Popen(
-        [*store.started[0].args[:3], "history", "bear"],  # type: ignore[index]
+        [*DURABLY, "history", "bear"],
         cwd=store.folder,
         env=store.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert command.stdout is not None
-    os.close(os.dup(command.stdout.fileno()))
     command.stdout.close()
 
     assert b"Traceback" not in command.communicate()[1]

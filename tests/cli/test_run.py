@@ -75,7 +75,13 @@ def test_the_input_comes_from_a_file_or_from_standard_input(shell: Shell) -> Non
 
     from_file = shell.run("run", f"{ORDERS}:fulfil", "--input", "@order.json", "--name", "o-1")
     again = shell.run(
-        "run", f"{ORDERS}:fulfil", "--input", "-", "--name", "o-1", stdin='{"id":"o-1","amount":2.50}'
+        "run",
+        f"{ORDERS}:fulfil",
+        "--input",
+        "-",
+        "--name",
+        "o-1",
+        stdin='{"id":"o-1","amount":2.50}',
     )
 
     assert from_file.json == again.json == {"order": "o-1", "paid": 2.5}
@@ -222,7 +228,7 @@ def test_a_changed_handler_fails_loudly(shell: Shell) -> None:
 def on_a_terminal(shell: Shell, *words: object, **env: str) -> tuple[str, str]:
     """Give what is printed on standard output, and what is drawn on the terminal."""
     master, terminal = pty.openpty()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own
         [*DURABLY, *map(str, words)],
         stdin=terminal,
         stdout=subprocess.PIPE,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from durably import DurableFunction, InMemoryClient, durable_execution
+from durably import DurableFunction, durable_execution
+from durably.clients.in_memory import InMemoryClient
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
 MAX_INVOCATIONS = 100

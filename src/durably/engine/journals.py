@@ -32,7 +32,7 @@ from durably.engine.facts import (
 )
 from durably.engine.plans import GIVING_UP, NOTABLE, ParentNeeded, Plan
 from durably.engine.policy import ServicePolicy
-from durably.engine.store import Change, KeepClaim, Store, VersionConflict, WakeAt
+from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
@@ -324,7 +324,7 @@ class Journals:
         for arn in plan.settled:
             self._on_settled(arn)
         for change in plan.changes:
-            if isinstance(change.wake, WakeAt) and change.wake.at is not None:
+            if not isinstance(change.wake, KeepClaim) and change.wake.at is not None:
                 self._on_wake()
                 return
 
@@ -339,7 +339,6 @@ class Journals:
     def open_session(self, tip: Tip, session: Audience) -> None:
         """Let *session* be told of what happens to *tip*, and look after its timers."""
         tip.session = session
-        tip.is_claimed_elsewhere = False
         self._arm(tip)
 
     # Timers of executions whose invocation runs here

@@ -58,7 +58,17 @@ class WakeAt:
     at: datetime | None
 
 
-Wake: TypeAlias = KeepClaim | WakeAt
+@dataclass(frozen=True, slots=True)
+class WakeUnlessClaimed:
+    """Somebody must look at it at *at*, or never; but who has claimed it has it, and will look.
+
+    For changes from outside: the claim may be younger than the state that they were decided on.
+    """
+
+    at: datetime | None
+
+
+Wake: TypeAlias = KeepClaim | WakeAt | WakeUnlessClaimed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

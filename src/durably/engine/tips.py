@@ -20,7 +20,7 @@ from durably.engine.facts import (
     encode_fact,
     timestamp_of,
 )
-from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt
+from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt, WakeUnlessClaimed
 from durably.wire.operation import Operation
 
 CLOSING = frozenset({ExecutionSucceeded, ExecutionFailed, ExecutionStopped, ExecutionTimedOut})
@@ -59,7 +59,6 @@ class Tip:
 
     Attributes:
         session: the invocation that runs here under this process's claim.
-        is_claimed_elsewhere: another process had claimed it when it was loaded.
         pins: how many are working with it.
         failure: why it must not be used any more: what it was ahead by was not written.
         writing: how many changes are being written.
@@ -70,7 +69,6 @@ class Tip:
         "_summary",
         "execution",
         "failure",
-        "is_claimed_elsewhere",
         "pins",
         "session",
         "timer",
@@ -78,10 +76,9 @@ class Tip:
         "writing",
     )
 
-    def __init__(self, execution: Execution, *, is_claimed_elsewhere: bool = False) -> None:
+    def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self.session: Audience | None = None
-        self.is_claimed_elsewhere = is_claimed_elsewhere
         self.pins = 0
         self.writing = 0
         self.failure: BaseException | None = None
@@ -93,8 +90,7 @@ class Tip:
     @classmethod
     def of(cls, stored: Stored) -> Tip:
         """Give the tip of an execution as it is stored."""
-        execution = fold(map(decode_fact, stored.facts))
-        return cls(execution, is_claimed_elsewhere=stored.claim_epoch is not None)
+        return cls(fold(map(decode_fact, stored.facts)))
 
     def take(self, facts: Sequence[Fact], epoch: int | None = None) -> Change:
         """Let *facts* have happened, and give the change that writes them.
@@ -122,14 +118,12 @@ class Tip:
 
     def _wake(self, epoch: int | None) -> Wake:
         execution = self.execution
-        if self.session is None and epoch is None:
-            if self.is_claimed_elsewhere and not execution.is_closed:
-                return _KEEP
-        elif self.session is not None:
+        if self.session is None and epoch is None and not execution.is_closed:
+            return WakeUnlessClaimed(wake_at(execution))
+        if self.session is not None:
             self.session.release()
             self.session = None
             self.disarm()
-        self.is_claimed_elsewhere = False
         return WakeAt(wake_at(execution))
 
     def _current_summary(self, execution: Execution) -> Summary:

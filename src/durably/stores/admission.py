@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
-from durably.engine.store import Change, VersionConflict
+from durably.engine.store import Change, VersionConflict, Wake, WakeAt, WakeUnlessClaimed
 
 
 def check_call(changes: Sequence[Change]) -> None:
@@ -53,3 +54,8 @@ def check_change(change: Change, version: int, epoch: int | None) -> None:
 def name_of(change: Change) -> tuple[str, str]:
     """Give what may not be taken when *change* creates an execution."""
     return change.summary.function_name, change.summary.execution_name
+
+
+def wakes(wake: Wake, *, is_claimed: bool) -> TypeGuard[WakeAt | WakeUnlessClaimed]:
+    """Whether a change sets when the execution is due, and with that releases any claim."""
+    return isinstance(wake, WakeAt) or (isinstance(wake, WakeUnlessClaimed) and not is_claimed)

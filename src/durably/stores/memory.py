@@ -18,10 +18,9 @@ from durably.engine.store import (
     Stored,
     Summary,
     VersionConflict,
-    WakeAt,
 )
 from durably.seams import IdSource, RandomIds
-from durably.stores.admission import check_call, check_change, check_names, name_of
+from durably.stores.admission import check_call, check_change, check_names, name_of, wakes
 from durably.stores.instants import EPOCH, to_us
 from durably.stores.paging import marker_after, place_of
 
@@ -197,7 +196,7 @@ class MemoryStore:
         for callback_id in change.callback_ids:
             if self._by_callback.setdefault(callback_id, execution) is execution:
                 execution.callback_ids += (callback_id,)
-        if isinstance(change.wake, WakeAt):
+        if wakes(change.wake, is_claimed=execution.owner is not None):
             execution.owner = None
             self._wake(execution, change.wake.at)
 

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import msgspec
 
-from durably.engine.store import Change, Claim, Summary, VersionConflict, WakeAt
-from durably.stores.admission import check_change, check_names, name_of
+from durably.engine.store import Change, Claim, Summary, VersionConflict
+from durably.stores.admission import check_change, check_names, name_of, wakes
 from durably.stores.instants import to_us
 from durably.stores.sqlite_statements import Row, Statement, for_rows, statement
 
@@ -206,7 +206,7 @@ class Ledger:
         if change.callback_ids:
             self._callbacks += [(one, head.id) for one in change.callback_ids]
             self._is_mere_growth = False
-        if isinstance(change.wake, WakeAt):
+        if wakes(change.wake, is_claimed=head.owner is not None):
             head.owner = None
             self._wake(head, None if change.wake.at is None else to_us(change.wake.at))
 

@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from durably.engine.store import Store, VersionConflict, WakeAt
+from durably.engine.store import Store, VersionConflict, WakeAt, WakeUnlessClaimed
 from durably.testing.store_values import (
     LEASE,
     SECOND,
@@ -113,6 +113,25 @@ class ScheduleRules:
 
         assert not second.is_takeover
         assert second.epoch != first.epoch
+
+    @rule
+    async def test_a_change_from_outside_leaves_a_claim_alone(self, store: Store) -> None:
+        await store.append([creation("a", wake=WakeAt(T0))])
+        [claim] = await claim_at(store)
+
+        await store.append([change("a", 1, b"1", wake=WakeUnlessClaimed(T0))])
+
+        assert await claim_at(store) == []
+        await store.append([change("a", 2, b"2", epoch=claim.epoch)])
+
+    @rule
+    async def test_a_change_from_outside_wakes_what_nobody_has_claimed(self, store: Store) -> None:
+        await store.append([creation("a", wake=WakeAt(None))])
+
+        await store.append([change("a", 1, b"1", wake=WakeUnlessClaimed(T0))])
+
+        [claim] = await claim_at(store)
+        assert claim.arn == "f/a"
 
     @rule
     async def test_an_owner_may_append(self, store: Store) -> None:

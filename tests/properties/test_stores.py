@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -15,7 +16,7 @@ from durably.engine.store import Change, KeepClaim, Query, Store, WakeAt
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
-from tests.stores.model import Model, outcome
+from tests.properties.store_model import Model, outcome
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ EXECUTIONS = {
     "f/c": ("f", "c"), "another": ("f", "c"),
 }  # fmt: skip
 NAMES = ("a", "b", "c")
+FASTEST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of its own
 
 arns = st.sampled_from(sorted(EXECUTIONS))
 moments = st.integers(0, 8).map(lambda seconds: T0 + seconds * SECOND)
@@ -252,7 +254,7 @@ class MemoryMachine(StoreMachine):
 
 class SqliteMachine(StoreMachine):
     def make_store(self) -> Store:
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=FASTEST)
         return SqliteStore(Path(self.folder.name) / "durably.db")
 
     def teardown(self) -> None:
@@ -264,3 +266,4 @@ class SqliteMachine(StoreMachine):
 
 TestMemoryStore = MemoryMachine.TestCase
 TestSqliteStore = SqliteMachine.TestCase
+TestSqliteStore.settings = settings(stateful_step_count=25)  # opening it is the dear part

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from durably.engine.store import Change, Claim, Query, Stored, Summary, VersionConflict, WakeAt
+from durably.engine.store import Change, Claim, Query, Stored, Summary, KeepClaim, VersionConflict, WakeAt, WakeUnlessClaimed
 
 REFUSED = "refused"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -167,7 +167,8 @@ class Model:
         execution.summary = change.summary
         for callback_id in change.callback_ids:
             self.callbacks.setdefault(callback_id, change.arn)
-        if isinstance(change.wake, WakeAt):
+        spared = isinstance(change.wake, WakeUnlessClaimed) and execution.owner is not None
+        if not spared and not isinstance(change.wake, KeepClaim):
             execution.wake_at = change.wake.at
             execution.owner = None
 
