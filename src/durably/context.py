@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from inspect import isawaitable
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, TypeAlias, TypeVar, overload
 
 from durably.batch_result import BatchResult
 from durably.config import (
@@ -25,14 +24,16 @@ from durably.config import (
 from durably.core.calls import Calls, backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
 from durably.drivers.callbacks import Callback
+from durably.drivers.context_base import ContextBase
 from durably.drivers.futures import DurableFuture
-from durably.drivers.logs import DurableLogger
 
 T = TypeVar("T")
 U = TypeVar("U")
+Body: TypeAlias = Callable[..., T]
+AsyncBody: TypeAlias = Callable[..., Awaitable[T]]
 
 
-class DurableContext:
+class DurableContext(ContextBase):
     """Durable operations for `async def` functions. Each call starts one, and gives its future.
 
     A context belongs to the code that it was made for. An operation called from elsewhere, from
@@ -40,20 +41,25 @@ class DurableContext:
     one anywhere, as `asyncio.gather` does, is fine.
     """
 
-    __slots__ = ("_calls", "_lambda_context", "_logger")
+    __slots__ = ()
 
-    def __init__(self, calls: Calls, logger: DurableLogger, lambda_context: object = None) -> None:
-        self._calls = calls
-        self._logger = logger
-        self._lambda_context = lambda_context
+    @overload
+    def step(
+        self, name: str | None, fn: AsyncBody[T], *args: Any, config: StepConfig[Any] | None = None
+    ) -> DurableFuture[T]: ...
+
+    @overload
+    def step(
+        self, name: str | None, fn: Body[T], *args: Any, config: StepConfig[Any] | None = None
+    ) -> DurableFuture[T]: ...
 
     def step(
         self,
         name: str | None,
-        fn: Callable[..., Awaitable[T] | T],
+        fn: Callable[..., Any],
         *args: Any,
         config: StepConfig[Any] | None = None,
-    ) -> DurableFuture[T]:
+    ) -> DurableFuture[Any]:
         """Run `fn(*args)` until its outcome is recorded; from then on it never runs again.
 
         By default an attempt that was cut off by a crash runs again (P3); see `StepSemantics`.
@@ -181,13 +187,23 @@ class DurableContext:
         """
         return self._calls.wait_for_condition(name, check, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
+    @overload
+    def run_in_child_context(
+        self, name: str | None, fn: AsyncBody[T], *args: Any, config: ChildConfig[Any] | None = None
+    ) -> DurableFuture[T]: ...
+
+    @overload
+    def run_in_child_context(
+        self, name: str | None, fn: Body[T], *args: Any, config: ChildConfig[Any] | None = None
+    ) -> DurableFuture[T]: ...
+
     def run_in_child_context(
         self,
         name: str | None,
-        fn: Callable[..., Awaitable[T] | T],
+        fn: Callable[..., Any],
         *args: Any,
         config: ChildConfig[Any] | None = None,
-    ) -> DurableFuture[T]:
+    ) -> DurableFuture[Any]:
         """Run `fn(child, *args)`, where *child* is a context of its own, and record its result.
 
         Operations of the child have ids of their own, so a child can run beside other code. When
@@ -205,13 +221,27 @@ class DurableContext:
         """
         return self._calls.run_in_child_context(name, fn, args, config)  # type: ignore[no-any-return]  # the driver gives what the program returns
 
+    @overload
     def map(
         self,
         name: str | None,
         items: Iterable[U],
-        fn: Callable[..., Awaitable[T] | T],
+        fn: AsyncBody[T],
         config: MapConfig | None = None,
-    ) -> DurableFuture[BatchResult[T]]:
+    ) -> DurableFuture[BatchResult[T]]: ...
+
+    @overload
+    def map(
+        self, name: str | None, items: Iterable[U], fn: Body[T], config: MapConfig | None = None
+    ) -> DurableFuture[BatchResult[T]]: ...
+
+    def map(
+        self,
+        name: str | None,
+        items: Iterable[U],
+        fn: Callable[..., Any],
+        config: MapConfig | None = None,
+    ) -> DurableFuture[BatchResult[Any]]:
         """Run `fn(ctx, item)` for each item, beside each other, each in a context of its own.
 
         Unless *config* says otherwise all items start at once and the first failure stops the
@@ -234,9 +264,9 @@ class DurableContext:
     def parallel(
         self,
         name: str | None,
-        branches: Iterable[Callable[..., Awaitable[T] | T] | NamedParallelBranch[Any]],
+        branches: Iterable[Callable[..., Any] | NamedParallelBranch[Any]],
         config: ParallelConfig | None = None,
-    ) -> DurableFuture[BatchResult[T]]:
+    ) -> DurableFuture[BatchResult[Any]]:
         """Run different functions beside each other, each with a context of its own.
 
         Unless *config* says otherwise all start at once and the first failure stops the rest. It
@@ -258,9 +288,9 @@ class DurableContext:
         self,
         name: str | None,
         items: Iterable[U],
-        executor: Callable[..., Awaitable[T] | T],
+        executor: Callable[..., Any],
         config: ConcurrencyConfig | None = None,
-    ) -> DurableFuture[BatchResult[T]]:
+    ) -> DurableFuture[BatchResult[Any]]:
         """Build your own kind of fan-out: as `map`, with the sub types of *config*.
 
         Args:
@@ -360,41 +390,3 @@ class DurableContext:
         if how.wrap_with_run_in_child_context:
             return self.run_in_child_context(name, rounds, config=how.child_context_config)
         return rounds(self)
-
-    @property
-    def durable_execution_arn(self) -> str:
-        """The execution that this code runs in."""
-        return self._calls.scope.journal.arn
-
-    @property
-    def is_replaying(self) -> bool:
-        """Whether this context still repeats what is recorded. Do not branch on it."""
-        return self._calls.scope.is_replaying
-
-    @property
-    def lambda_context(self) -> Any:
-        """What AWS Lambda passed besides the event; `None` elsewhere. Not the same on replay."""
-        return self._lambda_context
-
-    @property
-    def logger(self) -> DurableLogger:
-        """A standard logger, silent about what a replay says again; see `DurableLogger`."""
-        return self._logger
-
-    def now(self) -> datetime:
-        """Give a time that is the same in every replay: the end of the latest operation awaited.
-
-        Before the first it is the start of the execution. Costs no record.
-        """
-        return self._calls.scope.now
-
-    def uuid4(self) -> UUID:
-        """Give a random UUID that is the same in every replay. Costs no record.
-
-        It can be foreseen by who knows the execution's ARN: do not use it as a secret.
-        """
-        return self._calls.uuid4()
-
-    def random(self) -> float:
-        """Give a number from 0 up to 1 that is the same in every replay. Costs no record."""
-        return self._calls.random()

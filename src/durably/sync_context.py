@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 
 from durably.batch_result import BatchResult
 from durably.config import (
@@ -24,25 +23,20 @@ from durably.config import (
 from durably.core.calls import Calls, backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
 from durably.drivers.callbacks import SyncCallback
-from durably.drivers.logs import DurableLogger
+from durably.drivers.context_base import ContextBase
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-class SyncDurableContext:
+class SyncDurableContext(ContextBase):
     """Durable operations for plain functions. Each call blocks until it has a result.
 
     A context belongs to the code that it was made for. An operation called from elsewhere, from
     inside a step or from a thread of your own, raises `ContextUsageError`.
     """
 
-    __slots__ = ("_calls", "_lambda_context", "_logger")
-
-    def __init__(self, calls: Calls, logger: DurableLogger, lambda_context: object = None) -> None:
-        self._calls = calls
-        self._logger = logger
-        self._lambda_context = lambda_context
+    __slots__ = ()
 
     def step(
         self,
@@ -355,41 +349,3 @@ class SyncDurableContext:
         if how.wrap_with_run_in_child_context:
             return self.run_in_child_context(name, rounds, config=how.child_context_config)
         return rounds(self)
-
-    @property
-    def durable_execution_arn(self) -> str:
-        """The execution that this code runs in."""
-        return self._calls.scope.journal.arn
-
-    @property
-    def is_replaying(self) -> bool:
-        """Whether this context still repeats what is recorded. Do not branch on it."""
-        return self._calls.scope.is_replaying
-
-    @property
-    def lambda_context(self) -> Any:
-        """What AWS Lambda passed besides the event; `None` elsewhere. Not the same on replay."""
-        return self._lambda_context
-
-    @property
-    def logger(self) -> DurableLogger:
-        """A standard logger, silent about what a replay says again; see `DurableLogger`."""
-        return self._logger
-
-    def now(self) -> datetime:
-        """Give a time that is the same in every replay: the end of the latest operation awaited.
-
-        Before the first it is the start of the execution. Costs no record.
-        """
-        return self._calls.scope.now
-
-    def uuid4(self) -> UUID:
-        """Give a random UUID that is the same in every replay. Costs no record.
-
-        It can be foreseen by who knows the execution's ARN: do not use it as a secret.
-        """
-        return self._calls.uuid4()
-
-    def random(self) -> float:
-        """Give a number from 0 up to 1 that is the same in every replay. Costs no record."""
-        return self._calls.random()

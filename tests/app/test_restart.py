@@ -21,6 +21,7 @@ from durably import (
 )
 from durably.engine.policy import FailurePolicy
 from durably.engine.views import Standing
+from durably.stores.sqlite_lock import OwnerLock
 from tests.app.functions import ALL, BROKEN, CALLS, GATES, Gate, reach
 
 
@@ -104,6 +105,16 @@ async def test_two_engines_cannot_have_one_file(url: str) -> None:
         assert len((await engine.list()).executions) == 1
 
 
+async def test_a_command_that_has_the_file_for_a_moment_is_waited_for(
+    url: str, tmp_path: Path
+) -> None:
+    lock = OwnerLock(tmp_path / "durably.db.lock")
+    asyncio.get_running_loop().call_later(0.1, lock.release)
+
+    async with Engine(url, ALL) as engine:
+        assert await (await engine.start("echo", 1)).result() == 1
+
+
 async def test_an_execution_whose_invocations_crash_is_parked_and_resumed(url: str) -> None:
     BROKEN.add("poison")
     async with Engine(url, ALL) as engine:
@@ -164,6 +175,7 @@ def python(*words: str) -> subprocess.Popen[bytes]:
 _WORKER = """
 import asyncio, sys
 from durably import Engine
+from durably.stores.sqlite_lock import OwnerLock
 from tests.app.functions import ALL, GATES, Gate
 
 async def main():
@@ -209,6 +221,7 @@ async def test_a_process_that_is_killed_loses_nothing(url: str) -> None:
 _FOREVER = """
 import asyncio, sys
 from durably import Engine, SyncEngine
+from durably.stores.sqlite_lock import OwnerLock
 from tests.app.functions import ALL, GATES, Gate
 
 kind, url, event = sys.argv[1:]

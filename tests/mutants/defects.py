@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 _SDK = ("tests/properties/test_planted_sdk.py",)
 _STORES = ("tests/stores/test_store_rules.py",)
-_WRITER = ("tests/stores/test_sqlite_writer.py", "tests/properties/test_planted_writer.py")
+_PLANTED = "tests/properties/test_planted_engine.py"
+_WRITER = (_PLANTED, "tests/stores/test_sqlite_writer.py")
 _ENGINE = "tests/unit/engine/"
 
 
@@ -122,6 +123,15 @@ DEFECTS = (
         tests=_SDK,
     ),
     Defect(
+        name="a control-flow signal is not sticky: threads",
+        rule="R6",
+        origin="java#369, java#645",
+        path="drivers/threads.py",
+        find="if self._ending is None and not is_asleep:",
+        put="if not is_asleep:",
+        tests=_SDK,
+    ),
+    Defect(
         name="a replay is not compared with the record",
         rule="P13, I21",
         origin="js#418, java#297",
@@ -146,7 +156,7 @@ DEFECTS = (
         path="errors.py",
         find="return 400 <= status < 500 and status != TooManyRequestsException.status",
         put='return "invalid" in message.lower()',
-        tests=("tests/unit/test_errors.py",),
+        tests=("tests/unit/test_error_classes.py",),
     ),
     Defect(
         name="NaN is written into payloads",
@@ -244,7 +254,7 @@ DEFECTS = (
             "child = self._start_child(tip.execution, fact, now)\n"
             "                    self._spawn(self._store.append((child,)))"
         ),
-        tests=("tests/properties/test_planted_writer.py",),
+        tests=(_PLANTED,),
     ),
     Defect(
         name="work is noticed only when somebody says so",
@@ -265,7 +275,7 @@ DEFECTS = (
             'until = __import__("datetime").datetime.now('
             '__import__("datetime").UTC) + self._policy.lease'
         ),
-        tests=(_ENGINE + "test_dispatcher.py",),
+        tests=(_PLANTED,),
     ),
     # The stores
     Defect(

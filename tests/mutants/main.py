@@ -26,7 +26,7 @@ from tests.mutants.defects import DEFECTS, Defect
 
 _ROOT = Path(__file__).parents[2]
 _COPIED = ("src", "tests", "pyproject.toml")
-_SECONDS = 120.0
+_SECONDS = 60.0
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?::\S+)", re.MULTILINE)
 
 

@@ -102,9 +102,7 @@ NODES: st.SearchStrategy[Node] = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
         st.builds(Child, st.lists(inner, max_size=3).map(tuple), st.booleans()),
-        st.builds(
-            Map, _bodies(inner, 3), st.one_of(st.none(), st.integers(1, 2)), st.booleans()
-        ),
+        st.builds(Map, _bodies(inner, 3), st.one_of(st.none(), st.integers(1, 2)), st.booleans()),
         st.builds(Parallel, _bodies(inner, 3)),
     ),
     max_leaves=6,

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from durably.engine.store import Change, Claim, Query, Stored, Summary, KeepClaim, VersionConflict, WakeAt, WakeUnlessClaimed
+from durably.engine.store import (
+    Change,
+    Claim,
+    KeepClaim,
+    Query,
+    Stored,
+    Summary,
+    VersionConflict,
+    WakeUnlessClaimed,
+)
 
 REFUSED = "refused"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -107,9 +107,7 @@ def test_a_program_gives_what_the_model_says(compile_program: Any, nodes: tuple[
 @FLAVOURS
 @given(
     nodes=PROGRAMS,
-    crashes=st.dictionaries(
-        st.integers(1, 25), st.sampled_from(["before", "after"]), max_size=8
-    ),
+    crashes=st.dictionaries(st.integers(1, 25), st.sampled_from(["before", "after"]), max_size=8),
 )
 def test_a_crash_at_any_checkpoint_changes_no_result_and_repeats_no_more_than_promised(
     compile_program: Any, nodes: tuple[Node, ...], crashes: dict[int, str]

@@ -33,7 +33,6 @@ from durably.wire.api import (
     GetExecutionStateResponse,
 )
 from durably.wire.invocation import InvocationOutput
-from durably.wire.operation import OperationType
 from durably.wire.update import OperationAction, OperationUpdate
 
 ONCE = StepConfig[Any](
@@ -191,9 +190,7 @@ def test_an_at_least_once_attempt_that_was_cut_off_is_made_again() -> None:
 
     def enter() -> None:
         entered.append(1)
-        client.fails = lambda update: (
-            len(entered) == 1 and update.action is OperationAction.SUCCEED
-        )
+        client.fails = lambda update: len(entered) == 1 and update.action is OperationAction.SUCCEED
 
     async def handler(_: Any, ctx: DurableContext) -> None:
         await ctx.step("again", enter)
@@ -328,51 +325,56 @@ def test_nothing_is_recorded_under_a_batch_that_is_over() -> None:
 # The end of an invocation
 
 
-@pytest.mark.parametrize("is_async", [True, False])
-def test_a_result_is_not_answered_when_something_sent_before_it_was_lost(*, is_async: bool) -> None:
+def test_a_result_is_not_answered_when_something_sent_before_it_was_lost() -> None:
     client = Recorder()
-    client.fails = lambda update: update.type is OperationType.WAIT
+    client.fails = lambda update: update.action is OperationAction.START
 
     async def handler(_: Any, ctx: DurableContext) -> str:
-        ctx.wait("nobody waits for it", 60)
-        for _turn in range(3):
-            await asyncio.sleep(0)
-        return "done"
-
-    def handler_in_thread(_: Any, ctx: SyncDurableContext) -> str:
-        def branch(inner: SyncDurableContext) -> None:
-            inner.wait("nobody waits for it", 60)
-
-        ctx.parallel("both", [branch, lambda _ctx: None])
+        ctx.step("nobody waits for it", asyncio.get_running_loop().create_future)
+        await asyncio.sleep(0)
         return "done"
 
     with pytest.raises(Exception, match="the backend is down"):
-        run(handler if is_async else handler_in_thread, client)
+        run_awaited(handler, client)
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-def test_code_that_catches_everything_neither_stops_the_unwinding_nor_records(
-    *, is_async: bool
-) -> None:
+def test_code_that_catches_every_exception_does_not_catch_a_suspension(*, is_async: bool) -> None:
     client = Recorder()
+    caught: list[Exception] = []
 
-    async def handler(_: Any, ctx: DurableContext) -> str:
+    async def handler(_: Any, ctx: DurableContext) -> None:
         try:
             await ctx.wait("sleep", 60)
-        except Exception:  # noqa: BLE001 - what a careless handler does
-            return "swallowed"
-        finally:
-            await ctx.step("finally", must_not_run)
-        return "done"
+        except Exception as error:  # noqa: BLE001 - what a careless handler does
+            caught.append(error)
 
-    def handler_in_thread(_: Any, ctx: SyncDurableContext) -> str:
+    def handler_in_thread(_: Any, ctx: SyncDurableContext) -> None:
         try:
             ctx.wait("sleep", 60)
-        except Exception:  # noqa: BLE001 - as above
-            return "swallowed"
+        except Exception as error:  # noqa: BLE001 - as above
+            caught.append(error)
+
+    output = run(handler if is_async else handler_in_thread, client)
+
+    assert (output["Status"], caught) == ("PENDING", [])
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_nothing_is_recorded_while_a_suspended_handler_unwinds(*, is_async: bool) -> None:
+    client = Recorder()
+
+    async def handler(_: Any, ctx: DurableContext) -> None:
+        try:
+            await ctx.wait("sleep", 60)
+        finally:
+            await ctx.step("finally", must_not_run)
+
+    def handler_in_thread(_: Any, ctx: SyncDurableContext) -> None:
+        try:
+            ctx.wait("sleep", 60)
         finally:
             ctx.step("finally", must_not_run)
-        return "done"
 
     output = run(handler if is_async else handler_in_thread, client)
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from durably.engine.store import Change, KeepClaim, Query, Store, WakeAt
+from durably.engine.store import Change, KeepClaim, Query, Store, WakeAt, WakeUnlessClaimed
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
@@ -35,7 +35,12 @@ leases = st.integers(1, 4).map(lambda seconds: seconds * SECOND)
 workers = st.sampled_from(("w1", "w2"))
 limits = st.integers(1, 4)
 functions = st.lists(st.sampled_from((*FUNCTIONS, "unknown")), max_size=4)
-wakes = st.one_of(st.just(KeepClaim()), st.builds(WakeAt, moments), st.just(WakeAt(None)))
+wakes = st.one_of(
+    st.just(KeepClaim()),
+    st.builds(WakeAt, moments),
+    st.just(WakeAt(None)),
+    st.builds(WakeUnlessClaimed, moments),
+)
 queries = st.builds(
     Query,
     function_name=st.none() | st.sampled_from(FUNCTIONS),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -11,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from durably.app.settings import EngineSettings
+from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
 from durably.clock import Clock, SystemClock
 from durably.engine.arns import LATEST, Home, split_function_name
@@ -22,12 +22,13 @@ from durably.engine.policy import ServicePolicy
 from durably.engine.service import Service
 from durably.engine.store import Store
 from durably.engine.views import Description
-from durably.errors import InvalidStateError
+from durably.errors import InvalidStateError, StoreLockedError
 from durably.handler import DurableFunction
 from durably.seams import IdSource, RandomIds
 from durably.stores.sqlite import SqliteStore
 
-log = logging.getLogger("durably.engine")
+_PATIENCE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.02
 
 
 class Assembly:
@@ -70,12 +71,29 @@ class Assembly:
             StoreError: the store cannot be used.
         """
         async with AsyncExitStack() as opened:
-            await self.service.open()
+            await self._open_store()
             opened.push_async_callback(self.service.close)
             if self._socket is not None:
                 await self._socket.open()
             opened.pop_all()
         self._work = asyncio.create_task(self._dispatcher.run(), name="durably dispatcher")
+
+    async def _open_store(self) -> None:
+        """Open the store, with a little patience for a command that just now has it for itself."""
+        clock = self.service.clock
+        deadline = clock.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                await self.service.open()
+            except StoreLockedError:
+                is_here_to_stay = (
+                    self._socket is None or ControlClient(self._socket.database).is_answered()
+                )
+                if is_here_to_stay or clock.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     async def close(self, grace: timedelta) -> None:
         """Begin nothing more, give what runs *grace*, and let go of everything.

@@ -82,12 +82,12 @@ class ThreadRun:
         self.strand: contextvars.ContextVar[Branch | None] = contextvars.ContextVar(
             "durably_strand", default=None
         )
-        self._backend = make_backend(self)
         self._swallowed = Swallowed(settings.max_swallowed_signals)
         self._ending: Ending | None = None
         self._is_over = False
         self._is_leaked = False
         self._crash: BaseException | None = None
+        self._backend = make_backend(self)  # last: from here on it may push
 
     # What contexts call
 

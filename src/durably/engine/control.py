@@ -188,6 +188,7 @@ class ControlSocket:
 
     def __init__(self, service: Service, database: Path) -> None:
         self._service = service
+        self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
         self._idle: set[asyncio.Task[None]] = set()

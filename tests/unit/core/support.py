@@ -1,6 +1,5 @@
 """Programs driven by hand: records in, effects out."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -67,12 +66,17 @@ def result_of(program: Program[Any]) -> Any:
 
 
 class ByHand:
-    """Drives one program: what it persists is accepted, and recorded as it was sent."""
+    """Drives one program: what it persists is accepted, and recorded as it was sent.
+
+    Attributes:
+        replies: what the backend says, by operation id, instead of nothing.
+    """
 
     def __init__(self, journal: Journal, program: Program[Any]) -> None:
         self.journal = journal
         self.program = program
         self.sent: list[OperationUpdate] = []
+        self.replies: dict[str, tuple[Operation, ...]] = {}
         self.waited: list[bool] = []
 
     def until_asked(self, answer: Any = None) -> Effect:
@@ -84,7 +88,7 @@ class ByHand:
                 return effect
             self.sent.append(effect.update)
             self.waited.append(effect.wait)
-            self.journal.take_reply((), (effect.update,))
+            self.journal.take_reply(self.replies.pop(effect.update.id, ()), (effect.update,))
 
     def to_end(self, answer: Any = None) -> Any:
         """Go on to the end, and give the result."""
@@ -97,8 +101,3 @@ class ByHand:
         """Give what was sent last."""
         return self.sent[-1]
 
-
-def drive(
-    journal: Journal, make: Callable[..., Program[Any]], *args: Any
-) -> ByHand:
-    return ByHand(journal, make(journal, *args))

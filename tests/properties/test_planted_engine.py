@@ -1,7 +1,6 @@
-"""What defects seen in other systems would break around the store's writer; see `test_planted_sdk`."""
+"""What defects seen in other systems would break in the service half; see `test_planted_sdk`."""
 
 import asyncio
-import json
 import sqlite3
 import threading
 from contextlib import closing
@@ -12,12 +11,15 @@ import pytest
 
 from durably import DurableContext, durable_execution
 from durably.app.engine import Engine
-from durably.engine.store import Change, WakeAt
+from durably.clients.embedded import EmbeddedClient
+from durably.engine.store import Change
 from durably.errors import StoreError
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 from durably.stores.sqlite_ledger import Ledger
 from durably.testing.store_values import change, creation, facts_of
+from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
+from tests.unit.engine.shell import LEASE, Bench, run
 
 
 def stored_versions(path: Path) -> dict[str, int]:
@@ -38,7 +40,7 @@ def test_what_is_acknowledged_is_on_the_disk_for_everybody(
     monkeypatch.setattr("durably.stores.sqlite_writer._SLOW_COMMIT_SECONDS", slow)
     slow_down_commits(monkeypatch)
 
-    async def run() -> None:
+    async def main() -> None:
         store = SqliteStore(path)
         await store.open()
         for number in range(5):
@@ -48,7 +50,7 @@ def test_what_is_acknowledged_is_on_the_disk_for_everybody(
             assert all(f"f/{name}" in found for name in names)
         await store.close()
 
-    asyncio.run(run())
+    asyncio.run(main())
 
 
 def slow_down_commits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +77,7 @@ def test_a_commit_that_failed_is_never_tried_again(
             raise sqlite3.OperationalError("disk I/O error")
         commit(self)
 
-    async def run() -> None:
+    async def main() -> None:
         store = SqliteStore(tmp_path / "durably.db")
         await store.open()
         await store.append([creation("a", b"0")])
@@ -87,7 +89,7 @@ def test_a_commit_that_failed_is_never_tried_again(
         assert await facts_of(store, "f/a") == (b"0", b"again")
         await store.close()
 
-    asyncio.run(run())
+    asyncio.run(main())
 
 
 @durable_execution
@@ -108,24 +110,35 @@ def test_a_call_and_its_child_are_stored_together(monkeypatch: pytest.MonkeyPatc
         appended.append(list(changes))
         await append(self, changes)
 
-    async def run() -> str:
+    async def main() -> str:
         async with Engine("memory:", [called, calling]) as engine:
             monkeypatch.setattr(MemoryStore, "append", noting)
             result: str = await (await engine.start(calling)).result()
         return result
 
-    assert asyncio.run(run()) == "done"
+    assert asyncio.run(main()) == "done"
     together = [[one.summary.function_name for one in call] for call in appended if len(call) > 1]
     assert together == [["calling", "called"], ["called", "calling"]]
 
 
-def test_what_wakes_an_execution_is_written_with_it() -> None:
-    """A closed execution is never due; an open one is, or waits for somebody outside."""
+def test_a_lease_ends_by_the_clock_of_the_service_and_no_other() -> None:
+    async def long(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(3 * LEASE.total_seconds())
+        return InvocationOutput(status=InvocationStatus.SUCCEEDED, result="1")
 
-    async def run() -> list[Any]:
-        async with Engine("memory:", [called, calling]) as engine:
-            await (await engine.start(calling)).result()
-            return [one.wake_at for one in (await engine.list()).executions]
+    async def main() -> None:
+        async with Bench({"f": long}) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            for _ in range(5):
+                await asyncio.sleep(LEASE.total_seconds() / 2)
+                stored = await bench.store.find(arn)
+                assert stored is not None
+                assert stored.wake_at is not None
+                left = stored.wake_at - bench.clock.now()
+                assert LEASE / 2 <= left <= LEASE
+            await bench.service.wait_closed(arn)
+            await dispatcher.drain()
+            await work
 
-    assert asyncio.run(run()) == [None, None]
-    assert json.loads("[]") == [] and WakeAt(None).at is None
+    run(main)
