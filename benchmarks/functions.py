@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from durably import BatchResult, DurableContext, SyncDurableContext, durable_execution
+from durably import DurableContext, SyncDurableContext, durable_execution
 
 YEAR_SECONDS = 365 * 86_400
 
@@ -31,7 +31,7 @@ async def steps(count: int, ctx: DurableContext) -> float:
     """Make *count* steps, one after the other; give the seconds for one."""
     began = perf_counter()
     for number in range(count):
-        _: int = await ctx.step("add", plus_one, number)
+        await ctx.step("add", plus_one, number)
     return (perf_counter() - began) / max(count, 1)
 
 
@@ -57,15 +57,14 @@ async def _item(_ctx: DurableContext, item: int) -> int:
 
 
 async def _item_with_step(ctx: DurableContext, item: int) -> int:
-    number: int = await ctx.step("add", plus_one, item)
-    return number
+    return await ctx.step("add", plus_one, item)
 
 
 @durable_execution
 async def mapped(count: int, ctx: DurableContext) -> float:
     """Map over *count* items; give the seconds for one."""
     began = perf_counter()
-    batch: BatchResult[int] = await ctx.map("items", range(count), _item)
+    batch = await ctx.map("items", range(count), _item)
     taken = perf_counter() - began
     assert len(batch.results()) == count
     return taken / count
@@ -75,7 +74,7 @@ async def mapped(count: int, ctx: DurableContext) -> float:
 async def mapped_steps(count: int, ctx: DurableContext) -> float:
     """Map over *count* items with a step in each; give the seconds for one."""
     began = perf_counter()
-    batch: BatchResult[int] = await ctx.map("items", range(count), _item_with_step)
+    batch = await ctx.map("items", range(count), _item_with_step)
     taken = perf_counter() - began
     assert len(batch.results()) == count
     return taken / count

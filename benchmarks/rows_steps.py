@@ -101,7 +101,7 @@ async def _beside_commits(options: Options, inside: Path) -> tuple[list[float], 
             for _round in range(rounds):
                 for number in range(few):
                     began = perf_counter()
-                    _done: int = await ctx.step("add", functions.plus_one, number)
+                    await ctx.step("add", functions.plus_one, number)
                     found.append(perf_counter() - began)
                 bare.extend(commits.seconds(1) for _ in range(few))
 

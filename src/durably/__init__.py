@@ -32,6 +32,16 @@ from durably.config import (
 from durably.context import DurableContext
 from durably.core.active import ActiveOperation, StepContext, current_step, get_active_operation
 from durably.core.ids import hash_id
+from durably.core.observer import (
+    AttemptInfo,
+    AttemptOutcome,
+    DurablePlugin,
+    InvocationInfo,
+    OperationChangeInfo,
+    OperationInfo,
+    PluginFactoryInfo,
+    PluginInvocationStatus,
+)
 from durably.core.scope import DurableExecutionMode
 from durably.drivers.callbacks import Callback, SyncCallback
 from durably.drivers.client import AsyncDurableExecutionClient, DurableExecutionClient
@@ -128,6 +138,8 @@ __all__ = [
     "ActiveOperation",
     "ApiError",
     "AsyncDurableExecutionClient",
+    "AttemptInfo",
+    "AttemptOutcome",
     "BatchCompletionError",
     "BatchCompletionReason",
     "BatchItem",
@@ -160,6 +172,7 @@ __all__ = [
     "DurableFuture",
     "DurableLogger",
     "DurableOperationError",
+    "DurablePlugin",
     "DurableSignal",
     "Duration",
     "Engine",
@@ -174,6 +187,7 @@ __all__ = [
     "FunctionNotFoundError",
     "InvalidParameterValueException",
     "InvalidStateError",
+    "InvocationInfo",
     "InvocationSuspended",
     "InvokeConfig",
     "InvokeError",
@@ -185,11 +199,15 @@ __all__ = [
     "NestingType",
     "NonDeterministicExecutionError",
     "Operation",
+    "OperationChangeInfo",
+    "OperationInfo",
     "OperationStatus",
     "OperationSubType",
     "OperationType",
     "ParallelConfig",
     "PassThroughSerdes",
+    "PluginFactoryInfo",
+    "PluginInvocationStatus",
     "PluginLoadError",
     "PromiseCombinatorError",
     "Query",

@@ -21,7 +21,7 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import Calls, backoff, backoff_name
+from durably.core.calls import backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
 from durably.drivers.callbacks import Callback
 from durably.drivers.context_base import ContextBase
@@ -345,7 +345,7 @@ class DurableContext(ContextBase):
     def all_settled(
         self, name: str | None, futures: Iterable[DurableFuture[Any]]
     ) -> DurableFuture[list[Settled]]:
-        """Wait until all futures have ended, and say how each did. It never fails.
+        """Wait until all futures have ended, and say how each did. It does not fail.
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.

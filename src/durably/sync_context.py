@@ -20,7 +20,7 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import Calls, backoff, backoff_name
+from durably.core.calls import backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
 from durably.drivers.callbacks import SyncCallback
 from durably.drivers.context_base import ContextBase
@@ -307,7 +307,7 @@ class SyncDurableContext(ContextBase):
     def all_settled(
         self, name: str | None, branches: Iterable[Callable[..., Any]]
     ) -> list[Settled]:
-        """Wait until all branches have ended, and say how each did. It never fails.
+        """Wait until all branches have ended, and say how each did. It does not fail.
 
         Args:
             name: shown in the history, and compared on replay. `None` writes none.

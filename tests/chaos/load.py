@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from durably import (
-    BatchResult,
     DurableContext,
     StepConfig,
     StepSemantics,
@@ -191,8 +190,7 @@ async def orders(order: Order, ctx: DurableContext) -> list[list[str]]:
 
 
 async def _first(ctx: DurableContext, *at: Any) -> str:
-    value: str = await ctx.step("first", short_effect, "first", *at)
-    return value
+    return await ctx.step("first", short_effect, "first", *at)
 
 
 async def _once(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
@@ -219,10 +217,9 @@ async def _items(ctx: DurableContext, order: Order, after: str, seen: str) -> st
     async def item(inner: DurableContext, number: int) -> str:
         if number == 1:
             await inner.wait("pause", 1)
-        value: str = await inner.step("item", short_effect, "items", order, after, seen)
-        return value
+        return await inner.step("item", short_effect, "items", order, after, seen)
 
-    batch: BatchResult[str] = await ctx.map("items", range(ITEMS), item)
+    batch = await ctx.map("items", range(ITEMS), item)
     return joined(batch.results())
 
 
@@ -232,8 +229,7 @@ async def _call(ctx: DurableContext, order: Order, after: str, seen: str) -> str
 
 
 async def _answer(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
-    value: str = await ctx.wait_for_callback("answer", ask, order, after, seen)
-    return value
+    return str(await ctx.wait_for_callback("answer", ask, order, after, seen))
 
 
 async def _check(ctx: DurableContext, order: Order, *_at: Any) -> str:
@@ -249,28 +245,26 @@ async def _both(ctx: DurableContext, order: Order, after: str, seen: str) -> str
     async def early(inner: DurableContext) -> str:
         return await inner.step("early", effect, "both", order, after, seen)
 
-    batch: BatchResult[str] = await ctx.parallel("both", [late, early])
+    batch = await ctx.parallel("both", [late, early])
     return joined(batch.results())
 
 
 async def _nested(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
     async def inside(inner: DurableContext) -> str:
-        one: str = await inner.step("one", short_effect, "nested", order, after, seen)
+        one = await inner.step("one", short_effect, "nested", order, after, seen)
         await inner.wait("pause", 1)
         two = await inner.step("two", effect, "nested", order, after, seen)
         return joined([one, two])
 
-    value: str = await ctx.run_in_child_context("nested", inside)
-    return value
+    return await ctx.run_in_child_context("nested", inside)
 
 
 async def _large(ctx: DurableContext, order: Order, after: str, seen: str) -> str:
     async def inside(inner: DurableContext) -> str:
-        value: str = await inner.step("large", short_effect, "large", order, after, seen)
+        value = await inner.step("large", short_effect, "large", order, after, seen)
         return value + "." * _LARGE
 
-    value: str = await ctx.run_in_child_context("large", inside)
-    return value
+    return await ctx.run_in_child_context("large", inside)
 
 
 _DO: dict[str, Callable[..., Awaitable[str]]] = {
@@ -294,7 +288,7 @@ async def part(order: Order, ctx: DurableContext) -> str:
     """Be what an order calls: a step, a short sleep, a step."""
     one = await ctx.step("one", effect, "call", order, "", "")
     await ctx.wait("sleep", 1)
-    two: str = await ctx.step("two", short_effect, "call", order, "", "")
+    two = await ctx.step("two", short_effect, "call", order, "", "")
     return joined([one, two])
 
 

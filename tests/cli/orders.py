@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from durably import (
+    BatchResult,
     CallbackConfig,
     DurableContext,
     JsonSerdes,
@@ -87,7 +88,8 @@ async def approve_many(event: int, ctx: DurableContext) -> list[Any]:
     async def one(inner: DurableContext, number: int) -> Any:
         return await inner.invoke(f"approve {number}", "approve", {})
 
-    return (await ctx.map("approvals", range(event), one)).results()
+    approvals: BatchResult[Any] = await ctx.map("approvals", range(event), one)
+    return approvals.results()
 
 
 @durable_execution

@@ -260,7 +260,7 @@ async def test_a_parked_execution_says_so_and_goes_on_when_it_is_run_again(shell
     def look() -> None:
         why = shell.run("why", "c").out
         assert "c is parked" in why
-        assert "It loops: its last 1 invocations have failed" in why
+        assert "It loops: 1 invocation failed in a row, the last one with" in why
         assert "out of order" in why
         assert "Nothing lets it go on before `durably resume c`." in why
         assert [one["Status"] for one in shell.run("list", "--parked", "--json").json] == [

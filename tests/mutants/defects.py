@@ -263,7 +263,7 @@ DEFECTS = (
         path="engine/dispatcher.py",
         find="async with asyncio.timeout(seconds):",
         put="async with asyncio.timeout(None):",
-        tests=(_ENGINE + "test_dispatcher.py",),
+        tests=(_PLANTED,),
     ),
     Defect(
         name="leases go by the wall clock of the worker",

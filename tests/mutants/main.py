@@ -1,8 +1,8 @@
 """`make mutants`: defects that other systems had are planted one by one; a test must notice each.
 
-Each is put into a copy of the source, and the few test files that are about its place are run there.
-The exit code is 1 if one survives: then a test is missing. A defect whose anchor is not found
-exactly once is an error, too: the code has moved on, and the list must follow.
+Each is put into a copy of the source, and the few test files that are about its place are run
+there. The exit code is 1 if one survives: then a test is missing. A defect whose anchor is not
+found exactly once is an error, too: the code has moved on, and the list must follow.
 """
 
 from __future__ import annotations

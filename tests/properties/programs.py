@@ -19,7 +19,6 @@ from durably import (
     DurableContext,
     MapConfig,
     NestingType,
-    ParallelConfig,
     StepConfig,
     StepSemantics,
     SyncDurableContext,
@@ -92,7 +91,7 @@ def _bodies(nodes: st.SearchStrategy[Node], most: int) -> st.SearchStrategy[Any]
 
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.builds(Step, st.integers(0, 9), st.integers(0, 2), st.booleans()),
-    st.builds(Step, st.integers(0, 9), for_good=st.just(True)),
+    st.builds(Step, st.integers(0, 9), for_good=st.just(value=True)),
     st.builds(Wait, st.integers(1, 3600)),
     st.builds(Condition, st.integers(1, 3)),
     st.builds(Callback, st.booleans()),
@@ -134,19 +133,20 @@ def expected(nodes: tuple[Node, ...]) -> list[Any]:
 def _expected(node: Node) -> Any:
     match node:
         case Step():
-            return "failed" if node.for_good else node.value
+            value: Any = "failed" if node.for_good else node.value
         case Wait():
-            return None
+            value = None
         case Condition():
-            return node.polls
+            value = node.polls
         case Callback():
-            return "answer"
+            value = "answer"
         case Invoke():
-            return {"n": node.payload}
+            value = {"n": node.payload}
         case Child():
-            return expected(node.body)
+            value = expected(node.body)
         case Map(items=bodies) | Parallel(branches=bodies):
-            return [expected(body) for body in bodies]
+            value = [expected(body) for body in bodies]
+    return value
 
 
 def _retry(error: Exception, attempts_made: int) -> RetryDecision:
@@ -199,110 +199,132 @@ def _map_config(node: Map) -> MapConfig:
     )
 
 
-def as_async(nodes: tuple[Node, ...], effects: Effects) -> DurableFunction:
-    """Compile a program to an `async def` handler."""
+class Async:
+    """A program as an `async def` handler."""
 
-    async def run(body: tuple[Node, ...], ctx: DurableContext) -> list[Any]:
-        return [await one(node, ctx) for node in body]
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
 
-    async def one(node: Node, ctx: DurableContext) -> Any:  # noqa: C901, PLR0911, PLR0912
-        match node:
-            case Step():
-                plain = _body(node, effects)
+    async def run(self, body: tuple[Node, ...], ctx: DurableContext) -> list[Any]:
+        return [await getattr(self, type(node).__name__.lower())(node, ctx) for node in body]
 
-                async def body() -> int:
-                    await asyncio.sleep(0)
-                    return plain()
+    async def step(self, node: Step, ctx: DurableContext) -> Any:
+        plain = _body(node, self._effects)
 
-                try:
-                    return await ctx.step("step", body, config=_config(node))
-                except StepError:
-                    return "failed"
-            case Wait():
-                return await ctx.wait("wait", node.seconds)
-            case Condition():
-                check = _check(effects)
+        async def body() -> int:
+            await asyncio.sleep(0)
+            return plain()
 
-                async def checked(state: int) -> int:
-                    return check(state)
+        try:
+            return await ctx.step("step", body, config=_config(node))
+        except StepError:
+            return "failed"
 
-                return await ctx.wait_for_condition("condition", checked, _condition(node))
-            case Callback(with_submitter=True):
+    async def wait(self, node: Wait, ctx: DurableContext) -> None:
+        await ctx.wait("wait", node.seconds)
 
-                async def submit(callback_id: str) -> None:
-                    effects.note(current_step())
+    async def condition(self, node: Condition, ctx: DurableContext) -> int:
+        check = _check(self._effects)
 
-                return await ctx.wait_for_callback("callback", submit)
-            case Callback():
-                callback = await ctx.create_callback("callback")
-                return await callback.result()
-            case Invoke():
-                return await ctx.invoke("invoke", "echo", {"n": node.payload})
-            case Child():
-                config = ChildConfig[Any](is_virtual=node.is_virtual)
-                return await ctx.run_in_child_context(
-                    "child", lambda child: run(node.body, child), config=config
-                )
-            case Map():
-                mapped: Any = await ctx.map(
-                    "map", node.items, lambda child, item: run(item, child), _map_config(node)
-                )
-                return mapped.results()
-            case Parallel():
-                branches = [_branch(run, body) for body in node.branches]
-                both: Any = await ctx.parallel("parallel", branches, ParallelConfig())
-                return both.results()
+        async def checked(state: int) -> int:
+            return check(state)
 
-    async def program(event: Any, ctx: DurableContext) -> Any:
-        return await run(nodes, ctx)
+        return await ctx.wait_for_condition("condition", checked, _condition(node))
 
-    return durable_execution(program)
+    async def callback(self, node: Callback, ctx: DurableContext) -> Any:
+        if node.with_submitter:
+            return await ctx.wait_for_callback("callback", self._submit)
+        callback = await ctx.create_callback("callback")
+        return await callback.result()
+
+    async def _submit(self, callback_id: str) -> None:
+        self._effects.note(current_step())
+
+    async def invoke(self, node: Invoke, ctx: DurableContext) -> Any:
+        return await ctx.invoke("invoke", "echo", {"n": node.payload})
+
+    async def child(self, node: Child, ctx: DurableContext) -> Any:
+        config = ChildConfig[Any](is_virtual=node.is_virtual)
+        body = _branch(self.run, node.body)
+        return await ctx.run_in_child_context("child", body, config=config)
+
+    async def map(self, node: Map, ctx: DurableContext) -> list[Any]:
+        async def item(child: DurableContext, body: tuple[Node, ...]) -> Any:
+            return await self.run(body, child)
+
+        return (await ctx.map("map", node.items, item, _map_config(node))).results()
+
+    async def parallel(self, node: Parallel, ctx: DurableContext) -> list[Any]:
+        branches = [_branch(self.run, body) for body in node.branches]
+        results: list[Any] = (await ctx.parallel("parallel", branches)).results()
+        return results
+
+
+class Sync:
+    """A program as a `def` handler."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+
+    def run(self, body: tuple[Node, ...], ctx: SyncDurableContext) -> list[Any]:
+        return [getattr(self, type(node).__name__.lower())(node, ctx) for node in body]
+
+    def step(self, node: Step, ctx: SyncDurableContext) -> Any:
+        try:
+            return ctx.step("step", _body(node, self._effects), config=_config(node))
+        except StepError:
+            return "failed"
+
+    def wait(self, node: Wait, ctx: SyncDurableContext) -> None:
+        ctx.wait("wait", node.seconds)
+
+    def condition(self, node: Condition, ctx: SyncDurableContext) -> int:
+        return ctx.wait_for_condition("condition", _check(self._effects), _condition(node))
+
+    def callback(self, node: Callback, ctx: SyncDurableContext) -> Any:
+        if node.with_submitter:
+            return ctx.wait_for_callback("callback", self._submit)
+        return ctx.create_callback("callback").result()
+
+    def _submit(self, callback_id: str) -> None:
+        self._effects.note(current_step())
+
+    def invoke(self, node: Invoke, ctx: SyncDurableContext) -> Any:
+        return ctx.invoke("invoke", "echo", {"n": node.payload})
+
+    def child(self, node: Child, ctx: SyncDurableContext) -> Any:
+        config = ChildConfig[Any](is_virtual=node.is_virtual)
+        body = _branch(self.run, node.body)
+        return ctx.run_in_child_context("child", body, config=config)
+
+    def map(self, node: Map, ctx: SyncDurableContext) -> list[Any]:
+        def item(child: SyncDurableContext, body: tuple[Node, ...]) -> Any:
+            return self.run(body, child)
+
+        return ctx.map("map", node.items, item, _map_config(node)).results()
+
+    def parallel(self, node: Parallel, ctx: SyncDurableContext) -> list[Any]:
+        branches = [_branch(self.run, body) for body in node.branches]
+        return ctx.parallel("parallel", branches).results()
 
 
 def _branch(run: Callable[..., Any], body: tuple[Node, ...]) -> Callable[[Any], Any]:
     return lambda child: run(body, child)
 
 
+def as_async(nodes: tuple[Node, ...], effects: Effects) -> DurableFunction:
+    """Compile a program to an `async def` handler."""
+
+    async def program(event: Any, ctx: DurableContext) -> Any:
+        return await Async(effects).run(nodes, ctx)
+
+    return durable_execution(program)
+
+
 def as_sync(nodes: tuple[Node, ...], effects: Effects) -> DurableFunction:
     """Compile a program to a `def` handler."""
 
-    def run(body: tuple[Node, ...], ctx: SyncDurableContext) -> list[Any]:
-        return [one(node, ctx) for node in body]
-
-    def one(node: Node, ctx: SyncDurableContext) -> Any:  # noqa: PLR0911
-        match node:
-            case Step():
-                try:
-                    return ctx.step("step", _body(node, effects), config=_config(node))
-                except StepError:
-                    return "failed"
-            case Wait():
-                return ctx.wait("wait", node.seconds)  # type: ignore[func-returns-value]  # None is its value
-            case Condition():
-                return ctx.wait_for_condition("condition", _check(effects), _condition(node))
-            case Callback(with_submitter=True):
-                return ctx.wait_for_callback(
-                    "callback", lambda callback_id: effects.note(current_step())
-                )
-            case Callback():
-                return ctx.create_callback("callback").result()
-            case Invoke():
-                return ctx.invoke("invoke", "echo", {"n": node.payload})
-            case Child():
-                config = ChildConfig[Any](is_virtual=node.is_virtual)
-                return ctx.run_in_child_context(
-                    "child", lambda child: run(node.body, child), config=config
-                )
-            case Map():
-                items = node.items
-                return ctx.map(
-                    "map", items, lambda child, item: run(item, child), _map_config(node)
-                ).results()
-            case Parallel():
-                branches = [_branch(run, body) for body in node.branches]
-                return ctx.parallel("parallel", branches, ParallelConfig()).results()
-
     def program(event: Any, ctx: SyncDurableContext) -> Any:
-        return run(nodes, ctx)
+        return Sync(effects).run(nodes, ctx)
 
     return durable_execution(program)

@@ -26,8 +26,7 @@ from durably.wire.api import (
 )
 from durably.wire.operation import TERMINAL_STATUSES, OperationStatus, OperationType
 from durably.wire.update import OperationUpdate
-
-from .programs import PROGRAMS, Effects, Node, Step, as_async, as_sync, expected
+from tests.properties.programs import PROGRAMS, Effects, Node, Step, as_async, as_sync, expected
 
 MAX_INVOCATIONS = 400
 FIRST_FACTS = 2  # the start, and the invocation that everything happens in
@@ -35,7 +34,7 @@ FIRST_FACTS = 2  # the start, and the invocation that everything happens in
 FLAVOURS = pytest.mark.parametrize("compile_program", [as_async, as_sync])
 
 
-class Crash(ConnectionError):
+class CrashError(ConnectionError):
     """The connection broke, as far as the function can tell."""
 
 
@@ -56,12 +55,12 @@ class CrashingClient:
         how = self._crashes.get(self.calls)
         if how == "before":
             self.crashed += 1
-            raise Crash(how)
+            raise CrashError(how)
         response = self._inner.checkpoint(request)
         self.updates += request.updates
         if how == "after":
             self.crashed += 1
-            raise Crash(how)
+            raise CrashError(how)
         return response
 
     def get_execution_state(self, request: GetExecutionStateRequest) -> GetExecutionStateResponse:

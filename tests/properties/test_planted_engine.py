@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from durably import DurableContext, durable_execution
 from durably.app.engine import Engine
 from durably.clients.embedded import EmbeddedClient
+from durably.engine.dispatcher import DispatcherPolicy
 from durably.engine.store import Change
 from durably.errors import StoreError
 from durably.stores.memory import MemoryStore
@@ -140,5 +142,25 @@ def test_a_lease_ends_by_the_clock_of_the_service_and_no_other() -> None:
             await bench.service.wait_closed(arn)
             await dispatcher.drain()
             await work
+
+    run(main)
+
+
+def test_work_that_nobody_told_of_is_found_within_a_poll() -> None:
+    async def short(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        return InvocationOutput(status=InvocationStatus.SUCCEEDED, result="1")
+
+    async def main() -> None:
+        policy = DispatcherPolicy(poll_interval=timedelta(seconds=1))
+        here = Bench({"f": short}, worker_policy=policy)
+        async with here as bench, Bench(store=bench.store) as elsewhere:
+            dispatcher, work = bench.work()
+            await asyncio.sleep(5)
+            arn = await elsewhere.start()
+            await asyncio.sleep(1.5)
+            found = await elsewhere.service.get(arn)
+            await dispatcher.drain()
+            await work
+            assert found.result == "1"
 
     run(main)

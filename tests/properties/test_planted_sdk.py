@@ -7,7 +7,7 @@ backend does and look at what was sent, so they hold for whatever is inside.
 import asyncio
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from msgspec.structs import replace
@@ -94,7 +94,7 @@ def run_awaited(
     return asyncio.run(function.invoke(parse_event(client.event()), Awaited(client, log)))
 
 
-def must_not_run(*_: object) -> None:
+def must_not_run(*_: object) -> NoReturn:
     pytest.fail("this body must not run")
 
 

@@ -12,7 +12,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from durably.engine.store import Change, KeepClaim, Query, Store, WakeAt, WakeUnlessClaimed
+from durably.engine.store import (
+    Change,
+    KeepClaim,
+    Query,
+    Store,
+    WakeAt,
+    WakeUnlessClaimed,
+    WakeUnlessClaimed,
+)
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of

@@ -10,7 +10,7 @@ from enum import Enum
 
 from durably.app.assembly import Assembly
 from durably.app.signals import StopSignals
-from durably.cli.printing import is_terminal
+from durably.cli.printing import counted, is_terminal
 from durably.cli.progress import LiveProgress, PlainProgress, Progress, SilentProgress
 from durably.cli.watching import is_suspended, look
 from durably.clock import Clock
@@ -55,8 +55,8 @@ class Follower:
             return began
         progress = self._progress()
         try:
-            many = began.operation_count
-            progress.say("started" if self.is_new else f"going on after {many} operations")
+            many = counted(began.operation_count, "operation")
+            progress.say("started" if self.is_new else f"going on after {many}")
             return await self._watch(progress)
         finally:
             progress.close()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from durably.cli.printing import colored, length, safe, safe_lines, short
+from durably.cli.printing import colored, counted, length, safe, safe_lines, short
 from durably.engine.views import Description
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
@@ -26,7 +26,7 @@ def ended_line(found: Description) -> str:
     """Say how a closed execution ended, and after how long."""
     verb, color = _VERBS.get(found.status, (found.status.value.lower(), "yellow"))
     took = "" if found.ended_at is None else f" in {length(found.ended_at - found.started_at)}"
-    many = f"{found.operation_count} operation{'' if found.operation_count == 1 else 's'}"
+    many = counted(found.operation_count, "operation")
     return f"{safe(found.execution_name)} {colored(verb, color)}{took}, {many}"
 
 

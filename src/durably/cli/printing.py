@@ -53,6 +53,11 @@ def short(text: object, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """Give *count* with its noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def colored(text: str, color: str) -> str:
     """Give *text* in a colour, unless the environment says NO_COLOR.
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from durably.cli.overview import Current, Doing, by_urgency, kind_of, path_of
-from durably.cli.printing import clock_time, console, length, safe, short, until
+from durably.cli.printing import clock_time, console, counted, length, safe, short, until
 from durably.engine.views import Standing
 from durably.wire.execution import CLOSED_STATUSES, ExecutionStatus
 from durably.wire.operation import Operation, OperationStatus, OperationType
@@ -116,7 +116,7 @@ _WAITING = (OperationType.WAIT, OperationType.CALLBACK, OperationType.CHAINED_IN
 def summary_of(sight: Sight) -> Iterator[str]:
     """Say in a few words how far an execution has come."""
     overview = sight.overview
-    words = [f"{overview.done} operations done"]
+    words = [f"{counted(overview.done, 'operation')} done"]
     words += [f"{overview.running} running"] if overview.running else []
     words += [f"{overview.waiting} waiting"] if overview.waiting else []
     yield ", ".join(words)
@@ -166,8 +166,12 @@ def standing_of(sight: Sight, now: datetime) -> str:
         case Standing.PAUSED:
             return "paused; `durably resume` lets it go on"
         case Standing.RETRYING:
-            at = "" if why.wakes_at is None else f"; again at {until(why.wakes_at, now)}"
-            return f"invocation {why.failures} in a row has failed{said}{at}"
+            at = (
+                ""
+                if why.wakes_at is None
+                else f"; the next one comes at {until(why.wakes_at, now)}"
+            )
+            return f"{counted(why.failures, 'invocation')} failed in a row{said}{at}"
         case _:
             return why.standing.value
 

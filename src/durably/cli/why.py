@@ -14,7 +14,7 @@ from durably.app.names import find_arn
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import ended_line, error_text, places_in
 from durably.cli.overview import kind_of, label_of
-from durably.cli.printing import safe, short, since, to_json, until, without_none
+from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import is_held, read
 from durably.clock import SystemClock
 from durably.engine.service import Service
@@ -103,7 +103,8 @@ def _sentences(description: Description, found: Why, now: datetime) -> Iterator[
         yield f"Nothing lets it go on before `durably resume {name}`."
     if found.failures:
         error = short(error_text(found.last_error), 300)
-        yield f"It loops: its last {found.failures} invocations have failed; the last one: {error}"
+        many = counted(found.failures, "invocation")
+        yield f"It loops: {many} failed in a row, the last one with {error}"
         yield from (f"  {safe(place)}" for place in places_in(found.last_error))
     if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
         is_end = found.wakes_at == description.times_out_at

@@ -14,7 +14,7 @@ from durably.app.signals import StopSignals
 from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
 from durably.cli.options import concurrency_option, log_level_option, store_option
-from durably.cli.printing import safe
+from durably.cli.printing import counted, safe
 from durably.handler import DurableFunction
 
 
@@ -57,7 +57,8 @@ async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettin
         finally:
             if assembly.running:
                 grace = f"{settings.grace.total_seconds():g} s"
-                _say(f"ending: {assembly.running} invocations have {grace}; Ctrl-C ends them now")
+                many = counted(assembly.running, "invocation")
+                _say(f"ending: {many} may go on for {grace}; Ctrl-C ends that")
             await signals.hurry(assembly.close(settings.grace))
             _say("ended; what was not finished goes on the next time")
 

@@ -7,7 +7,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from durably.clock import Clock
@@ -65,6 +64,8 @@ def _named_in_environment(names: str | None) -> tuple[Any, ...]:
 
 
 def _load(name: str) -> Any:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and rarely needed
+
     for group in ENTRY_POINT_GROUPS:
         for entry_point in entry_points(group=group, name=name):
             try:

@@ -100,4 +100,3 @@ class ByHand:
     def last(self) -> OperationUpdate:
         """Give what was sent last."""
         return self.sent[-1]
-

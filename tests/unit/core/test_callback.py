@@ -134,9 +134,7 @@ ASK: WaitForCallbackConfig[Any] = WaitForCallbackConfig(
 
 def asking(journal: Journal, op: Op = OUTER) -> ByHand:
     submitter = lambda callback_id: lambda: f"told {callback_id}"  # noqa: E731
-    program: Program[Any] = wait_for_callback(
-        Scope(journal, NOW), op, submitter, ASK, JsonSerdes()
-    )
+    program: Program[Any] = wait_for_callback(Scope(journal, NOW), op, submitter, ASK, JsonSerdes())
     by_hand = ByHand(journal, program)
     by_hand.replies[INNER.id] = (callback(INNER, OperationStatus.STARTED),)
     return by_hand
@@ -170,7 +168,9 @@ TOLD = record(SUBMITTER, OperationStatus.SUCCEEDED, step_details=StepDetails(res
 BEGUN = record(OUTER, OperationStatus.STARTED)
 
 
-@pytest.mark.parametrize(("text", "value"), [('{"status": "approved"}', {"status": "approved"}), (None, None)])
+@pytest.mark.parametrize(
+    ("text", "value"), [('{"status": "approved"}', {"status": "approved"}), (None, None)]
+)
 def test_the_answer_is_recorded_as_it_was_sent(text: str | None, value: object) -> None:
     answered = callback(INNER, OperationStatus.SUCCEEDED, result=text)
     program = asking(journal_of(BEGUN, answered, TOLD))
@@ -226,7 +226,9 @@ def failure_of(program: ByHand, answer: Any = None) -> DurableError:
 
 
 def test_the_inner_operations_are_checked_like_all_others() -> None:
-    other = callback(an_op(OperationType.CALLBACK, "Callback", step_id="1-1"), OperationStatus.FAILED)
+    other = callback(
+        an_op(OperationType.CALLBACK, "Callback", step_id="1-1"), OperationStatus.FAILED
+    )
     program = asking(journal_of(BEGUN, other))
 
     with pytest.raises(DurableError, match=hash_id("1-1")):

@@ -21,9 +21,7 @@ def until_three(state: Any, attempt: int) -> WaitForConditionDecision:
     return WaitForConditionDecision(state < 3, timedelta(seconds=attempt * 10))
 
 
-def program_of(
-    journal: Journal, strategy: Any = until_three, serdes: Any = None
-) -> Program[Any]:
+def program_of(journal: Journal, strategy: Any = until_three, serdes: Any = None) -> Program[Any]:
     config: WaitForConditionConfig[Any] = WaitForConditionConfig(
         wait_strategy=strategy, initial_state=0
     )

@@ -42,9 +42,7 @@ def test_a_new_invoke_is_durable_before_it_sleeps() -> None:
 
 def test_the_targets_result_is_read() -> None:
     details = ChainedInvokeDetails(result="[1]")
-    journal = journal_of(
-        record(INVOKE, OperationStatus.SUCCEEDED, chained_invoke_details=details)
-    )
+    journal = journal_of(record(INVOKE, OperationStatus.SUCCEEDED, chained_invoke_details=details))
 
     assert result_of(program_of(journal)) == [1]
 

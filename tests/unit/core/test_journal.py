@@ -75,8 +75,9 @@ def test_beginning_a_new_attempt_keeps_what_is_known_of_the_last() -> None:
 
 
 def test_only_what_really_changed_is_told() -> None:
-    same, before = record(WAIT, OperationStatus.STARTED), record(
-        an_op(step_id="2"), OperationStatus.STARTED
+    same, before = (
+        record(WAIT, OperationStatus.STARTED),
+        record(an_op(step_id="2"), OperationStatus.STARTED),
     )
     after = record(an_op(step_id="2"), OperationStatus.SUCCEEDED)
     journal = journal_of(same, before)
@@ -182,9 +183,7 @@ def test_a_reply_to_nothing_changes_nothing_by_itself() -> None:
         ),
     ],
 )
-def test_a_record_says_when_the_backend_will_change_it(
-    known: Operation, expected: object
-) -> None:
+def test_a_record_says_when_the_backend_will_change_it(known: Operation, expected: object) -> None:
     assert due_at(known) == expected
 
 

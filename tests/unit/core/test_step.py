@@ -51,9 +51,9 @@ def test_a_new_step_runs_while_its_start_is_on_its_way() -> None:
     effect = program.until_asked()
 
     assert effect == Call(body, Attempt(STEP, 1))
-    assert [(update.action, wait) for update, wait in zip(program.sent, program.waited, strict=True)] == [
-        (OperationAction.START, False)
-    ]
+    assert [
+        (update.action, wait) for update, wait in zip(program.sent, program.waited, strict=True)
+    ] == [(OperationAction.START, False)]
 
 
 def test_an_at_most_once_attempt_runs_only_after_its_start_is_durable() -> None:

@@ -156,7 +156,7 @@ class Race(AnyOf):
 
 
 class AllSettled(_AnyNumber):
-    """How each ended; it never fails."""
+    """How each ended; it fails in no case."""
 
     completion = CompletionConfig.all_completed()
 
