@@ -64,7 +64,8 @@ class DurableContext(ContextBase):
 
         By default an attempt that was cut off by a crash runs again (P3); see `StepSemantics`.
         One that raises is tried again as the retry strategy says. Inside, `current_step()` gives
-        the attempt, a stable idempotency key and a logger. A plain function runs in a thread.
+        the attempt, a stable idempotency key and a logger. A plain function called from an
+        `async def` handler runs in a thread.
 
         The value is written and read back before it is given, on the first run as on a replay, so
         the two cannot differ (P18): by the serdes of *config*, else by the return annotation of

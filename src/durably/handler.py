@@ -22,6 +22,7 @@ from durably.drivers.logs import DurableLogger
 from durably.drivers.outputs import (
     answer_after,
     closing_update,
+    failed,
     output_of,
     read_input,
     root_operation,
@@ -30,6 +31,7 @@ from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import RunSettings
 from durably.drivers.watching import observers_of, watched
 from durably.errors import (
+    UnrecoverableExecutionError,
     ValidationError,
     classify_checkpoint_error,
 )
@@ -130,7 +132,10 @@ class DurableFunction:
             output = output_of(await run.run(body), self._result_type)
             update = closing_update(output, self._clock.now())
             if update is not None:
-                await run.persist_last(update)
+                try:
+                    await run.persist_last(update)
+                except UnrecoverableExecutionError as error:
+                    output, update = failed(error), None
             watch.output = output
         return output if update is None else answer_after(update)
 
@@ -180,7 +185,10 @@ class DurableFunction:
                 output = output_of(run.run(body), self._result_type)
                 update = closing_update(output, self._clock.now())
                 if update is not None:
-                    run.persist_last(update)
+                    try:
+                        run.persist_last(update)
+                    except UnrecoverableExecutionError as error:
+                        output, update = failed(error), None
                 watch.output = output
             return output if update is None else answer_after(update)
         finally:

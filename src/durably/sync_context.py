@@ -48,8 +48,8 @@ class SyncDurableContext(ContextBase):
         """Run `fn(*args)` until its outcome is recorded; from then on it never runs again.
 
         By default an attempt that was cut off by a crash runs again (P3); see `StepSemantics`.
-        An attempt that raises is tried again as the retry strategy says. Inside, `current_step()`
-        gives the attempt, a stable idempotency key and a logger. A plain function called from an
+        One that raises is tried again as the retry strategy says. Inside, `current_step()` gives
+        the attempt, a stable idempotency key and a logger. A plain function called from an
         `async def` handler runs in a thread.
 
         The value is written and read back before it is given, on the first run as on a replay, so

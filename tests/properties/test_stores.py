@@ -19,7 +19,6 @@ from durably.engine.store import (
     Store,
     WakeAt,
     WakeUnlessClaimed,
-    WakeUnlessClaimed,
 )
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore

@@ -67,7 +67,7 @@ def _print_table(events: list[Event]) -> None:
             Text(f"+{length(event.event_timestamp - started_at)}", "dim", justify="right"),
             Text(kind, _style_of(kind)),
             Text(safe(event.name or (event.id or "")[:8])),
-            Text(_details_of(event), "dim"),
+            Text(details_of(event), "dim"),
         )
     console().print(f"{started_at.astimezone():%Y-%m-%d %H:%M:%S %Z}", style="dim")
     print_grid(table)
@@ -89,7 +89,7 @@ _STYLES = {
 }
 
 
-def _details_of(event: Event) -> str:
+def details_of(event: Event) -> str:
     """Give the details of *event* on one line: what is there, in the order of the protocol."""
     for name in event.__struct_fields__:
         details = getattr(event, name)

@@ -22,6 +22,7 @@ from durably.cli.worker import worker
 from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
+_PATIENCE_SECONDS = 1.0
 
 
 @click.group(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
@@ -53,13 +54,13 @@ def main() -> NoReturn:
         answer = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last line: nobody shall see a traceback
-        _leave(_told(error))
+        _leave(told(error))
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     _leave(answer if isinstance(answer, int) else 0)
 
 
-def _told(error: Exception) -> int:
+def told(error: Exception) -> int:
     """Tell whoever typed the command of *error*, and give the exit code for it."""
     match error:
         case click.exceptions.Exit():
@@ -82,11 +83,11 @@ def _told(error: Exception) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process, even where a thread of the user's code has not ended."""
+    """End the process, even where a thread of the user's code will not end."""
     if code == _BROKEN_PIPE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    strays = [one for one in threading.enumerate() if one is not threading.current_thread()]
-    if any(not one.daemon for one in strays):
-        sys.stderr.flush()
-        os._exit(code)
+    if any(not thread.daemon for thread in threading.enumerate()[1:]):
+        last_resort = threading.Timer(_PATIENCE_SECONDS, os._exit, (code,))
+        last_resort.daemon = True
+        last_resort.start()
     sys.exit(code)

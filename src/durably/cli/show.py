@@ -21,6 +21,7 @@ from durably.cli.printing import (
     print_grid,
     safe,
     short,
+    since,
     to_json,
     until,
     without_none,
@@ -93,6 +94,8 @@ def _print_head(found: Description) -> None:
 
     now = SystemClock().now()
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")  # what is shown here is there to be copied
     for title, value in _facts(found, now):
         table.add_row(Text(title, "dim"), value if isinstance(value, Text) else Text(value))
     print_grid(table)
@@ -101,15 +104,18 @@ def _print_head(found: Description) -> None:
 
 
 def _facts(found: Description, now: datetime) -> list[tuple[str, Text | str]]:
-    took, pause = length((found.ended_at or now) - found.started_at), found.pause
+    pause, ended = found.pause, None
+    if found.ended_at is not None:
+        took = length(found.ended_at - found.started_at)
+        ended = f"{clock_time(found.ended_at, now)}, after {took}"
     facts: list[tuple[str, Text | str | None]] = [
         ("name", safe(found.execution_name)),
         ("function", safe(found.function_name)),
         ("arn", safe(found.arn)),
         ("invoked by", found.parent_arn and safe(found.parent_arn)),
         ("status", status_text(found.status, found.parked_reason)),
-        ("started", f"{clock_time(found.started_at, now)}, took {took}"),
-        ("ended", None if found.ended_at is None else clock_time(found.ended_at, now)),
+        ("started", since(found.started_at, now)),
+        ("ended", ended),
         ("times out", None if found.times_out_at is None else until(found.times_out_at, now)),
         ("parked", found.parked_reason and short(found.parked_reason, _PAYLOAD_WIDTH)),
         ("paused", None if pause is None else clock_time(pause.requested_at, now)),
@@ -146,7 +152,7 @@ def _print_operations(operations: Sequence[Operation]) -> None:
             Text(safe(kind_of(operation)), "dim"),
             Text(operation.status.value.lower().replace("_", " "), style),
             Text(length(ended - begun) if begun and ended else "", "dim"),
-            Text(_outcome_of(operation), "dim"),
+            Text(outcome_of(operation), "dim"),
         )
     if table.row_count:
         console().print()
@@ -168,7 +174,8 @@ def _as_tree(operations: Sequence[Operation]) -> list[tuple[int, Operation]]:
     return placed
 
 
-def _outcome_of(operation: Operation) -> str:
+def outcome_of(operation: Operation) -> str:
+    """Say in a few words what an operation has come to."""
     words: list[str] = []
     step = operation.step_details
     if step is not None and step.attempt > 1:

@@ -45,7 +45,7 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
         document = _document(found, is_held=is_held(url))
         sys.stdout.write(to_json(document, indent=True) + "\n")
         return
-    for line in _sentences(description, found, SystemClock().now()):
+    for line in sentences(description, found, SystemClock().now()):
         click.echo(line)
     for line in lines[:_MAX_LINES]:
         click.echo(line)
@@ -89,7 +89,8 @@ def _awaited_document(awaited: Awaited) -> dict[str, Any]:
     )
 
 
-def _sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
+def sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
+    """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
     if found.standing is Standing.CLOSED:
         said = short(error_text(description.error), 300)

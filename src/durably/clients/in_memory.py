@@ -74,6 +74,7 @@ class InMemoryClient:
                 version="$LATEST",
                 execution_name="test",
                 input_payload=text,
+                is_synchronous=True,
             )
         )
         self._do(BeginInvocation(_EPOCH, "request"))

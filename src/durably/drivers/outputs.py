@@ -66,7 +66,7 @@ def output_of(ending: Ending, annotation: Any) -> InvocationOutput:
             try:
                 text = json_serdes(annotation).serialize(value, SerdesContext("", ""))
             except SerdesError as error:
-                return _failed(SerdesError(f"the result cannot be written: {error}"))
+                return failed(SerdesError(f"the result cannot be written: {error}"))
             return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=text)
         case Suspended():
             return InvocationOutput(status=InvocationStatus.PENDING)
@@ -75,10 +75,11 @@ def output_of(ending: Ending, annotation: Any) -> InvocationOutput:
         case Raised(error) | Broken(error):
             if is_unrecoverable_invocation_error(error):
                 raise error
-            return _failed(error)
+            return failed(error)
 
 
-def _failed(error: BaseException) -> InvocationOutput:
+def failed(error: BaseException) -> InvocationOutput:
+    """Say that the execution ends with *error*."""
     return InvocationOutput(status=InvocationStatus.FAILED, error=error_object(error))
 
 

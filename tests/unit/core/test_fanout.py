@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from durably.batch_result import BatchCompletionReason, BatchItemStatus
@@ -15,8 +17,8 @@ from durably.core.fanout import FanOut, PredicateError
 R = BatchCompletionReason
 
 
-def fan_out(total: int, max_concurrency: int | None = None, **limits: float) -> FanOut:
-    config = CompletionConfig(**limits)  # type: ignore[arg-type]  # each a number
+def fan_out(total: int, max_concurrency: int | None = None, **limits: Any) -> FanOut:
+    config = CompletionConfig(**limits)
     return FanOut([None] * total, config, max_concurrency)
 
 
@@ -54,7 +56,7 @@ def run(state: FanOut, ends: str) -> BatchCompletionReason | None:
     ],
 )
 def test_a_batch_of_four_is_over(
-    limits: dict[str, float], ends: str, reason: BatchCompletionReason | None
+    limits: dict[str, Any], ends: str, reason: BatchCompletionReason | None
 ) -> None:
     assert run(fan_out(4, **limits), ends) == reason
 

@@ -201,7 +201,7 @@ def test_a_record_says_when_the_backend_will_change_it(known: Operation, expecte
     ],
 )
 def test_outstanding_is_what_something_outside_will_change(
-    op: Op, status: OperationStatus, answer: bool
+    op: Op, status: OperationStatus, *, answer: bool
 ) -> None:
     known = record(op, status)
 

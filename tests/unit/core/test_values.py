@@ -34,7 +34,7 @@ def test_a_value_is_given_as_it_will_be_read() -> None:
 
 
 def test_a_serdes_is_told_whose_value_it_is() -> None:
-    seen = []
+    seen: list[Any] = []
 
     class Curious(Raising):
         def serialize(self, value: object, context: object, /) -> str:
@@ -52,13 +52,13 @@ def test_what_is_sent_out_is_written_and_not_read() -> None:
 
 @pytest.mark.parametrize("use", [seal, write])
 def test_a_serdes_error_says_what_it_wants_to(use: Any) -> None:
-    with pytest.raises(SerdesError, match="^mine$"):
+    with pytest.raises(SerdesError, match=r"^mine$"):
         use(Raising(SerdesError("mine")), 1, STEP, JOURNAL)
 
 
 @pytest.mark.parametrize("use", [seal, write])
 def test_any_other_failure_to_write_is_a_serdes_error_that_names_the_operation(use: Any) -> None:
-    with pytest.raises(SerdesError, match="work cannot be .*: KeyError: 'k'"):
+    with pytest.raises(SerdesError, match=r"work cannot be .*: KeyError: 'k'"):
         use(Raising(KeyError("k")), 1, STEP, JOURNAL)
 
 

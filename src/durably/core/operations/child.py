@@ -76,20 +76,16 @@ def _virtual(scope: Scope, op: Op, body: Callable[..., T], config: ChildConfig[T
     inner = scope.child(op, is_virtual=True)
     outcome = yield from call(body, inner)
     inner.is_closed = True
-    match outcome:
-        case Ok(value):
-            return value
-        case Err(error):
-            raise _failure(op, error_object(error), config)
+    if isinstance(outcome, Ok):
+        return outcome.value
+    raise _failure(op, error_object(outcome.error), config)
 
 
 def _again(scope: Scope, op: Op, body: Callable[..., T], serdes: Serdes[T]) -> Program[T]:
     outcome = yield from call(body, scope.child(op, is_settled=True))
-    match outcome:
-        case Ok(value):
-            return seal(serdes, value, op, scope.journal)[1]
-        case Err(error):
-            raise error
+    if isinstance(outcome, Ok):
+        return seal(serdes, outcome.value, op, scope.journal)[1]
+    raise outcome.error
 
 
 def _verdict(

@@ -180,13 +180,10 @@ class AllSettled(_AnyNumber):
 
 
 def _value_of(outcome: Outcome[Any] | None) -> Any:
-    match outcome:
-        case Ok(value):
-            return value
-        case Err(error):
-            raise error
-        case None:
-            raise AssertionError("it was waited for")
+    assert outcome is not None, "it was waited for"
+    if isinstance(outcome, Err):
+        raise outcome.error
+    return outcome.value
 
 
 def combine(
@@ -235,15 +232,13 @@ def combined(rule: Combinator, result: BatchResult[Any], count: int, name: str |
     outcomes: list[Outcome[Any] | None] = [None] * count
     for item in result.all:
         outcomes[item.index] = _outcome_of(item)
-    match rule.verdict(outcomes):
-        case Ok(recorded):
-            return rule.value(recorded, outcomes)
-        case Err(PromiseCombinatorError() as error):
-            raise error
-        case Err(ChildContextError() as error):
-            raise PromiseCombinatorError.from_wire(name, error.recorded)
-        case other:
-            raise AssertionError(f"a batch that has stopped has a verdict, not {other}")
+    verdict = rule.verdict(outcomes)
+    assert verdict is not None, "a batch that has stopped has a verdict"
+    if isinstance(verdict, Ok):
+        return rule.value(verdict.value, outcomes)
+    if isinstance(verdict.error, ChildContextError):
+        raise PromiseCombinatorError.from_wire(name, verdict.error.recorded)
+    raise verdict.error
 
 
 def _outcome_of(item: BatchItem[Any]) -> Outcome[Any] | None:

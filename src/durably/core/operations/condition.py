@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from durably.config import WaitForConditionConfig, duration_seconds
-from durably.core.effects import Attempt, Err, Ok, Park, Persist, Program, call
+from durably.core.effects import Attempt, Ok, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal
@@ -40,11 +40,10 @@ def wait_for_condition(
                 state = _state(journal, op, record, config, serdes)
                 number = attempts_of(record) + 1
                 outcome = yield from call(partial(check, state), Attempt(op, number))
-                match outcome:
-                    case Ok(value):
-                        update = _verdict(journal, op, number, value, config, serdes)
-                    case Err(error):
-                        update = op.fail(error_object(error))
+                if isinstance(outcome, Ok):
+                    update = _verdict(journal, op, number, outcome.value, config, serdes)
+                else:
+                    update = op.fail(error_object(outcome.error))
                 yield Persist(update, wait=True)
             case OperationStatus.PENDING:
                 yield Park(op, due_at(record))

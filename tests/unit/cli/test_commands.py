@@ -1,0 +1,284 @@
+"""What the commands print, from values."""
+
+from typing import Any
+
+import click
+import pytest
+
+from durably.cli.errors import Trouble
+from durably.cli.history import details_of
+from durably.cli.main import told
+from durably.cli.options import json_of, text_of
+from durably.cli.show import outcome_of
+from durably.cli.watching import is_suspended
+from durably.cli.why import sentences
+from durably.engine.views import Standing, Why
+from durably.errors import ResourceNotFoundException
+from durably.wire.execution import ExecutionStatus
+from durably.wire.history import (
+    CallbackStartedDetails,
+    ErrorDetails,
+    Event,
+    EventError,
+    EventType,
+    RetryDetails,
+    StepFailedDetails,
+)
+from durably.wire.operation import (
+    CallbackDetails,
+    ErrorObject,
+    Operation,
+    OperationStatus,
+    OperationType,
+    StepDetails,
+)
+from tests.unit.cli.records import ARN, INVOKE, NOW, STEP, WAIT, at, awaited, operation, why
+from tests.unit.cli.test_words import described
+
+ERROR = ErrorObject(error_type="ValueError", error_message="no\x1b")
+
+
+@pytest.fixture(autouse=True)
+def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+# why
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (why(Standing.RUNNING), ["run runs, since "]),
+        (why(Standing.QUEUED), ["run can go on and waits for a free worker, since "]),
+        (
+            why(Standing.WAITING),
+            ["run waits, since ", "It goes on by itself at "],
+        ),
+        (
+            why(Standing.WAITING, wakes_at=at(60)),
+            ["run waits, since ", "Unless something wakes it, it times out at "],
+        ),
+        (
+            why(Standing.PAUSED),
+            ["run is paused, since ", "Nothing lets it go on before `durably resume run`."],
+        ),
+        (
+            why(Standing.RETRYING, failures=2, last_error=ERROR),
+            [
+                "run waits for its next try, since ",
+                r"It loops: 2 invocations failed in a row, the last one with ValueError: no\x1b",
+                "It goes on by itself at ",
+            ],
+        ),
+        (
+            why(Standing.PARKED, failures=9, last_error=ERROR, parked_reason="9 in a row"),
+            [
+                "run is parked, since ",
+                "It was parked because of this: 9 in a row",
+                "Nothing lets it go on before `durably resume run`.",
+                "It loops: 9 invocations failed in a row",
+            ],
+        ),
+    ],
+    ids=lambda value: value.standing.value if isinstance(value, Why) else "",
+)
+def test_why_says_it_in_sentences(said: Why, lines: list[str]) -> None:
+    description = described(ExecutionStatus.RUNNING, times_out_at=at(60))
+
+    found = list(sentences(description, said, NOW))
+
+    assert len(found) == len(lines)
+    for line, beginning in zip(found, lines, strict=True):
+        assert line.startswith(beginning)
+
+
+def test_why_says_how_a_closed_execution_ended() -> None:
+    frame = ('File "/orders/shop.py", line 7, in charge',)
+    error = ErrorObject(error_type="ValueError", error_message="no", stack_trace=frame)
+    failed = described(ExecutionStatus.FAILED, error=error)
+
+    first, place = sentences(failed, why(Standing.CLOSED), NOW)
+
+    assert first.startswith("run failed in 3.0 s, 1 operation, at ")
+    assert first.endswith("ago): ValueError: no")
+    assert place == "  /orders/shop.py, line 7, in charge"
+
+
+# show and history
+
+
+@pytest.mark.parametrize(
+    ("record", "outcome"),
+    [
+        (STEP, ""),
+        (WAIT, ""),
+        (operation("x", step_details=StepDetails(attempt=2, result="[1]")), "attempt 2, [1]"),
+        (operation("x", step_details=StepDetails(attempt=1, error=ERROR)), r"ValueError: no\x1b"),
+        (
+            operation(
+                "x",
+                OperationType.CALLBACK,
+                callback_details=CallbackDetails(callback_id="cb-1"),
+            ),
+            "id cb-1",
+        ),
+        (
+            operation(
+                "x",
+                OperationType.CALLBACK,
+                OperationStatus.SUCCEEDED,
+                callback_details=CallbackDetails(callback_id="cb-1", result='"yes"'),
+            ),
+            '"yes"',
+        ),
+    ],
+)
+def test_what_an_operation_has_come_to_is_said_in_a_few_words(
+    record: Operation, outcome: str
+) -> None:
+    assert outcome_of(record) == outcome
+
+
+def event(event_type: EventType, **details: Any) -> Event:
+    return Event(event_type=event_type, event_id=1, event_timestamp=at(0), **details)
+
+
+@pytest.mark.parametrize(
+    ("happened", "details"),
+    [
+        (event(EventType.EXECUTION_PAUSED), ""),
+        (
+            event(
+                EventType.CALLBACK_STARTED,
+                callback_started_details=CallbackStartedDetails(callback_id="cb-1", timeout=60),
+            ),
+            "callback id cb-1, timeout 60",
+        ),
+        (
+            event(
+                EventType.STEP_FAILED,
+                step_failed_details=StepFailedDetails(
+                    error=EventError(truncated=False, payload=ERROR),
+                    retry_details=RetryDetails(current_attempt=2),
+                ),
+            ),
+            r"ValueError: no\x1b, current attempt 2",
+        ),
+        (
+            event(
+                EventType.EXECUTION_FAILED,
+                execution_failed_details=ErrorDetails(error=EventError(truncated=True)),
+            ),
+            "",
+        ),
+    ],
+)
+def test_the_details_of_an_event_are_one_line(happened: Event, details: str) -> None:
+    assert details_of(happened) == details
+
+
+# Watching
+
+
+class Seen:
+    """A service that has been asked before."""
+
+    def __init__(self, answers: dict[str, Why]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def why(self, arn: str) -> Why:
+        self.asked.append(arn)
+        return self.answers[arn]
+
+
+def family(child: Standing) -> Seen:
+    """A parent that waits for two executions, which wait for each other's."""
+    first, second = f"{ARN}1", f"{ARN}2"
+    both = (awaited(INVOKE, first), awaited(INVOKE, second), awaited(WAIT))
+    return Seen(
+        {
+            ARN: why(waits_for=both),
+            first: why(waits_for=(awaited(INVOKE, second),)),
+            second: why(child),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("child", "is_so"),
+    [
+        (Standing.WAITING, True),
+        (Standing.PAUSED, True),
+        (Standing.PARKED, True),
+        (Standing.RETRYING, True),
+        (Standing.RUNNING, False),
+        (Standing.QUEUED, False),
+        (Standing.CLOSED, False),
+    ],
+)
+async def test_an_execution_is_suspended_when_all_that_it_waits_for_are(
+    child: Standing, *, is_so: bool
+) -> None:
+    seen = family(child)
+
+    assert await is_suspended(seen, ARN) is is_so  # type: ignore[arg-type]
+    assert len(seen.asked) == len(set(seen.asked))
+
+
+# Input
+
+
+def test_a_source_is_itself_a_file_or_standard_input(tmp_path: Any) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(b"\xff")
+
+    assert text_of("7") == "7"
+    with pytest.raises(Trouble, match="is not UTF-8"):
+        text_of(f"@{path}")
+    with pytest.raises(Trouble, match="cannot be read"):
+        text_of(f"@{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (None, None),
+        ('{ "b" : 1.50 , "a" : [ ] }', '{"b":1.50,"a":[]}'),
+        (" 100000000000000000000000000000 ", "100000000000000000000000000000"),
+        ('"ü \\u00fc"', '"ü \\u00fc"'),
+    ],
+)
+def test_json_loses_its_spaces_and_nothing_else(source: str | None, text: str | None) -> None:
+    assert json_of(source) == text
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (click.exceptions.Exit(3), 3, ""),
+        (click.Abort(), 130, ""),
+        (BrokenPipeError(), 141, ""),
+        (click.UsageError("no such option"), 2, "Error: no such option\n"),
+        (ResourceNotFoundException("There is none."), 2, "Error: There is none.\n"),
+        (KeyError("x"), 2, "Error: this is a defect of durably: KeyError: 'x'\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_is_raised_becomes_a_sentence_and_an_exit_code(
+    error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(error) == code
+
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_whoever_looks_for_a_defect_gets_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURABLY_DEBUG", "1")
+
+    with pytest.raises(KeyError):
+        told(KeyError("x"))
