@@ -249,10 +249,11 @@ class Async:
         return await ctx.run_in_child_context("child", body, config=config)
 
     async def map(self, node: Map, ctx: DurableContext) -> list[Any]:
-        async def item(child: DurableContext, body: tuple[Node, ...]) -> Any:
+        async def item(child: DurableContext, body: tuple[Node, ...]) -> list[Any]:
             return await self.run(body, child)
 
-        return (await ctx.map("map", node.items, item, _map_config(node))).results()
+        results: list[Any] = (await ctx.map("map", node.items, item, _map_config(node))).results()
+        return results
 
     async def parallel(self, node: Parallel, ctx: DurableContext) -> list[Any]:
         branches = [_branch(self.run, body) for body in node.branches]

@@ -136,7 +136,7 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
             outcome = await follower.follow()
         finally:
             await signals.hurry(assembly.close(_GRACE))
-    return _tell(wanted, began.execution_name, outcome, results)
+    return tell(wanted, began.execution_name, outcome, results)
 
 
 async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]:
@@ -155,7 +155,7 @@ async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]
     return await service.get(arn), arn != known
 
 
-def _tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:
+def tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:
     """Print how it ended, and give the exit code."""
     match outcome:
         case Description(status=ExecutionStatus.SUCCEEDED):

@@ -1,18 +1,23 @@
 """What the commands print, from values."""
 
+from io import StringIO
 from typing import Any
 
 import click
 import pytest
 
+from durably import durable_execution
+from durably.app.settings import EngineSettings
 from durably.cli.errors import Trouble
+from durably.cli.following import Left
 from durably.cli.history import details_of
 from durably.cli.main import told
 from durably.cli.options import json_of, text_of
+from durably.cli.run import Wanted, tell
 from durably.cli.show import outcome_of
 from durably.cli.watching import is_suspended
 from durably.cli.why import sentences
-from durably.engine.views import Standing, Why
+from durably.engine.views import Description, Standing, Why
 from durably.errors import ResourceNotFoundException
 from durably.wire.execution import ExecutionStatus
 from durably.wire.history import (
@@ -282,3 +287,47 @@ def test_whoever_looks_for_a_defect_gets_the_traceback(monkeypatch: pytest.Monke
 
     with pytest.raises(KeyError):
         told(KeyError("x"))
+
+
+# run
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "out", "said"),
+    [
+        (described(ExecutionStatus.SUCCEEDED, result="[1]"), 0, "[1]\n", "run succeeded in 3.0 s"),
+        (described(ExecutionStatus.SUCCEEDED), 0, "null\n", "run succeeded in 3.0 s"),
+        (described(ExecutionStatus.TIMED_OUT), 1, "", "run timed out in 3.0 s"),
+        (
+            described(ExecutionStatus.RUNNING, parked_reason="10 in a row"),
+            3,
+            "",
+            "run is parked: 10 in a row\nGo on with: durably run a.py:f --name run\n",
+        ),
+        (Left.SUSPENDED, 3, "", "run is suspended; `durably why run` says"),
+        (Left.INTERRUPTED, 130, "", "run is suspended, and nothing that was recorded is lost.\n"),
+    ],
+)
+def test_how_a_run_came_out_is_said_in_words_and_in_its_exit_code(
+    outcome: Description | Left,
+    code: int,
+    out: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = Wanted(
+        target="a.py:f",
+        function=durable_execution(lambda event, ctx: None),
+        functions={},
+        payload=None,
+        name=None,
+        settings=EngineSettings(),
+        waits=True,
+        is_quiet=False,
+    )
+    results = StringIO()
+
+    assert tell(wanted, "run", outcome, results) == code
+
+    assert results.getvalue() == out
+    assert capsys.readouterr().err.startswith(said)

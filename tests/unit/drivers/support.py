@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 from durably.clients.in_memory import ARN, InMemoryClient
-from durably.clock import Clock
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.journal import Journal, due_at, is_outstanding
@@ -33,7 +32,7 @@ from durably.wire.api import (
     GetExecutionStateResponse,
 )
 from durably.wire.invocation import ExecutionState
-from durably.wire.operation import Operation, OperationType
+from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
 
 MAX_INVOCATIONS = 50
@@ -300,18 +299,3 @@ class Messages(logging.Handler):
     def operations(self) -> list[Sequence[str]]:
         """Give what each record names as operations."""
         return [getattr(record, "operations", ()) for record in self.records]
-
-
-__all__ = [
-    "ARN",
-    "CLIENTS",
-    "Backend",
-    "Clock",
-    "LeapingLoop",
-    "Messages",
-    "OperationType",
-    "Trial",
-    "in_loop",
-    "only",
-    "without_token",
-]

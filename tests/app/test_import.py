@@ -1,0 +1,22 @@
+"""What importing the library costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import sys
+from durably import Engine, SyncEngine, durable_execution, DurableContext
+heavy = "asyncio boto3 click psycopg rich sqlite3 starlette uvicorn".split()
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.mark.process
+def test_importing_the_engine_brings_nothing_that_only_using_it_needs() -> None:
+    command = [sys.executable, "-c", _PROGRAM]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+
+    assert done.stdout == "[]\n"
