@@ -272,3 +272,15 @@ async def test_a_parked_execution_says_so_and_goes_on_when_it_is_run_again(shell
     (shell.folder / "repaired").touch()
     done = await asyncio.to_thread(shell.run, "run", f"{ORDERS}:crash", "--name", "c")
     assert (done.code, done.out) == (0, '"repaired"\n')
+
+
+def test_without_its_packages_the_command_line_says_what_to_install(shell: Shell) -> None:
+    program = "import sys; sys.modules['click'] = None; from durably.__main__ import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.env, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'durably[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,13 +1,14 @@
-"""One execution under a driver, against a backend in memory that goes by the rules of the engine."""
+"""One execution under a driver, against a backend in memory by the rules of the engine."""
 
 import asyncio
 import logging
 import selectors
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from durably.clients.in_memory import ARN, InMemoryClient
 from durably.context import DurableContext
@@ -49,7 +50,7 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         return self.leapt
 
 
-class LeapingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # it is a class
+class LeapingSelector(selectors.DefaultSelector):
     def __init__(self, loop: LeapingLoop) -> None:
         super().__init__()
         self.loop = loop
@@ -166,7 +167,7 @@ class Pushing(Awaited):
 
 
 def _request(*updates: OperationUpdate) -> CheckpointRequest:
-    return CheckpointRequest(durable_execution_arn=ARN, checkpoint_token="", updates=updates)  # noqa: S106 - none
+    return CheckpointRequest(durable_execution_arn=ARN, checkpoint_token="", updates=updates)
 
 
 CLIENTS: dict[str, Callable[[Backend], Any]] = {
@@ -264,7 +265,17 @@ class Trial:
         """Make one invocation."""
         if not asyncio.iscoroutinefunction(self.handler):
             return self.invoke_in_threads()
-        return in_loop(self.invoke_in_tasks)
+        ending: Ending = in_loop(self.invoke_in_tasks)
+        return ending
+
+    def timed(self) -> tuple[Ending, float]:
+        """Make one invocation of a coroutine, and tell how long it took in the loop's time."""
+
+        async def timed() -> tuple[Ending, float]:
+            return await self.invoke_in_tasks(), asyncio.get_running_loop().time()
+
+        ending, seconds = in_loop(timed)
+        return ending, seconds
 
     def to_end(self) -> Ending:
         """Invoke it until it is over; in between, let time pass."""
@@ -294,7 +305,18 @@ class Messages(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        record.message = record.getMessage()
         self.records.append(record)
+
+    @classmethod
+    @contextmanager
+    def of(cls, name: str) -> Iterator[Self]:
+        """Collect what a logger is told."""
+        messages = cls()
+        logger = logging.getLogger(name)
+        logger.addHandler(messages)
+        yield messages
+        logger.removeHandler(messages)
 
     def operations(self) -> list[Sequence[str]]:
         """Give what each record names as operations."""

@@ -38,7 +38,7 @@ def cancelled_while(wait: Callable[[Any], Any]) -> Trial:
         except TimeoutError:
             with pytest.raises(asyncio.CancelledError, match="slow was cancelled"):
                 await future
-            return cancelled + [await ctx.step("next", lambda: "went on")]
+            return [*cancelled, await ctx.step("next", lambda: "went on")]
 
     trial = Trial(handler, "pushing")
     assert trial.invoke() == Returned(["body", "went on"])

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from typing import Any
 
-
 from durably import DurableContext, StepConfig
 from durably.core.active import get_active_operation
 from durably.drivers.futures import Raised, Returned
@@ -128,7 +127,7 @@ def test_the_result_of_a_callback_is_refused_when_its_context_has_ended() -> Non
 
 def test_misuse_in_a_branch_ends_the_batch_and_is_no_failed_item() -> None:
     async def handler(ctx: DurableContext) -> None:
-        branches = [lambda child: ctx.step("s", must_not_run), lambda child: endless()]
+        branches = [lambda child: ctx.step("s", must_not_run), lambda _: endless()]
         await ctx.parallel("p", branches)
 
     trial = Trial(handler)

@@ -1,7 +1,6 @@
 """An invocation of an `async def` handler: who runs what, and what is left of it."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +18,8 @@ EVERY_CLIENT = pytest.mark.parametrize("client", CLIENTS)
 
 @pytest.fixture
 def messages() -> Iterator[Messages]:
-    handler = Messages()
-    log = logging.getLogger("durably")
-    log.addHandler(handler)
-    yield handler
-    log.removeHandler(handler)
+    with Messages.of("durably") as messages:
+        yield messages
 
 
 async def one() -> int:
@@ -126,7 +122,7 @@ def test_gathered_operations_are_driven_by_the_tasks_of_the_gather() -> None:
             assert task is not None
             return task.get_name()
 
-        return await asyncio.gather(ctx.step("a", body), ctx.step("b", body))
+        return list(await asyncio.gather(ctx.step("a", body), ctx.step("b", body)))
 
     ending = Trial(handler, "pushing").invoke()
 
