@@ -28,6 +28,7 @@ from durably.core.observer import PluginFactoryInfo
 from durably.errors import (
     PluginLoadError,
     PromiseCombinatorError,
+    UnrecoverableInvocationError,
     ValidationError,
 )
 from durably.handler import DurableFunction, validate_durable_execution_event
@@ -377,3 +378,32 @@ def test_a_durable_function_keeps_the_name_of_its_handler() -> None:
 
     assert isinstance(function, DurableFunction)
     assert function.name == "values"
+
+
+async def leave() -> None:
+    raise SystemExit(3)
+
+
+async def leaves(event: Any, ctx: DurableContext) -> None:
+    raise SystemExit(3)
+
+
+async def leaves_in_a_step(event: Any, ctx: DurableContext) -> None:
+    await ctx.step("leave", leave)
+
+
+def leaves_sync(event: Any, ctx: SyncDurableContext) -> None:
+    raise SystemExit(3)
+
+
+def leaves_in_a_step_sync(event: Any, ctx: SyncDurableContext) -> None:
+    def leave_now() -> None:
+        raise SystemExit(3)
+
+    ctx.step("leave", leave_now)
+
+
+@pytest.mark.parametrize("handler", [leaves, leaves_in_a_step, leaves_sync, leaves_in_a_step_sync])
+def test_sys_exit_ends_the_invocation_and_not_the_process(handler: Any) -> None:
+    with pytest.raises(UnrecoverableInvocationError, match=r"sys\.exit\(3\)"):
+        drive(handler)

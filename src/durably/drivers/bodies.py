@@ -14,7 +14,11 @@ from durably.core.scope import Scope
 from durably.drivers.futures import Broken, Ending, Suspended
 from durably.drivers.logs import DurableLogger
 from durably.drivers.settings import RunSettings
-from durably.errors import TerminationReason, UnrecoverableExecutionError
+from durably.errors import (
+    TerminationReason,
+    UnrecoverableExecutionError,
+    UnrecoverableInvocationError,
+)
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -57,3 +61,9 @@ def root_scope(journal: Journal, settings: RunSettings) -> Scope:
     if settings.observers is not None:
         scope.on_call = settings.observers.operation_called
     return scope
+
+
+def exited(crash: SystemExit) -> UnrecoverableInvocationError:
+    """Say that user code wanted to end the process: that ends its invocation, and no other."""
+    text = f"user code called sys.exit({crash.code!r})"
+    return UnrecoverableInvocationError(TerminationReason.CUSTOM, text)

@@ -15,7 +15,7 @@ from durably.core.lifecycle import Activity, reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
-from durably.drivers.bodies import root_scope, stopped
+from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.client import AnyClient, PushingClient
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -385,6 +385,8 @@ class TaskRun:
             return Ok(await value if inspect.isawaitable(value) else value)
         except (ContextUsageError, UnrecoverableError):
             raise
+        except SystemExit as crash:
+            raise exited(crash) from crash
         except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
             return Err(error)
 

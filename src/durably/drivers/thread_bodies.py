@@ -11,7 +11,7 @@ from typing import Any
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
-from durably.drivers.bodies import step_context
+from durably.drivers.bodies import exited, step_context
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableError
@@ -29,6 +29,8 @@ def run_attempt(
         return Ok(_run_plainly(body))
     except (ContextUsageError, UnrecoverableError):
         raise
+    except SystemExit as crash:
+        raise exited(crash) from crash
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
     finally:

@@ -27,7 +27,7 @@ from durably.core.journal import Journal
 from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.drivers.bodies import root_scope, stopped
+from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
@@ -158,12 +158,11 @@ class ThreadRun:
     def _perform(self, scope: Scope, effect: Persist | Call | Park, seen: int) -> Any:
         match effect:
             case Persist(update, wait):
-                self._persist(scope, update, wait=wait)
+                return self._persist(scope, update, wait=wait)
             case Call(body, place):
                 return self._call(scope, body, place)
             case Park(op, until):
-                self._park(scope, op, until, seen)
-        return None
+                return self._park(scope, op, until, seen)
 
     def _branch(self, scope: Scope, nursery: Nursery, effect: Spawn | Next | Drop) -> Any:
         match effect:
@@ -392,6 +391,8 @@ class ThreadRun:
             return Ok(body(self.settings.make_context(scope, self)))
         except (ContextUsageError, UnrecoverableError):
             raise
+        except SystemExit as crash:
+            raise exited(crash) from crash
         except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
             return Err(error)
         finally:

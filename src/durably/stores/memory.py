@@ -101,7 +101,7 @@ class MemoryStore:
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
         """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
-        gone = []
+        gone: list[str] = []
         for arn, epoch in epochs:
             execution = self._executions.get(arn)
             if execution is None or execution.owner != worker or execution.epoch != epoch:
@@ -259,7 +259,7 @@ class _Execution:
     started_us: int
     number: int
     summary: Summary
-    facts: list[bytes] = field(default_factory=list)
+    facts: list[bytes] = field(default_factory=list[bytes])
     wake_at: datetime | None = None
     owner: str | None = None
     epoch: int = 0

@@ -91,7 +91,7 @@ class Ledger:
                 rows += self._run("due", function_id, to_us(now), limit)
         rows.sort(key=lambda row: (row[3], row[1]))
         ends_at = to_us(now + lease)
-        claims = []
+        claims: list[Claim] = []
         for row in rows[:limit]:
             head = self._heads.get(row[0]) or self._remember(row)
             is_takeover = head.owner is not None
@@ -107,7 +107,7 @@ class Ledger:
     ) -> Sequence[str]:
         """Move the ends of claims; give the arns of those that are gone."""
         until_us = to_us(until)
-        gone = []
+        gone: list[str] = []
         for arn, epoch in epochs:
             head = self._head(arn)
             if head is None or head.owner != worker or head.epoch != epoch:

@@ -115,7 +115,7 @@ def _list_statement(query: Query) -> tuple[str, dict[str, object]]:
 
 
 def _status_parts(query: Query, parameters: dict[str, object]) -> Sequence[str]:
-    parts = []
+    parts: list[str] = []
     if len(query.statuses) == 1:
         parts.append("list_status")
         parameters["status"] = query.statuses[0]

@@ -106,7 +106,7 @@ def test_the_context_around_a_child_is_refused_inside_it() -> None:
 def test_a_context_is_refused_after_its_body() -> None:
     async def handler(ctx: DurableContext) -> None:
         kept: list[DurableContext] = []
-        await ctx.run_in_child_context("child", lambda child: kept.append(child))
+        await ctx.run_in_child_context("child", kept.append)
         await kept[0].step("s", must_not_run)
 
     assert "another context" in refused(Trial(handler).invoke())

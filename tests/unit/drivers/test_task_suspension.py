@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -34,6 +35,18 @@ async def endless() -> None:
     await asyncio.get_running_loop().create_future()
 
 
+async def answer_of(ctx: DurableContext) -> Any:
+    return await (await ctx.create_callback("cb")).result()
+
+
+async def fail() -> None:
+    raise ValueError("no")
+
+
+def retry(error: Exception, attempt: int) -> RetryDecision:
+    return RetryDecision(should_retry=True)
+
+
 # At once
 
 
@@ -59,9 +72,9 @@ def test_contexts_that_all_wait_stop_at_once() -> None:
     ("call", "reason"),
     [
         (lambda ctx: ctx.wait("w", 5), TerminationReason.WAIT_SCHEDULED),
-        (lambda ctx: _callback(ctx), TerminationReason.CALLBACK_PENDING),
+        (answer_of, TerminationReason.CALLBACK_PENDING),
         (
-            lambda ctx: ctx.step("s", _fail, config=StepConfig(retry_strategy=_retry)),
+            lambda ctx: ctx.step("s", fail, config=StepConfig(retry_strategy=retry)),
             TerminationReason.RETRY_SCHEDULED,
         ),
     ],
@@ -71,19 +84,6 @@ def test_the_reason_is_told(call: Any, reason: TerminationReason) -> None:
         await call(ctx)
 
     assert Trial(handler).invoke() == Suspended(reason)
-
-
-async def _callback(ctx: DurableContext) -> Any:
-    callback = await ctx.create_callback("cb")
-    return await callback.result()
-
-
-async def _fail() -> None:
-    raise ValueError("no")
-
-
-def _retry(error: Exception, attempt: int) -> RetryDecision:
-    return RetryDecision(should_retry=True)
 
 
 def test_an_invocation_goes_on_where_the_last_one_stopped() -> None:
@@ -292,10 +292,8 @@ def test_code_that_catches_the_signal_and_goes_on_still_ends_pending(
     client: str, caught: type[BaseException]
 ) -> None:
     async def handler(ctx: DurableContext) -> str:
-        try:
+        with suppress(caught):
             await ctx.wait("w", 100)
-        except caught:
-            pass
         try:
             await ctx.step("after", must_not_run)
         except caught:
@@ -319,20 +317,6 @@ def test_finally_cannot_checkpoint() -> None:
 
     assert trial.invoke() == WAITING
     assert trial.backend.sent == ["START w"]
-
-
-def test_a_future_from_before_is_not_driven_during_the_unwinding() -> None:
-    async def handler(ctx: DurableContext) -> None:
-        future = ctx.step("before", must_not_run, config=AT_MOST_ONCE)
-        try:
-            await ctx.wait("w", 100)
-        finally:
-            await future
-
-    trial = Trial(handler, "pushing")
-    trial.backend.before = lambda request: None
-
-    assert isinstance(trial.invoke(), Suspended | Returned)
 
 
 def test_a_handler_that_swallows_a_hundred_signals_loses_its_token(messages: Messages) -> None:
@@ -387,10 +371,8 @@ def test_an_operation_that_does_not_unwind_in_time_is_named(messages: Messages) 
 
     async def stubborn() -> None:
         while not gone:
-            try:
+            with suppress(asyncio.CancelledError):
                 await asyncio.sleep(3600)
-            except asyncio.CancelledError:
-                pass
 
     async def invoke() -> Any:
         ending = await trial.run_in_tasks(trial.journal()).run(handler)
