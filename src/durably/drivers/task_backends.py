@@ -87,8 +87,8 @@ class Backend(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Send nothing more."""
+    async def close(self, seconds: float) -> None:
+        """Send nothing more, and let go of every task; wait for them no longer than *seconds*."""
         ...
 
 
@@ -138,7 +138,7 @@ class PushingBackend:
         """Do nothing: what was posted is written with the end of the invocation."""
         return True
 
-    def close(self) -> None:
+    async def close(self, seconds: float) -> None:
         """Do nothing: the client knows when its invocation is over."""
 
     def _request(self, update: OperationUpdate) -> CheckpointRequest:
@@ -198,11 +198,13 @@ class QueueingBackend:
             raise self._broken
         return not self._outbox.is_closed
 
-    def close(self) -> None:
+    async def close(self, seconds: float) -> None:
         """Send nothing more; what is in flight is nobody's any longer."""
         self._outbox.close()
         for request in self._requests:
             request.cancel()
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=seconds)
 
     def _transport_for(self, client: AnyClient) -> Callable[[Batch], None]:
         if inspect.iscoroutinefunction(client.checkpoint):

@@ -307,7 +307,7 @@ class TaskRun:
             self._patience.cancel()
         self._parking.close()
         if not isinstance(self._ending, Returned | Raised):
-            self._backend.close()
+            await self._backend.close(self.settings.unwind_seconds)
         has_unwound = self._root is not None and self._root.done()
         left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)
         if left:

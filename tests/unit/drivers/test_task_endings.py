@@ -375,7 +375,7 @@ def test_an_interruption_of_the_process_is_a_crash_and_no_failure(
     trial = Trial(handler)
 
     with pytest.raises(crash):
-        in_loop(lambda: trial.run_in_tasks(trial.journal()).run(handler))
+        trial.invoke()
 
     assert not [sent for sent in trial.backend.sent if not sent.startswith("START")]
 
@@ -387,12 +387,9 @@ def test_a_crash_in_a_branch_reaches_the_invocation_if_the_loop_goes_on() -> Non
 
         await ctx.map("m", [1], interrupted)
 
-    async def invoke() -> None:
-        await trial.run_in_tasks(trial.journal()).run(handler)
-
     trial = Trial(handler)
     loop = asyncio.new_event_loop()
-    work = loop.create_task(invoke())
+    work = loop.create_task(trial.invoke_in_tasks())
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(work)
 

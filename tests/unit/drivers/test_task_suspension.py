@@ -102,7 +102,7 @@ def test_an_invocation_goes_on_where_the_last_one_stopped() -> None:
 # After a second look
 
 
-@EVERY_CLIENT
+@pytest.mark.parametrize("client", ["at once", "awaited", "pushing"])
 def test_a_handler_that_waits_in_a_gather_stops_after_a_second_look(client: str) -> None:
     async def handler(ctx: DurableContext) -> None:
         await asyncio.gather(ctx.wait("a", 100), ctx.wait("b", 100))
