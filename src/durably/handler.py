@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from functools import cache, update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -97,7 +97,7 @@ class DurableFunction:
             ValidationError: *event* is not one of a durable execution. Nothing was run.
             UnrecoverableInvocationError: this invocation failed, and is to be tried again.
         """
-        invocation = parse_event(event)
+        invocation = validate_durable_execution_event(event)
         client = self._client or _default_client()
         if self.is_async:
             output = _loop().run_until_complete(self.invoke(invocation, client, lambda_context))
@@ -146,15 +146,11 @@ class DurableFunction:
 
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        return await loop.run_in_executor(
-            _handler_threads(),
-            context.run,
-            self._invoke_in_threads,
-            invocation,
-            client,
-            lambda_context,
-            loop,
-        )
+
+        def work() -> InvocationOutput:
+            return context.run(self._invoke_in_threads, invocation, client, lambda_context, loop)
+
+        return await loop.run_in_executor(_handler_threads(), work)
 
     def _invoke_in_threads(
         self,
@@ -236,26 +232,19 @@ def durable_execution(
     return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
 
 
-def parse_event(event: Any) -> InvocationInput:
+def validate_durable_execution_event(event: Any) -> InvocationInput:
     """Read the event of an invocation.
 
     Raises:
         ValidationError: it is not that of a durable execution. Nothing was run.
     """
-    is_durable = (
-        isinstance(event, dict)
-        and event.get("DurableExecutionArn")
-        and event.get("CheckpointToken")
-    )
-    if not is_durable:
+    members = cast("dict[str, Any]", event) if isinstance(event, dict) else {}
+    if not members.get("DurableExecutionArn") or not members.get("CheckpointToken"):
         raise ValidationError("event", UNEXPECTED_EVENT)
     try:
-        return InvocationInput.parse(event)
+        return InvocationInput.parse(members)
     except msgspec.ValidationError as error:
         raise ValidationError("event", str(error)) from error
-
-
-validate_durable_execution_event = parse_event
 
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from durably import (
 )
 from durably.clients.in_memory import InMemoryClient
 from durably.errors import DurableExecutionClientError, StepError
-from durably.handler import parse_event
+from durably.handler import validate_durable_execution_event
 from durably.retries import RetryPresets
 from durably.serdes import SerdesContext
 from durably.wire.api import (
@@ -91,7 +91,9 @@ def run_awaited(
 ) -> InvocationOutput:
     function = durable_execution(handler)
     log = [] if log is None else log
-    return asyncio.run(function.invoke(parse_event(client.event()), Awaited(client, log)))
+    return asyncio.run(
+        function.invoke(validate_durable_execution_event(client.event()), Awaited(client, log))
+    )
 
 
 def must_not_run(*_: object) -> NoReturn:
@@ -410,6 +412,8 @@ def test_a_late_answer_does_not_open_again_what_is_over() -> None:
         return [await ctx.step(name, lambda name=name: name, config=ONCE) for name in "abc"]
 
     function = durable_execution(handler)
-    output = asyncio.run(function.invoke(parse_event(client.event()), Late(client, [])))
+    output = asyncio.run(
+        function.invoke(validate_durable_execution_event(client.event()), Late(client, []))
+    )
 
     assert output.result == '["a","b","c"]'

@@ -269,7 +269,7 @@ def test_first_run_and_replay_raise_equal_errors(error: ErrorObject, operation: 
     assert first.__cause__ == replay.__cause__
 
 
-SECRET = "do-not-show-me"  # noqa: S105 - what must not be seen
+SECRET = "do-not-show-me"
 
 
 @given(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from durably.errors import ValidationError
 from durably.wire.api import (
@@ -63,4 +63,4 @@ def _boto3_client() -> Any:
         text = "boto3 is not installed: install durably[aws], or pass a client of your own"
         raise ValidationError("client", text) from error
     config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=READ_TIMEOUT_SECONDS)
-    return boto3.client("lambda", config=config)
+    return cast("Any", boto3).client("lambda", config=config)

@@ -213,6 +213,9 @@ class Trial:
         self.client = CLIENTS[client](self.backend)
         self.observers = observers
         self.changes = settings
+        self.on_run: Callable[[ThreadRun], None] = lambda run: None
+        self.after_run: Callable[[ThreadRun], None] = lambda run: None
+        self.ending: Ending | None = None
         self.invocations = 0
 
     def journal(self) -> Journal:
@@ -254,12 +257,14 @@ class Trial:
         journal = self.journal()
         make_backend = backend_for(ARN, "token", client or self.client, loop, RandomIds())
         run = ThreadRun(journal, self.settings(journal), make_backend)
+        self.on_run(run)
         try:
-            ending = run.run(self.handler)
+            self.ending = run.run(self.handler)
+            self.after_run(run)
         finally:
             run.close()
         assert set(threading.enumerate()) <= before
-        return ending
+        return self.ending
 
     def invoke(self) -> Ending:
         """Make one invocation."""
