@@ -33,4 +33,5 @@ async def run(store: SqliteStore, name: str, epoch: int) -> None:
         sys.stdout.flush()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -37,4 +37,5 @@ async def in_child(store: SqliteStore) -> None:
     signal.pause()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -6,8 +6,9 @@ import click
 
 from durably.cli.options import store_option
 from durably.cli.printing import safe
-from durably.cli.stores import arn_of, ask
+from durably.cli.stores import arn_of, ask, read
 from durably.engine.control import DeleteRequest, PauseRequest, ResumeRequest, StopRequest
+from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 
 _execution = click.argument("execution", metavar="ARN|NAME")
@@ -20,8 +21,12 @@ _execution = click.argument("execution", metavar="ARN|NAME")
 def stop(*, execution: str, reason: str | None, url: str) -> None:
     """End an execution, whatever it does. A closed one is left alone."""
     error = None if reason is None else ErrorObject(error_message=reason)
-    ask(url, StopRequest(arn_of(url, execution), error))
-    click.echo(f"{safe(execution)} is stopped.", err=True)
+    arn = arn_of(url, execution)
+    ask(url, StopRequest(arn, error))
+    found = read(url, lambda service: service.get(arn))
+    is_stopped = found.status is ExecutionStatus.STOPPED
+    said = "is stopped" if is_stopped else f"was closed before: {found.status.value}"
+    click.echo(f"{safe(execution)} {said}.", err=True)
 
 
 @click.command()

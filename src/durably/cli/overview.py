@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
+from durably.cli.outcome import error_text
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
 _NO_TIME = datetime.max.replace(tzinfo=UTC)
@@ -30,6 +31,7 @@ class Current:
         attempt: the number of the attempt that runs or comes next; 0 if there is no such thing.
         due_at: when it goes on by itself, at the latest.
         callback_id: what an outside system answers to.
+        error: how its last attempt failed.
     """
 
     operation_id: str
@@ -40,6 +42,7 @@ class Current:
     due_at: datetime | None = None
     attempt: int = 0
     callback_id: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,8 @@ def _is_root(operation: Operation) -> bool:
 
 def _current(operation: Operation, by_id: Mapping[str, Operation]) -> Current:
     doing, due_at = _doing(operation)
-    attempt = 0 if operation.step_details is None else operation.step_details.attempt + 1
+    step = operation.step_details
+    attempt = 0 if step is None else step.attempt + 1
     callback = operation.callback_details
     return Current(
         operation_id=operation.id,
@@ -100,6 +104,7 @@ def _current(operation: Operation, by_id: Mapping[str, Operation]) -> Current:
         due_at=due_at,
         attempt=attempt,
         callback_id=None if callback is None else callback.callback_id,
+        error=None if step is None or step.error is None else error_text(step.error),
     )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from durably.cli.outcome import error_text
 from durably.cli.overview import Current, Doing, by_urgency, kind_of, path_of
 from durably.cli.printing import clock_time, console, counted, length, safe, short, until
+from durably.core.journal import error_of
 from durably.engine.views import Standing
 from durably.wire.execution import CLOSED_STATUSES, ExecutionStatus
-from durably.wire.operation import Operation, OperationStatus, OperationType
+from durably.wire.operation import ErrorObject, Operation, OperationStatus, OperationType
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -138,7 +140,8 @@ def _news_of(operation: Operation, now: datetime) -> str:
         begun, ended = operation.start_timestamp, operation.end_timestamp
         took = f" in {length(ended - begun)}" if begun and ended else ""
         attempts = f", attempt {step.attempt}" if step and step.attempt > 1 else ""
-        return f"({kind}) {status.value.lower().replace('_', ' ')}{took}{attempts}"
+        said = _said(error_of(operation))
+        return f"({kind}) {status.value.lower().replace('_', ' ')}{took}{attempts}{said}"
     match operation:
         case Operation(wait_details=wait) if wait and wait.scheduled_end_timestamp:
             return f"({kind}) waits until {until(wait.scheduled_end_timestamp, now)}"
@@ -146,9 +149,14 @@ def _news_of(operation: Operation, now: datetime) -> str:
             return f"({kind}) waits for an answer to {callback.callback_id}"
         case Operation(step_details=details) if details and details.next_attempt_timestamp:
             at = clock_time(details.next_attempt_timestamp, now)
-            return f"({kind}) attempt {details.attempt} is over, the next one comes at {at}"
+            said = _said(details.error)
+            return f"({kind}) attempt {details.attempt} is over{said}; the next one comes at {at}"
         case _:
             return f"({kind}) {'waits' if operation.type in _WAITING else 'runs'}"
+
+
+def _said(error: ErrorObject | None) -> str:
+    return "" if error is None else f": {short(error_text(error), 200)}"
 
 
 def standing_of(sight: Sight, now: datetime) -> str:
@@ -287,6 +295,7 @@ def _state_of(one: Current, now: datetime) -> str:
             return (f"attempt {one.attempt}" if one.attempt > 1 else "running") + took
         case Doing.WAITS_FOR_TIME:
             when = "" if one.due_at is None else f" in {length(one.due_at - now)}"
-            return f"attempt {one.attempt}{when}" if one.attempt else f"goes on{when}"
+            what = f"attempt {one.attempt}" if one.attempt else "goes on"
+            return f"{what}{when}{'' if one.error is None else f', after {short(one.error, 60)}'}"
         case Doing.WAITS_FOR_OTHERS:
             return f"waits for {'an answer' if one.kind == 'callback' else 'its end'}{took}"

@@ -14,6 +14,7 @@ from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_UNWIND_SECONDS
 from durably.drivers.futures import Broken, Returned, Suspended
 from durably.errors import TerminationReason, UnrecoverableExecutionError
 from durably.retries import RetryDecision
+from durably.wire.api import CheckpointRequest
 from tests.unit.core.support import must_not_run
 from tests.unit.drivers.support import CLIENTS, Messages, Trial, in_loop
 
@@ -277,7 +278,12 @@ def test_a_backend_that_does_not_push_is_asked_while_something_else_runs(client:
         return (await ctx.parallel("p", branches)).results()
 
     trial = Trial(handler, client)
-    trial.backend.before = lambda request: request.updates or trial.backend.clock.advance(1)
+
+    def let_time_pass(request: CheckpointRequest) -> None:
+        if not request.updates:
+            trial.backend.clock.advance(1)
+
+    trial.backend.before = let_time_pass
 
     assert trial.invoke() == Returned(["woken", "slow"])
     assert [request for request in trial.backend.requests if not request.updates]
@@ -440,6 +446,6 @@ def test_an_invocation_leaves_nothing_in_the_loop() -> None:
         gc.collect()
         return left() is None
 
-    for client in CLIENTS:
+    for client in ("at once", "awaited", "pushing"):
         trial = Trial(handler, client)
         assert in_loop(invoke)
