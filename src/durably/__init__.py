@@ -42,6 +42,7 @@ from durably.core.observer import (
     PluginFactoryInfo,
     PluginInvocationStatus,
 )
+from durably.core.operations.combinators import Settled
 from durably.core.scope import DurableExecutionMode
 from durably.drivers.callbacks import Callback, SyncCallback
 from durably.drivers.client import AsyncDurableExecutionClient, DurableExecutionClient
@@ -223,6 +224,7 @@ __all__ = [
     "SerdesContext",
     "SerdesError",
     "ServiceException",
+    "Settled",
     "StepConfig",
     "StepContext",
     "StepError",

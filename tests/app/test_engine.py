@@ -9,10 +9,12 @@ import pytest
 
 from durably import (
     CallbackTimeoutException,
+    DurableContext,
     DurableExecutionAlreadyStartedException,
     Engine,
     ExecutionFailedError,
     ExecutionStoppedError,
+    ExecutionTimedOutError,
     FunctionNotFoundError,
     InvalidStateError,
     ResourceConflictException,
@@ -326,3 +328,35 @@ async def test_a_result_still_awaited_when_the_engine_closes_is_refused(url: str
 
     with pytest.raises(InvalidStateError, match="closed before"):
         await waiting
+
+
+async def test_an_execution_ends_with_its_time_out_even_while_it_waits() -> None:
+    @durable_execution
+    async def sleeper(event: Any, ctx: DurableContext) -> None:
+        await ctx.wait("for long", 3600)
+
+    async with Engine("memory:", [sleeper]) as engine:
+        run = await engine.start(sleeper, execution_timeout=1)
+
+        with pytest.raises(ExecutionTimedOutError):
+            await run.result(timeout=5)
+
+
+async def test_a_time_out_under_a_second_is_refused() -> None:
+    @durable_execution
+    async def sleeper(event: Any, ctx: DurableContext) -> None: ...
+
+    async with Engine("memory:", [sleeper]) as engine:
+        with pytest.raises(ValidationError, match="execution_timeout"):
+            await engine.start(sleeper, execution_timeout=0.5)
+
+
+async def test_a_result_of_five_mebibytes_is_kept() -> None:
+    @durable_execution
+    async def big(event: Any, ctx: DurableContext) -> str:
+        return "x" * (5 * 1024 * 1024)
+
+    async with Engine("memory:", [big]) as engine:
+        run = await engine.start(big)
+
+        assert len(await run.result(timeout=10)) == 5 * 1024 * 1024

@@ -19,7 +19,7 @@ from durably.engine.control import ControlSocket
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
 from durably.engine.policy import ServicePolicy
-from durably.engine.service import Service
+from durably.engine.service import Service, StartOptions
 from durably.engine.store import Store
 from durably.engine.views import Description
 from durably.errors import InvalidStateError, StoreLockedError
@@ -134,6 +134,20 @@ class Assembly:
             return waiting.result()
         finally:
             waiting.cancel()
+
+    async def start(
+        self,
+        function_name: str,
+        payload: str | None,
+        name: str | None,
+        timeout_seconds: int | None,
+        retention_days: int | None,
+    ) -> str:
+        """Start an execution whose result somebody here may wait for; see `Service.start`."""
+        options = StartOptions(
+            timeout_seconds=timeout_seconds, retention_days=retention_days, is_synchronous=True
+        )
+        return await self.service.start(function_name, payload, name=name, options=options)
 
     async def wait_for_work_to_end(self, *others: asyncio.Future[Any]) -> None:
         """Wait until no more is worked on here, or one of *others* is done.

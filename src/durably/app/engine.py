@@ -18,7 +18,7 @@ from durably.app.settings import (
 )
 from durably.errors import FunctionNotFoundError, InvalidStateError
 from durably.handler import DurableFunction
-from durably.limits import as_timedelta
+from durably.limits import as_timedelta, duration_seconds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,16 +138,22 @@ class Engine:
         input: object = NO_INPUT,  # noqa: A002 - it is the word for it
         *,
         name: str | None = None,
+        execution_timeout: timedelta | float | None = None,
+        retention_days: int | None = None,
     ) -> Execution:
         """Start an execution; when this returns, it is durable and nothing loses it any more.
 
         Args:
             function: one of the engine's functions, or its name.
             input: what it is called with: a value of the type that it asks for, or plain JSON that
-                can be read as one. It is written as JSON, at most 1 MiB.
+                can be read as one. It is written as JSON, at most 6 MiB.
             name: of the execution, 1 to 64 letters, digits, '-' and '_'. Given again for the same
                 function and with the same input, the execution that has it is the answer, and
                 nothing is started.
+            execution_timeout: after how long it ends TIMED_OUT, waits included: a `timedelta` or seconds,
+                from one second to 366 days, which is also the default.
+            retention_days: how long it is kept after its end, 1 to 90; 14 by default. Its name
+                is free after that.
 
         Raises:
             FunctionNotFoundError: the engine has no such function.
@@ -159,7 +165,10 @@ class Engine:
         assembly = self._opened()
         found = self._find_function(function)
         payload = None if input is NO_INPUT else encode_input(found, input)
-        arn = await assembly.service.start(found.name, payload, name=name)
+        seconds = None
+        if execution_timeout is not None:
+            seconds = duration_seconds(execution_timeout, "execution_timeout", minimum=1)
+        arn = await assembly.start(found.name, payload, name, seconds, retention_days)
         return Execution(arn, found, self._opened)
 
     async def get(self, execution: str) -> Execution:

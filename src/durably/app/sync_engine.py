@@ -110,9 +110,18 @@ class SyncEngine:
         input: object = NO_INPUT,  # noqa: A002 - it is the word for it
         *,
         name: str | None = None,
+        execution_timeout: timedelta | float | None = None,
+        retention_days: int | None = None,
     ) -> SyncExecution:
         """Start an execution; see `Engine.start`."""
-        return self._handle(self._wait(self._engine.start(function, input, name=name)))
+        started = self._engine.start(
+            function,
+            input,
+            name=name,
+            execution_timeout=execution_timeout,
+            retention_days=retention_days,
+        )
+        return self._handle(self._wait(started))
 
     def get(self, execution: str) -> SyncExecution:
         """Find an execution; see `Engine.get`."""

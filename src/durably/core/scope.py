@@ -35,7 +35,6 @@ class Scope:
         on_call: told of each operation that is called here or below.
         is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
-        open_calls: how many operations its body has called that have not ended; kept by the driver.
         now: the end of the latest operation that the body has awaited.
     """
 
@@ -43,7 +42,6 @@ class Scope:
         "_count",
         "_next_id",
         "_prefix",
-        "is_awaited",
         "is_closed",
         "is_replaying",
         "is_settled",
@@ -51,7 +49,6 @@ class Scope:
         "now",
         "on_call",
         "op",
-        "open_calls",
         "owner",
         "parent",
         "real_parent_id",
@@ -68,13 +65,11 @@ class Scope:
         is_settled: bool = False,
     ) -> None:
         self.journal = journal
-        self.now = now
+        self.now = in_milliseconds(now)
         self.op = op
         self.parent = parent
         self.owner: object = None
-        self.is_awaited = True
         self.is_closed = False
-        self.open_calls = 0
         self.real_parent_id: str | None = None
         if op is not None:
             self.real_parent_id = op.parent_id if is_virtual else op.id
@@ -150,4 +145,9 @@ class Scope:
         """Let this context's time go on to the end of *op*."""
         record = self.journal.find(op.id)
         if record is not None and record.end_timestamp is not None:
-            self.now = max(self.now, record.end_timestamp)
+            self.now = max(self.now, in_milliseconds(record.end_timestamp))
+
+
+def in_milliseconds(at: datetime) -> datetime:
+    """Cut *at* to what every channel carries, so that a replay is told the same time."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

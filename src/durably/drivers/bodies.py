@@ -63,7 +63,15 @@ def root_scope(journal: Journal, settings: RunSettings) -> Scope:
     return scope
 
 
-def exited(crash: SystemExit) -> UnrecoverableInvocationError:
+def exited(crash: BaseException) -> UnrecoverableInvocationError:
     """Say that user code wanted to end the process: that ends its invocation, and no other."""
-    text = f"user code called sys.exit({crash.code!r})"
+    what = f"raised {type(crash).__name__}"
+    if isinstance(crash, SystemExit):
+        what = f"called sys.exit({crash.code!r})"
+    return UnrecoverableInvocationError(TerminationReason.CUSTOM, f"user code {what}")
+
+
+def foreign_cancellation() -> UnrecoverableInvocationError:
+    """Say that user code was cancelled, and not by us: what it would have done is not known."""
+    text = "cancelled by something other than durably"
     return UnrecoverableInvocationError(TerminationReason.CUSTOM, text)

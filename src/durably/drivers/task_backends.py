@@ -101,7 +101,6 @@ class PushingBackend:
         self._arn = arn
         self._client = client
         self._driver = driver
-        client.listen(driver.merge)
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way; what is posted changes no record by itself."""

@@ -28,9 +28,7 @@ async def run_attempt(
     try:
         if attempt.timeout_seconds is not None:
             return await _run_within(body, attempt, attempt.timeout_seconds)
-        if is_coroutine_function(body):
-            return Ok(await body())
-        return Ok(await _run_in_thread(body, attempt))
+        return await _run(body, attempt)
     except (ContextUsageError, UnrecoverableError):
         raise
     except SystemExit as crash:
@@ -41,10 +39,19 @@ async def run_attempt(
         active.reset(token)
 
 
-async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Any:
+async def _run(body: Callable[..., Any], attempt: Attempt) -> Outcome[Any]:
+    if is_coroutine_function(body):
+        return Ok(await body())
+    outcome = await _run_in_thread(body, attempt)
+    if isinstance(outcome, Ok) and inspect.isawaitable(outcome.value):
+        return Ok(await outcome.value)
+    return outcome
+
+
+async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Outcome[Any]:
     work = _step_threads().submit(contextvars.copy_context().run, _outcome_of, body)
     try:
-        outcome = await asyncio.wrap_future(work)
+        return await asyncio.wrap_future(work)
     except asyncio.CancelledError:
         if not work.cancel():
             package_log.warning(
@@ -52,15 +59,14 @@ async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Any:
                 extra={"operationId": attempt.op.id, "attempt": attempt.number},
             )
         raise
-    if isinstance(outcome, Err):
-        raise outcome.error
-    return await outcome.value if inspect.isawaitable(outcome.value) else outcome.value
 
 
 def _outcome_of(body: Callable[[], Any]) -> Outcome[Any]:
     """Run *body*; a future cannot carry everything that it may raise, such as `StopIteration`."""
     try:
         return Ok(body())
+    except (ContextUsageError, UnrecoverableError):
+        raise
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
 
@@ -69,9 +75,7 @@ async def _run_within(body: Callable[..., Any], attempt: Attempt, seconds: float
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            if is_coroutine_function(body):
-                return Ok(await body())
-            return Ok(await _run_in_thread(body, attempt))
+            return await _run(body, attempt)
     except TimeoutError:
         if not limit.expired():
             raise

@@ -23,6 +23,7 @@ from durably.core.effects import (
 from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
+from durably.drivers.bodies import foreign_cancellation
 from durably.errors import ContextUsageError, UnrecoverableError
 
 if TYPE_CHECKING:
@@ -291,6 +292,9 @@ class TaskFuture(Generic[T]):
         outcome = self.outcome()
         if outcome is not None:
             on_end(outcome)
+        elif self.above is not None and not self.above.done():
+            # Something of the user's cancelled its body; its batch must not wait for it for ever.
+            self._run.break_off(foreign_cancellation())
 
 
 _NO_BRANCHES: deque[tuple[int, Outcome[Any]]] = deque()

@@ -15,7 +15,7 @@ from durably.core.lifecycle import Activity, reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
-from durably.drivers.bodies import exited, root_scope, stopped
+from durably.drivers.bodies import exited, foreign_cancellation, root_scope, stopped
 from durably.drivers.client import AnyClient, PushingClient
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -76,6 +76,8 @@ class TaskRun:
         self._crash: BaseException | None = None
         self._cooldown = Cooldown(self.loop, settings.cooldown_seconds, self._look_again)
         self._patience: asyncio.TimerHandle | None = None
+        if isinstance(client, PushingClient):
+            client.listen(self.merge)  # last: from here on it may push
 
     # What contexts call
 
@@ -124,7 +126,7 @@ class TaskRun:
         async def one_more() -> None:
             self.check_running(scope)
             if all(future.done() for future in futures):
-                raise asyncio.CancelledError(_CANCELLED)
+                raise asyncio.CancelledError(str(foreign_cancellation()))
             await bell.wait()
 
         return one_more
@@ -250,7 +252,7 @@ class TaskRun:
         try:
             await self._over.wait()
         except asyncio.CancelledError:
-            self.break_off(UnrecoverableInvocationError(TerminationReason.CUSTOM, _CANCELLED))
+            self.break_off(foreign_cancellation())
             await self._over.wait()
             raise
         finally:
@@ -278,7 +280,7 @@ class TaskRun:
         except UnrecoverableError as error:
             ending = Broken(error)
         except asyncio.CancelledError:
-            ending = Broken(UnrecoverableInvocationError(TerminationReason.CUSTOM, _CANCELLED))
+            ending = Broken(foreign_cancellation())
         if self._ending is None:
             self._ending = ending
 
@@ -395,5 +397,4 @@ def _signal() -> asyncio.CancelledError:
     return asyncio.CancelledError(InvocationSuspended.advice)
 
 
-_CANCELLED = "cancelled by something other than durably"
 _ORPHANED = f"The context around this code has finished. {OrphanedBranch.advice}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -125,7 +126,8 @@ class LoopBackend:
         self._client = client
         self._loop = loop
         self._driver = driver
-        client.listen(driver.merge)
+        with suppress(RuntimeError):  # the loop is closed: the first call will say so
+            loop.call_soon_threadsafe(client.listen, driver.merge)
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way; what is posted changes no record by itself."""

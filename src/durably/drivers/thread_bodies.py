@@ -14,7 +14,7 @@ from durably.core.scope import Scope
 from durably.drivers.bodies import exited, step_context
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
-from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableError
+from durably.errors import ContextUsageError, DurableSignal, StepTimeoutError, UnrecoverableError
 
 
 def run_attempt(
@@ -27,12 +27,12 @@ def run_attempt(
         if attempt.timeout_seconds is not None:
             return Ok(_run_within(body, attempt, attempt.timeout_seconds))
         return Ok(_run_plainly(body))
-    except (ContextUsageError, UnrecoverableError):
+    except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
         raise
-    except SystemExit as crash:
-        raise exited(crash) from crash
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash
     finally:
         active.reset(token)
 

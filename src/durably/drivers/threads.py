@@ -389,12 +389,12 @@ class ThreadRun:
         token = active.set(scope)
         try:
             return Ok(body(self.settings.make_context(scope, self)))
-        except (ContextUsageError, UnrecoverableError):
+        except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
             raise
-        except SystemExit as crash:
-            raise exited(crash) from crash
         except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
             return Err(error)
+        except BaseException as crash:
+            raise exited(crash) from crash
         finally:
             active.reset(token)
             scope.owner = None

@@ -193,6 +193,7 @@ class ControlSocket:
         self._server: asyncio.Server | None = None
         self._idle: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     async def open(self) -> None:
         """Listen. Where the file system has no sockets this is logged, and nobody can call."""
@@ -228,6 +229,7 @@ class ControlSocket:
         self._server.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
+        self._is_closing = True
         for task in self._idle:
             task.cancel()
         await asyncio.gather(*self._idle, *self._busy, return_exceptions=True)
@@ -241,6 +243,8 @@ class ControlSocket:
                 writer.write(encode_line(await self._reply(line)) + b"\n")
                 await writer.drain()
                 self._busy.discard(task)
+                if self._is_closing:
+                    break
         except (ConnectionError, ValueError) as error:  # it went away, or its line has no end
             log.info("a caller was cut off", extra={"error": str(error)})
         except asyncio.CancelledError:

@@ -73,6 +73,7 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._is_draining = False
         self._is_behind = False
+        self._extended_at = service.clock.monotonic()
         service.on_wake(self._nudged.set)
 
     async def run(self) -> None:
@@ -123,6 +124,7 @@ class Dispatcher:
         free = policy.max_concurrency - len(self._running)
         functions = tuple(self._functions())
         if free > 0 and functions:
+            await self._extend_if_late()
             now = self._service.clock.now()
             claims = await self._service.store.claim(
                 self._worker, functions, now, policy.lease, free
@@ -178,8 +180,11 @@ class Dispatcher:
         except asyncio.CancelledError:
             error_type, message = EXIT_ERROR
             cut = ErrorObject(error_type=error_type, error_message=message)
-            await session.fail(cut, is_counted=False)
-            raise
+            task = asyncio.current_task()
+            is_ours = task is not None and task.cancelling() > 0
+            await session.fail(cut, is_counted=not is_ours)  # user code may raise it, too
+            if is_ours:
+                raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
             log.warning(
                 "an invocation failed",
@@ -189,7 +194,17 @@ class Dispatcher:
         else:
             await session.end(output, is_remote=self._invoker.is_remote)
 
+    async def _extend_if_late(self) -> None:
+        """Extend before claiming, lest this worker takes over what runs here (R9).
+
+        The keeper is late when user code has kept the event loop, or the machine has slept.
+        """
+        late = self._service.clock.monotonic() - self._extended_at
+        if late > self._policy.lease.total_seconds() / 3:
+            await self._extend()
+
     async def _extend(self) -> None:
+        self._extended_at = self._service.clock.monotonic()
         claims = {claim.arn: (claim, task) for task, claim in self._running.items()}
         if not claims:
             return

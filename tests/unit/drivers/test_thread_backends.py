@@ -136,7 +136,7 @@ def test_a_closing_update_that_is_refused_is_told(client: str) -> None:
 def test_an_event_loop_that_is_closed_breaks_the_invocation(client: str, operation: str) -> None:
     def handler(ctx: SyncDurableContext) -> None:
         if operation == "step":
-            ctx.step("s", must_not_run)
+            ctx.step("s", one)
         ctx.wait("w", 100)
 
     loop = asyncio.new_event_loop()
