@@ -150,8 +150,8 @@ class Engine:
             name: of the execution, 1 to 64 letters, digits, '-' and '_'. Given again for the same
                 function and with the same input, the execution that has it is the answer, and
                 nothing is started.
-            execution_timeout: after how long it ends TIMED_OUT, waits included: a `timedelta` or seconds,
-                from one second to 366 days, which is also the default.
+            execution_timeout: after how long it ends TIMED_OUT, waits included: a `timedelta` or
+                seconds, from one second to 366 days, which is also the default.
             retention_days: how long it is kept after its end, 1 to 90; 14 by default. Its name
                 is free after that.
 

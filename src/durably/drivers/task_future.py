@@ -292,7 +292,7 @@ class TaskFuture(Generic[T]):
         outcome = self.outcome()
         if outcome is not None:
             on_end(outcome)
-        elif self.above is not None and not self.above.done():
+        elif not self.scope.is_closed:
             # Something of the user's cancelled its body; its batch must not wait for it for ever.
             self._run.break_off(foreign_cancellation())
 

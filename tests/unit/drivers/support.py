@@ -266,6 +266,10 @@ class Trial:
         assert set(threading.enumerate()) <= before
         return self.ending
 
+    def invoke_in_real_time(self) -> Ending:
+        """Make one invocation of a coroutine in an ordinary event loop."""
+        return asyncio.run(self.invoke_in_tasks())
+
     def invoke(self) -> Ending:
         """Make one invocation."""
         if not asyncio.iscoroutinefunction(self.handler):

@@ -20,7 +20,7 @@ from durably.drivers.bodies import is_coroutine_function
 from durably.drivers.futures import Returned
 from durably.errors import StepError
 from durably.retries import RetryPresets
-from tests.unit.drivers.support import Messages, Trial, in_loop
+from tests.unit.drivers.support import Messages, Trial
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
@@ -93,7 +93,7 @@ def test_a_plain_step_may_raise_what_no_future_can_carry() -> None:
             await ctx.step("s", lambda: next(iter([])), config=timed(60))
         return error.value.error_type
 
-    assert Trial(handler).invoke() == Returned("StopIteration")
+    assert Trial(handler).invoke_in_real_time() == Returned("StopIteration")
 
 
 @pytest.mark.parametrize("seconds", [None, 60])
@@ -111,7 +111,7 @@ def test_a_step_knows_its_attempt_and_its_operation(seconds: float | None) -> No
 
     expected = Returned(["s", "c4ca4238a0b92382", 1, "1", 1])
     assert Trial(handler).invoke() == expected
-    assert Trial(async_handler).invoke() == expected
+    assert Trial(async_handler).invoke_in_real_time() == expected
 
 
 def test_outside_of_a_step_there_is_none_again() -> None:
@@ -185,7 +185,7 @@ def test_a_plain_function_that_runs_too_long_is_given_up_and_its_thread_logged(
     before = set(threading.enumerate())
     with Messages.of("durably") as messages:
         try:
-            ending = in_loop(trial.invoke_in_tasks) if flavour == "async" else run(trial)
+            ending = trial.invoke_in_real_time() if flavour == "async" else run(trial)
         finally:
             gone.set()
             for thread in set(threading.enumerate()) - before:
@@ -220,7 +220,7 @@ def test_a_plain_function_that_waits_for_a_thread_is_taken_back_when_it_is_cance
     ran: list[int] = []
 
     async def handler(ctx: DurableContext) -> Any:
-        blocked = [ctx.step("b", gone.wait) for _ in range(32)]
+        blocked = [ctx.step("b", gone.wait) for _ in range(64)]
         for _ in range(5):
             await asyncio.sleep(0)
         waiting = ctx.step("w", lambda: ran.append(1))

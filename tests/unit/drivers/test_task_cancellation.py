@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durably import DurableContext, StepConfig
+from durably import CompletionConfig, DurableContext, ParallelConfig, StepConfig
 from durably.drivers.futures import Broken, Returned
 from durably.errors import UnrecoverableInvocationError
 from tests.unit.core.support import must_not_run
@@ -122,6 +122,37 @@ def test_a_cancelled_map_gives_up_its_branches() -> None:
 
     assert isinstance(ending, Returned)
     assert "SUCCEED m" not in trial.backend.sent
+
+
+def test_a_branch_whose_body_is_cancelled_by_the_user_breaks_the_invocation() -> None:
+    async def handler(ctx: DurableContext) -> str:
+        async def branch(_: DurableContext) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await endless()
+
+        await ctx.parallel("p", [branch, branch])
+        return "went on"
+
+    ending = Trial(handler, "pushing").invoke()
+
+    assert isinstance(ending, Broken)
+    assert isinstance(ending.error, UnrecoverableInvocationError)
+
+
+def test_a_branch_that_is_given_up_is_not_one_that_the_user_cancelled() -> None:
+    async def handler(ctx: DurableContext) -> Any:
+        async def quick(_: DurableContext) -> str:
+            return "quick"
+
+        async def slow(_: DurableContext) -> None:
+            await endless()
+
+        config = ParallelConfig(completion_config=CompletionConfig.first_successful())
+        return (await ctx.parallel("p", [slow, quick], config)).results()
+
+    assert Trial(handler, "pushing").invoke() == Returned(["quick"])
 
 
 def test_a_cancelled_child_gives_up_what_it_has_open() -> None:

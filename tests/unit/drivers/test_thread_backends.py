@@ -50,7 +50,8 @@ def test_updates_go_through_the_loop_in_their_order(client: str) -> None:
     trial = Trial(handler, client)
 
     assert beside_a_loop(trial) == Returned([1, [1, 2]])
-    assert trial.backend.sent[:3] == ["START m", "START map-item-0", "START map-item-1"]
+    starts = [sent for sent in trial.backend.sent if sent.startswith("START m")]
+    assert starts == ["START m", "START map-item-0", "START map-item-1"]
     assert trial.backend.sent[-3:] == ["SUCCEED m", "START a", "SUCCEED a"]
 
 
