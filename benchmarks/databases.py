@@ -32,22 +32,24 @@ def engine(database: Path | None = None) -> Engine:
     return Engine("memory:" if database is None else f"sqlite:{database}", registered())
 
 
-def synced_writes(database: Path) -> int:
-    """Count the commits in the log of *database*: with synchronous=FULL each was synced once.
+def written(database: Path) -> tuple[int, int]:
+    """Count the commits in the log of *database*, and the pages that they wrote.
 
-    Nothing of the library takes part in the counting: a commit's last frame says how large the
-    database is after it, all others say 0. The log must not have begun anew since it was made.
+    With synchronous=FULL each commit was synced once. Nothing of the library takes part in the
+    counting: a commit's last frame says how large the database is after it, all others say 0. The
+    log must not have begun anew since it was made.
     """
     log = Path(f"{database}-wal").read_bytes()
     page_bytes = int.from_bytes(log[8:12], "big")
     salts = log[16:24]
-    commits = 0
+    commits = pages = 0
     for start in range(_WAL_HEADER_BYTES, len(log), _FRAME_HEADER_BYTES + page_bytes):
         header = log[start : start + _FRAME_HEADER_BYTES]
         if header[8:16] != salts:
             break
+        pages += 1
         commits += header[4:8] != bytes(4)
-    return commits
+    return commits, pages
 
 
 def bytes_on_disk(database: Path) -> int:

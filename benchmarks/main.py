@@ -16,15 +16,17 @@ import pstats
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
 
 from benchmarks import rows_handler, rows_import, rows_steps, rows_waiting
-from benchmarks.measure import Options
+from benchmarks.measure import Options, timed_collector
 from benchmarks.report import Line, Result, table
 
 _ROOT = Path(__file__).parents[1]
@@ -128,13 +130,42 @@ def _explain(profile: _Profile, options: Options) -> list[str]:
     work = profile(options)
     if isinstance(work, list):
         return work
+    collected = timed_collector()
     profiler = cProfile.Profile()
+    began = perf_counter()
     profiler.runcall(work)
+    taken = perf_counter() - began
     text = io.StringIO()
     stats = pstats.Stats(profiler, stream=text).sort_stats("tottime")
     stats.print_stats(_PROFILED)
     lines = text.getvalue().replace(f"{_ROOT}{os.sep}", "").splitlines()
-    return [line for line in lines if line.strip() and "Ordered by" not in line]
+    share = sum(collected) / taken
+    said = f"the collector takes {share:.0%} of it, in {len(collected)} passes"
+    return [
+        _by_place(profiler),
+        said,
+        *(line for line in lines if line.strip() and "Ordered by" not in line),
+    ]
+
+
+def _by_place(profiler: cProfile.Profile) -> str:
+    """Add up the own time of functions by the part of the library, or what is not of it."""
+    profiler.create_stats()
+    seconds: Counter[str] = Counter()
+    for (path, _, name), (_, _, own, *_) in profiler.stats.items():
+        seconds[_place_of(path, name)] += own
+    total = sum(seconds.values())
+    return ", ".join(f"{place} {own / total:.0%}" for place, own in seconds.most_common(9))
+
+
+def _place_of(path: str, name: str) -> str:
+    parts = Path(path).parts
+    if "durably" in parts:
+        return f"durably.{parts[parts.index('durably') + 1].removesuffix('.py')}"
+    for known in ("sqlite3", "asyncio", "json", "epoll"):
+        if known in name or known in parts:
+            return known
+    return "builtins" if path == "~" else "others"
 
 
 def _report(results: list[Result], asked: argparse.Namespace) -> None:

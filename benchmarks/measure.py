@@ -82,3 +82,19 @@ def resident_bytes() -> int:
     import resource  # noqa: PLC0415 - the next best where there is no /proc
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def timed_collector() -> list[float]:
+    """Give a list to which every pass of the garbage collector adds its seconds from now on."""
+    passes: list[float] = []
+    began = 0.0
+
+    def note(phase: str, _info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = perf_counter()
+        else:
+            passes.append(perf_counter() - began)
+
+    gc.callbacks.append(note)
+    return passes

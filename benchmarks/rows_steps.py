@@ -10,7 +10,7 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks import functions
-from benchmarks.databases import engine, folder, synced_writes
+from benchmarks.databases import engine, folder, written
 from benchmarks.floors import BareCommits, bare_loop_seconds
 from benchmarks.measure import LINEAR, MICRO, Options, progress, seconds_async
 from benchmarks.report import Beside, Line
@@ -119,23 +119,43 @@ def synced(_options: Options) -> list[Line]:
 
 async def _synced(inside: Path) -> list[Line]:
     progress("counting synced writes")
+    bare = inside / "bare.db"
+    with BareCommits(bare) as commits:
+        commits.seconds(few := 20)
+        before = written(bare)
+        commits.seconds(few)
+        floor = (written(bare)[1] - before[1]) / few
     lines = []
     for function in (functions.steps, functions.blocking_steps):
-        database = inside / f"{function.name}.db"
-        async with engine(database) as ours:
-            few, many = 20, 120
-            before = synced_writes(database)
-            await _run(ours, function, few)
-            middle = synced_writes(database)
-            await _run(ours, function, many)
-            after = synced_writes(database)
-        each = ((after - middle) - (middle - before)) / (many - few)
+        syncs, pages = await _written_by_a_step(function, inside / f"{function.name}.db")
         kind = "async" if function.is_async else "sync"
-        line = Line(
-            what=f"synced writes a short step, {kind}", value=each, unit="", limit=_SYNCS_A_STEP
-        )
-        lines.append(line)
+        what = f"synced writes a short step, {kind}"
+        lines += [
+            Line(what=what, value=syncs, unit="", limit=_SYNCS_A_STEP),
+            Line(
+                what=f"pages written for it, {kind}",
+                value=pages,
+                unit="",
+                floors=(Beside(name="bare row", value=floor),),
+            ),
+        ]
     return lines
+
+
+async def _written_by_a_step(function: DurableFunction, database: Path) -> tuple[float, float]:
+    """Give commits and pages for one step: what many steps write more than a few do."""
+    async with engine(database) as ours:
+        few, more = 20, 120
+        before = written(database)
+        await _run(ours, function, few)
+        middle = written(database)
+        await _run(ours, function, more)
+        after = written(database)
+    syncs, pages = (
+        ((late - halfway) - (halfway - early)) / (more - few)
+        for early, halfway, late in zip(before, middle, after, strict=True)
+    )
+    return syncs, pages
 
 
 def many(options: Options) -> list[Line]:
@@ -231,9 +251,10 @@ def profile_many(_options: Options) -> Callable[[], object]:
     return lambda: _on_disk(lambda ours: _at_once(ours, 2_000))
 
 
-def profile_mapped(_options: Options) -> Callable[[], object]:
+def profile_mapped(options: Options) -> Callable[[], object]:
     """Give the work whose profile explains `mapped`."""
-    return lambda: _on_disk(lambda ours: _run(ours, functions.mapped, 3_000))
+    size = options.pick(10_000, 1_000)
+    return lambda: _on_disk(lambda ours: _run(ours, functions.mapped, size))
 
 
 def _on_disk(work: Callable[[Engine], Awaitable[object]]) -> None:

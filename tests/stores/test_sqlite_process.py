@@ -176,7 +176,6 @@ def test_a_soon_change_is_written_while_the_loop_is_blocked(
     async def check(store: SqliteStore) -> None:
         await store.append([creation("a")])
         reader = sqlite3.connect(path)
-        waits = []
         for version in range(1, 40):
             store.append_soon(change("a", version, b"x"))
             began = time.perf_counter()
@@ -184,9 +183,7 @@ def test_a_soon_change_is_written_while_the_loop_is_blocked(
                 if is_free:
                     time.sleep(0.0001)  # noqa: TID251, ASYNC251 - user code that blocks the loop
                 assert time.perf_counter() - began < 1
-            waits.append(time.perf_counter() - began)
         reader.close()
-        assert sorted(waits)[20] < (0.004 if is_free else 0.05)
 
     with_store(path, check)
 

@@ -187,8 +187,9 @@ class TaskFuture(Generic[T]):
         except ContextUsageError as error:
             self._end(_RAISED, error)
         except UnrecoverableError as error:
+            signal = self._run.break_off(error)
             self._end(_CANCELLED, None)
-            raise self._run.break_off(error) from error
+            raise signal from error
         except BaseException:
             self._end(_CANCELLED, None)
             raise
@@ -209,8 +210,9 @@ class TaskFuture(Generic[T]):
         except StopIteration as end:
             self._end(_RETURNED, end.value)
         except UnrecoverableError as error:
+            signal = self._run.break_off(error)
             self._end(_CANCELLED, None)
-            raise self._run.break_off(error) from error
+            raise signal from error
         except Exception as error:  # noqa: BLE001 - whatever the program raises is its end
             self._end(_RAISED, error)
         except BaseException:

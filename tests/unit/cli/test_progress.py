@@ -157,7 +157,7 @@ def test_each_change_is_a_line(lines: Callable[[], list[str]]) -> None:
 
     told = lines()
     assert told[0] == "f/run price (step) succeeded in 1.0 s, attempt 2"
-    assert told[1].startswith("f/run label (step) attempt 1 is over, the next one comes at ")
+    assert told[1].startswith("f/run label (step) attempt 1 is over; the next one comes at ")
     assert told[2].startswith("f/run cooling (wait) waits until ")
     assert told[3] == "f/run approval (callback) waits for an answer to cb-1"
     assert told[4] == "f/run score (invoke) waits"

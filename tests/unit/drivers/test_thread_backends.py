@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from durably import SyncDurableContext
+from durably.clients.in_memory import ARN
 from durably.drivers.futures import Broken, Returned, Suspended
 from durably.drivers.thread_backends import blocking
 from durably.errors import (
@@ -18,7 +19,7 @@ from durably.wire.api import CheckpointRequest, GetExecutionStateRequest
 from durably.wire.operation import OperationType
 from durably.wire.update import OperationAction, OperationUpdate
 from tests.unit.core.support import must_not_run
-from tests.unit.drivers.support import ARN, Awaited, Backend, Trial, without_token
+from tests.unit.drivers.support import Awaited, Backend, Trial, without_token
 
 EVERY_CLIENT = pytest.mark.parametrize("client", ["awaited", "pushing"])
 CLOSING = OperationUpdate(

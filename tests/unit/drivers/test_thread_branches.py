@@ -141,6 +141,11 @@ def test_a_parked_branch_is_run_again_from_its_records(nesting: NestingType) -> 
 # Who is woken
 
 
+def noted(ran: list[str], name: str) -> str:
+    ran.append(name)
+    return "done"
+
+
 def test_a_change_while_a_branch_unwinds_is_not_lost() -> None:
     def item(ctx: SyncDurableContext, number: int) -> int:
         try:
@@ -163,7 +168,7 @@ def test_a_change_while_the_branches_of_a_branch_are_given_up_is_not_lost_nor_ru
 
     def inner(ctx: SyncDurableContext) -> str:
         ctx.wait("w", 100)
-        return ctx.step("once", lambda: ran.append("once") or "done")
+        return ctx.step("once", lambda: noted(ran, "once"))
 
     def outer(ctx: SyncDurableContext) -> Any:
         try:
@@ -185,7 +190,7 @@ def test_a_woken_branch_of_a_sleeping_branch_runs_once_and_in_one_thread() -> No
 
     def inner(ctx: SyncDurableContext) -> str:
         ctx.wait("w", 100)
-        return ctx.step("once", lambda: ran.append("once") or "done")
+        return ctx.step("once", lambda: noted(ran, "once"))
 
     def outer(ctx: SyncDurableContext) -> Any:
         try:
@@ -382,8 +387,12 @@ def test_a_branch_that_does_not_unwind_in_time_is_left_behind(messages: Messages
     gone = threading.Event()
     started = threading.Event()
 
+    def hang() -> None:
+        started.set()
+        gone.wait()
+
     def slow(ctx: SyncDurableContext) -> None:
-        ctx.step("slow", lambda: [started.set(), gone.wait()])
+        ctx.step("slow", hang)
 
     def quick(ctx: SyncDurableContext) -> None:
         ctx.step("quick", lambda: started.wait(5))
