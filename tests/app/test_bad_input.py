@@ -12,6 +12,7 @@ from durably import (
     DurableContext,
     Engine,
     ExecutionFailedError,
+    InvalidParameterValueException,
     StepConfig,
     StepError,
     StoreCorruptedError,
@@ -52,6 +53,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "object": (object, "object"),
 }
 HUGE = "x" * 1_100_000
+OVER_ALL = "x" * 6_300_000
 
 
 @durable_execution
@@ -80,7 +82,7 @@ async def bad_step(event: str, ctx: DurableContext) -> str:
 
 @durable_execution
 async def huge_result(event: Any, ctx: DurableContext) -> str:
-    return HUGE
+    return OVER_ALL
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -109,13 +111,14 @@ async def test_a_step_s_result_that_cannot_be_written_fails_the_step_at_once(
     assert CALLS[f"produce {kind}"] == 1
 
 
-async def test_a_step_s_result_over_the_limit_ends_the_execution_with_the_limit(url: str) -> None:
+async def test_a_step_s_result_over_the_limit_fails_the_step_where_it_can_be_caught(
+    url: str,
+) -> None:
     async with Engine(url, [bad_step, *ALL]) as engine:
-        run = await engine.start(bad_step, "huge")
+        said = await (await engine.start(bad_step, "huge")).result(5)
 
-        with pytest.raises(ExecutionFailedError, match="1048576"):
-            await run.result(5)
-
+        assert said.startswith("SerdesError: ")
+        assert "1048576 are allowed" in said
         assert await (await engine.start("echo", 1)).result(5) == 1
     assert CALLS["produce huge"] == 1
 
@@ -124,14 +127,14 @@ async def test_a_result_over_the_limit_ends_the_execution_with_the_limit(url: st
     async with Engine(url, [huge_result]) as engine:
         run = await engine.start(huge_result, {})
 
-        with pytest.raises(ExecutionFailedError, match="1048576"):
-            await run.result(5)
+        with pytest.raises(ExecutionFailedError, match="6291456"):
+            await run.result(8)
 
 
 async def test_an_input_over_the_limit_is_refused_and_nothing_starts(url: str) -> None:
     async with Engine(url, ALL) as engine:
-        with pytest.raises(Exception, match="at most 1048576 are allowed"):
-            await engine.start("echo", HUGE)
+        with pytest.raises(InvalidParameterValueException, match="at most 6291456 are allowed"):
+            await engine.start("echo", OVER_ALL)
 
         assert (await engine.list()).executions == ()
 

@@ -76,8 +76,8 @@ class Run:
         self.oracle = Oracle(folder / LEDGER)
         self.faults = Faults()
 
-    def kill(self) -> None:
-        """Let a worker live for a while, kill it, and judge what is left."""
+    def kill(self) -> bool:
+        """Let a worker live for a while, kill it, and judge what is left; say if it still lived."""
         plan = Plan.draw(self._random)
         worker = self._worker(self._open)
         try:
@@ -91,11 +91,14 @@ class Run:
             worker.send_signal(signal.SIGKILL)
             worker.communicate()
         self._judge()
+        if worker.returncode != -signal.SIGKILL:
+            return False
         claimed = self.oracle.database.claimed
-        self.faults.kills += worker.returncode == -signal.SIGKILL
+        self.faults.kills += 1
         self.faults.claimed += claimed
         self.faults.cut_off += self.oracle.cut_off
         self.faults.in_flight += bool(claimed or self.oracle.cut_off)
+        return True
 
     def drain(self) -> None:
         """Let the last worker bring everything to its end, and judge the whole."""
@@ -165,8 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(folder, asked.seed, asked.open)
     began = monotonic()
     while run.faults.kills < asked.kills and not run.oracle.violations:
-        run.kill()
-        _show(run, asked.kills)
+        if run.kill():
+            _show(run, asked.kills)
     if not run.oracle.violations:
         run.drain()
     print(f"\nchaos: {monotonic() - began:.0f} s")

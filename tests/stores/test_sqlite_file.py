@@ -417,3 +417,15 @@ async def test_claims_and_listings_use_an_index(store: SqliteStore, path: Path) 
 
 def store_sql() -> Path:
     return Path(__file__).parents[2] / "src" / "durably" / "stores" / "sql" / "sqlite.sql"
+
+
+async def test_a_database_with_a_second_name_is_refused(tmp_path: Path) -> None:
+    """The lock lies beside a name, so that two names would have two owners."""
+    path = tmp_path / "one.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    os.link(path, tmp_path / "other.db")
+
+    with pytest.raises(StoreLockedError, match="hard link"):
+        await SqliteStore(path).open()

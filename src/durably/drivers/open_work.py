@@ -131,11 +131,10 @@ class OpenWork:
 
     def start(self, future: TaskFuture[Any]) -> None:
         """Drive *future* in a task of its own."""
-        future.claim()
         task = self._loop.create_task(
             future.drive(), name=f"durably {future.op}", context=future.task_context
         )
-        future.driver = task
+        future.claim(task)
         self._tasks[task] = future
         task.add_done_callback(self._forget_task)
 

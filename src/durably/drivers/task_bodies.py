@@ -22,6 +22,9 @@ from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableErr
 
 T = TypeVar("T")
 
+PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, KeyboardInterrupt)
+"""What user code may raise that is no outcome of it."""
+
 _THREADS = 64
 """Plain functions that run as steps at once in one event loop; more wait for their turn."""
 
@@ -38,12 +41,12 @@ async def run_attempt(
         if attempt.timeout_seconds is None and is_coroutine_function(body):
             return Ok(await body())
         return await _run(body, attempt)
-    except (ContextUsageError, UnrecoverableError):
+    except PASSED_ON:
         raise
-    except SystemExit as crash:
-        raise exited(crash) from crash
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash
     finally:
         active.reset(token)
 

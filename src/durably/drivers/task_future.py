@@ -57,6 +57,7 @@ class TaskFuture(Generic[T]):
         "_on_end",
         "_program",
         "_run",
+        "_seen",
         "_state",
         "_value",
         "above",
@@ -161,15 +162,16 @@ class TaskFuture(Generic[T]):
         self.home = home
         home[self] = None
 
-    def claim(self) -> None:
-        """Leave the driving to the caller, and to nobody else."""
+    def claim(self, driver: asyncio.Task[None]) -> None:
+        """Leave the driving to *driver*, and to nobody else."""
         self._state = _DRIVEN
+        self.driver = driver
 
     def abandon(self) -> None:
         """Give it up, whoever drives it; it ends when that task has unwound."""
-        if self._state == _PRIMED:
+        if self.driver is None:
             self.close()
-        elif self.driver is not None:
+        elif not self.done():
             self.driver.cancel()
 
     def close(self) -> None:
@@ -205,6 +207,7 @@ class TaskFuture(Generic[T]):
 
     def _resume(self, answer: Any) -> Effect | None:
         """Run the program to its next effect that takes time; `None` when it has ended."""
+        self._seen = self._run.journal.changes
         try:
             return self._advance(answer)
         except StopIteration as end:
@@ -240,12 +243,13 @@ class TaskFuture(Generic[T]):
                 return await self._run.persist(self.scope, update)
             case Call(body, place):
                 return await self._run.call(self, body, place)
+            case Park() if self._run.journal.changes != self._seen:
+                return None  # its program must look again
             case Park(op, until):
                 return await self._run.park(self, op, until)
-            case Next():
-                return await self._next()
             case _:
-                raise AssertionError(f"{effect} is none of the effects that take time")
+                assert isinstance(effect, Next), "no other effect takes time"
+                return await self._next()
 
     def _spawn(self, effect: Spawn) -> None:
         if self._inner is None:

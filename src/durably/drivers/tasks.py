@@ -25,7 +25,7 @@ from durably.drivers.parking import Parked, Parking
 from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
 from durably.drivers.task_backends import Backend, PushingBackend, QueueingBackend
-from durably.drivers.task_bodies import run_attempt
+from durably.drivers.task_bodies import PASSED_ON, run_attempt
 from durably.drivers.task_future import TaskFuture
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
@@ -185,7 +185,7 @@ class TaskRun:
             self._parking.remove(parked)
 
     async def block(self, block: Block) -> None:
-        """Wait inside a durable future, unless that means that the invocation is over."""
+        """Wait in a durable future, unless that means that the invocation is over."""
         self.note_quiet()
         await block.wait()
 
@@ -385,12 +385,12 @@ class TaskRun:
         try:
             value = body(self.settings.make_context(scope, self))
             return Ok(await value if inspect.isawaitable(value) else value)
-        except (ContextUsageError, UnrecoverableError):
+        except PASSED_ON:
             raise
-        except SystemExit as crash:
-            raise exited(crash) from crash
         except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
             return Err(error)
+        except BaseException as crash:
+            raise exited(crash) from crash
 
 
 def _signal() -> asyncio.CancelledError:

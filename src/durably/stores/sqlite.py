@@ -24,7 +24,7 @@ from durably.stores.sqlite_file import (
     open_for_writing,
 )
 from durably.stores.sqlite_ledger import Ledger
-from durably.stores.sqlite_lock import OwnerLock
+from durably.stores.sqlite_lock import OwnerLock, refuse_links
 from durably.stores.sqlite_queries import Queries
 from durably.stores.sqlite_writer import GroupWriter
 
@@ -77,6 +77,7 @@ class SqliteStore:
         with typed_errors(self.path), ExitStack() as opened:
             check_header(self.path)
             if not self._is_read_only:
+                refuse_links(self.path)
                 opened.callback(OwnerLock(Path(f"{self.path}.lock")).release)
                 writer = self._open_writer()
                 opened.callback(writer.close)

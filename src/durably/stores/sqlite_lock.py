@@ -48,6 +48,17 @@ class OwnerLock:
 _held: WeakSet[OwnerLock] = WeakSet()
 
 
+def refuse_links(path: Path) -> None:
+    """Refuse a database that has two names: the lock beside each of them would be another one.
+
+    Raises:
+        StoreLockedError: it has.
+    """
+    with suppress(FileNotFoundError):
+        if path.stat().st_nlink > 1:
+            raise StoreLockedError(f"{path} has another name, a hard link that a process may hold")
+
+
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

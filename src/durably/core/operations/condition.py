@@ -10,7 +10,7 @@ from durably.config import WaitForConditionConfig, duration_seconds
 from durably.core.effects import Attempt, Ok, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
-from durably.core.operations.values import seal, unseal
+from durably.core.operations.values import seal, unseal, within_limit
 from durably.errors import UnrecoverableError, WaitForConditionError, error_object
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
@@ -72,6 +72,7 @@ def _verdict(
 ) -> OperationUpdate:
     try:
         text, state = seal(serdes, value, op, journal)
+        within_limit(text, op)
         decision = config.wait_strategy(state, number)
         if not decision.should_continue:
             return op.succeed(text)

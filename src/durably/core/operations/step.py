@@ -9,7 +9,7 @@ from durably.config import StepConfig, StepSemantics, duration_seconds
 from durably.core.effects import Attempt, Err, Ok, Outcome, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
-from durably.core.operations.values import seal, unseal
+from durably.core.operations.values import seal, unseal, within_limit
 from durably.errors import StepError, StepInterruptedError, UnrecoverableError, error_object
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
@@ -76,7 +76,7 @@ def _verdict(
     try:
         if isinstance(outcome, Ok):
             fresh = seal(serdes, outcome.value, op, journal)
-            return op.succeed(fresh[0]), fresh
+            return op.succeed(within_limit(fresh[0], op)), fresh
         decision = config.retry_strategy(outcome.error, number)
         if not decision.should_retry:
             return op.fail(error_object(outcome.error)), None

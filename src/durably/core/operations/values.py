@@ -18,6 +18,9 @@ from durably.serdes import Serdes, SerdesContext, storable
 
 T = TypeVar("T")
 
+MAX_PAYLOAD_BYTES = 1024 * 1024
+"""What an update may carry for anything but a whole execution."""
+
 
 def seal(serdes: Serdes[T], value: T, op: Op, journal: Journal) -> tuple[str, T]:
     """Write *value*, read it back, and give both: what is recorded and what the caller gets.
@@ -37,6 +40,20 @@ def seal(serdes: Serdes[T], value: T, op: Op, journal: Journal) -> tuple[str, T]
     except Exception as error:
         text = f"the value of {op} cannot be recorded: {type(error).__name__}: {error}"
         raise SerdesError(text) from error
+
+
+def within_limit(text: str, op: Op) -> str:
+    """Give *text*, which is going to be recorded for *op*, unless it is too large to be.
+
+    Raises:
+        SerdesError: it takes more than a payload may (`protocol.md` §2.3).
+    """
+    if len(text) * 4 > MAX_PAYLOAD_BYTES:  # no character takes more than four bytes
+        size = len(text.encode())
+        if size > MAX_PAYLOAD_BYTES:
+            said = f"what {op} records takes {size} bytes; {MAX_PAYLOAD_BYTES} are allowed"
+            raise SerdesError(said)
+    return text
 
 
 def unseal(serdes: Serdes[T], text: str | None, op: Op, journal: Journal) -> T:
@@ -63,7 +80,7 @@ def write(serdes: Serdes[Any], value: object, op: Op, journal: Journal) -> str:
     """Write what is sent out and never read back here, such as the payload of an invoke."""
     context = SerdesContext(op.step_id, journal.arn)
     try:
-        return storable(serdes.serialize(value, context))
+        return within_limit(storable(serdes.serialize(value, context)), op)
     except RetryableSerdesError as error:
         raise _again(op, error) from error
     except (SerdesError, UnrecoverableError):
