@@ -6,7 +6,7 @@ Each line is one JSON object, written by one system call to a file opened for sy
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -102,17 +102,36 @@ _decode = msgspec.json.Decoder(Line).decode
 
 
 class Ledger:
-    """Appends lines; from any thread."""
+    """Appends lines; from any thread.
 
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_DSYNC | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)
+    Args:
+        path: the file.
+        is_time: asked with each line that has been written, whether to call *end* now.
+        end: ends the process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        is_time: Callable[[Line], bool] = lambda _: False,
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._synced = os.open(path, flags | os.O_DSYNC, 0o600)
+        self._unsynced = os.open(path, flags, 0o600)
+        self._is_time = is_time
+        self._end = end
 
     def write(self, line: Line) -> None:
         """Have *line* on the disk."""
+        is_last = self._is_time(line)
         text = _encode(line) + b"\n"
-        if os.write(self._file, text) != len(text):
+        # A process that is killed loses nothing of what it has written, synced or not; and the
+        # time that the sync takes may be just the time that the library needs to make good.
+        if os.write(self._unsynced if is_last else self._synced, text) != len(text):
             raise OSError("a line of the ledger was cut short")
+        if is_last:
+            self._end()
 
 
 class LedgerReader:

@@ -23,6 +23,7 @@ from threading import Timer
 from time import monotonic
 
 from durably.app.engine import Engine
+from tests.chaos import aim
 from tests.chaos.oracle import Oracle
 from tests.chaos.worker import DATABASE, LEDGER
 
@@ -30,27 +31,37 @@ _ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 30.0
 _DRAIN_SECONDS = 120.0
 _LONGEST_LIFE = 2.5
-_STARTING = 0.1  # of the kills hit a worker before it is ready,
-_STOPPING = 0.1  # and of them one that has been asked to end
+# Of the kills so many hit a worker before it is ready, or one that has been asked to end, or are
+# aimed at a certain moment. The others come at any time.
+_STARTING = 0.1
+_STOPPING = 0.1
+_AIMED = 0.5
 _HISTORIES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one life ends: after *seconds*, which begin with the process or when it is ready."""
+    """How one life ends: after *seconds*, which begin with the process or when it is ready.
 
-    is_starting: bool
-    is_stopping: bool
+    Attributes:
+        aim: at which moment the worker is to kill itself before that, if at any.
+    """
+
     seconds: float
+    is_starting: bool = False
+    is_stopping: bool = False
+    aim: str | None = None
 
     @classmethod
     def draw(cls, random: Random) -> Plan:
         """Draw one."""
         kind = random.random()
         if kind < _STARTING:
-            return cls(is_starting=True, is_stopping=False, seconds=random.uniform(0.02, 0.5))
+            return cls(random.uniform(0.02, 0.5), is_starting=True)
+        if kind < _STARTING + _AIMED:
+            return cls(_LONGEST_LIFE, aim=aim.draw(random))
         seconds = random.uniform(0.02, _LONGEST_LIFE)
-        return cls(is_starting=False, is_stopping=kind > 1 - _STOPPING, seconds=seconds)
+        return cls(seconds, is_stopping=kind > 1 - _STOPPING)
 
 
 @dataclass(slots=True)
@@ -58,6 +69,7 @@ class Faults:
     """Proof that the kills met work: how many did, and what they met."""
 
     kills: int = 0
+    aimed: int = 0
     in_flight: int = 0
     claimed: int = 0
     cut_off: int = 0
@@ -79,7 +91,7 @@ class Run:
     def kill(self) -> bool:
         """Let a worker live for a while, kill it, and judge what is left; say if it still lived."""
         plan = Plan.draw(self._random)
-        worker = self._worker(self._open)
+        worker = self._worker(self._open, *([plan.aim] if plan.aim else ()))
         try:
             if not plan.is_starting:
                 _await_ready(worker)
@@ -95,6 +107,7 @@ class Run:
             return False
         claimed = self.oracle.database.claimed
         self.faults.kills += 1
+        self.faults.aimed += plan.aim is not None
         self.faults.claimed += claimed
         self.faults.cut_off += self.oracle.cut_off
         self.faults.in_flight += bool(claimed or self.oracle.cut_off)
@@ -128,9 +141,9 @@ class Run:
                 if ids != list(range(1, len(ids) + 1)) or at != sorted(at):
                     self.oracle.violations["history"].append(f"events of {arn}: {ids}")
 
-    def _worker(self, open_orders: int) -> subprocess.Popen[str]:
+    def _worker(self, open_orders: int, *aim: str) -> subprocess.Popen[str]:
         self._life += 1
-        arguments = [str(self._folder), str(self._life), str(open_orders)]
+        arguments = [str(self._folder), str(self._life), str(open_orders), *aim]
         return subprocess.Popen(  # noqa: S603 - a program of ours
             [sys.executable, "-m", "tests.chaos.worker", *arguments],
             cwd=_ROOT,
@@ -149,7 +162,7 @@ def _await_ready(worker: subprocess.Popen[str]) -> None:
     watchdog.start()
     line = worker.stdout.readline()
     watchdog.cancel()
-    if line != "ready\n":
+    if line != "ready\n" and worker.wait(_READY_SECONDS) != -signal.SIGKILL:
         raise RuntimeError(f"the worker did not come up: {line!r}")
 
 
@@ -204,8 +217,9 @@ def _show(run: Run, kills: int) -> None:
 def _report(run: Run, kills: int) -> bool:
     faults, oracle = run.faults, run.oracle
     print(
-        f"faults: {faults.kills} SIGKILLs hit a living worker, {faults.in_flight} of them with "
-        f"work in flight: {faults.claimed} invocations and {faults.cut_off} step bodies cut off"
+        f"faults: {faults.kills} SIGKILLs hit a living worker, {faults.aimed} of them aimed at a "
+        f"certain moment; {faults.in_flight} met work in flight: "
+        f"{faults.claimed} invocations and {faults.cut_off} step bodies cut off"
     )
     for what, count in oracle.totals().items():
         print(f"{count:>8,}  {what}")

@@ -1,8 +1,8 @@
 """One worker process of the chaos run: an engine, the load on it, and who answers its callbacks.
 
-`python -m tests.chaos.worker FOLDER LIFE OPEN` prints `ready` and works until it is killed. With 0
-for OPEN it starts nothing new, and ends by itself when everything has ended. SIGTERM closes the
-engine, with little time for what runs.
+`python -m tests.chaos.worker FOLDER LIFE OPEN [AIM]` prints `ready` and works until it is killed.
+With 0 for OPEN it starts nothing new, and ends by itself when everything has ended. With AIM it
+kills itself, see `aim`. SIGTERM closes the engine, with little time for what runs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from durably.errors import (
     ExecutionParkedError,
     InvalidStateError,
 )
+from tests.chaos.aim import end, take
 from tests.chaos.ledger import (
     Answered,
     Asked,
@@ -160,9 +161,11 @@ def _terminable(task: asyncio.Task[None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def main(folder: Path, life: int, wanted: int) -> None:
+async def main(folder: Path, life: int, wanted: int, aim: str | None = None) -> None:
     """Work, until killed."""
     ledger = Ledger(folder / LEDGER)
+    if aim is not None:
+        ledger = Ledger(folder / LEDGER, take(aim), end)
     intended, asked = left_open(folder)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: ledger.write(Trouble(str(context))))
@@ -182,4 +185,4 @@ async def main(folder: Path, life: int, wanted: int) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

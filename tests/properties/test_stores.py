@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -24,6 +25,8 @@ from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
 from tests.properties.store_model import Model, outcome
+
+pytestmark = pytest.mark.timeout(120)  # many short lives of a real file
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from durably.core.operations.values import seal, unseal, write
+from durably.core.operations.values import seal, unseal, within_limit, write
 from durably.errors import (
     RetryableSerdesError,
     SerdesError,
@@ -91,3 +91,12 @@ def test_a_record_that_cannot_be_read_fails_the_execution() -> None:
 
 def test_nothing_recorded_reads_as_none() -> None:
     assert unseal(Raising(ValueError()), None, STEP, JOURNAL) is None
+
+
+def test_what_is_recorded_is_measured_in_bytes_and_has_a_limit() -> None:
+    assert within_limit("x" * 1_048_576, STEP) == "x" * 1_048_576
+
+    with pytest.raises(SerdesError, match="1048577 bytes; 1048576 are allowed"):
+        within_limit("x" * 1_048_577, STEP)
+    with pytest.raises(SerdesError, match="1200000 bytes"):
+        within_limit("\u00fc" * 600_000, STEP)

@@ -101,8 +101,7 @@ def test_a_reply_from_a_thread_after_the_end_changes_nothing(*, fails: bool) -> 
 
     async def handler(ctx: DurableContext) -> None:
         ctx.step("s", endless)
-        while not asked.is_set():
-            await asyncio.sleep(0)
+        await asyncio.to_thread(asked.wait)
         raise asyncio.CancelledError
 
     def hold(request: CheckpointRequest) -> None:

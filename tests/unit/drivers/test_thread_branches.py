@@ -461,3 +461,23 @@ def test_a_failed_branch_is_an_item_that_failed(client: str) -> None:
 
     assert trial.invoke() == expected
     assert trial.invoke() == expected
+
+
+def test_two_branches_may_wait_for_one_callback() -> None:
+    def handler(ctx: SyncDurableContext) -> Any:
+        callback = ctx.create_callback("cb")
+
+        def wait(_: SyncDurableContext) -> Any:
+            return callback.result()
+
+        def answer(child: SyncDurableContext) -> None:
+            child.step("answer", lambda: complete(callback.callback_id))
+
+        return ctx.parallel("p", [wait, wait, answer]).results()
+
+    def complete(callback_id: str) -> None:
+        trial.backend.memory.complete_callback(callback_id, "answer")
+
+    trial = Trial(handler)
+
+    assert trial.invoke() == Returned(["answer", "answer", None])

@@ -304,3 +304,84 @@ def test_the_time_of_a_context_goes_on_with_an_operation_that_failed() -> None:
     trial.backend.clock.advance(7)
 
     assert trial.invoke() == Returned(7)
+
+
+def test_a_failure_after_the_handler_has_returned_is_noticed_by_the_drain() -> None:
+    def handler(ctx: SyncDurableContext) -> str:
+        with suppress(ContextUsageError):
+            ctx.run_in_child_context("c", lambda _: ctx.step("s", must_not_run))
+        return "done"
+
+    def fail_late(request: CheckpointRequest) -> None:
+        while not runs[0].is_ending:
+            threading.Event().wait(0.001)
+        raise OSError("unplugged")
+
+    runs: list[Any] = []
+    trial = Trial(handler, "blocking")
+    trial.on_run = runs.append
+    trial.backend.before = fail_late
+
+    ending = trial.invoke()
+
+    assert isinstance(ending, Broken)
+    assert isinstance(ending.error, CheckpointUnrecoverableInvocationError)
+
+
+@pytest.mark.parametrize("has_news", [False, True])
+def test_what_is_on_its_way_is_waited_for_before_an_invocation_stops(*, has_news: bool) -> None:
+    def handler(ctx: SyncDurableContext) -> Any:
+        callback = ctx.create_callback("cb")
+        if not is_second:
+            return callback.result()
+        with suppress(ContextUsageError):
+            ctx.run_in_child_context("new", lambda _: ctx.step("s", must_not_run))
+        about_to_wait.set()
+        return callback.result()
+
+    def answer_late(request: CheckpointRequest) -> None:
+        if is_second:
+            about_to_wait.wait()
+            threading.Event().wait(0.02)
+            if has_news:
+                trial.backend.memory.complete_callback(trial.backend.operation("cb").id, "answer")
+
+    about_to_wait = threading.Event()
+    is_second: list[int] = []
+    trial = Trial(handler, "blocking")
+    waiting = Suspended(TerminationReason.CALLBACK_PENDING)
+    assert trial.invoke() == waiting
+    is_second.append(1)
+    trial.backend.before = answer_late
+
+    assert trial.invoke() == (Returned("answer") if has_news else waiting)
+    assert trial.backend.sent == ["START cb", "START new"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reply_after_the_end_changes_nothing(*, fails: bool) -> None:
+    def handler(ctx: SyncDurableContext) -> None:
+        with suppress(ContextUsageError):
+            ctx.run_in_child_context("c", lambda _: ctx.step("s", must_not_run))
+        raise UnrecoverableInvocationError(TerminationReason.CUSTOM, "again")
+
+    def hold(request: CheckpointRequest) -> None:
+        released.wait()
+        if fails:
+            raise OSError("unplugged")
+
+    released = threading.Event()
+    runs: list[Any] = []
+    trial = Trial(handler, "blocking")
+    trial.on_run = runs.append
+    trial.backend.before = hold
+    before = set(threading.enumerate())
+    with suppress(AssertionError):  # a request is in flight, and that is the point
+        trial.invoke()
+
+    released.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+
+    assert isinstance(trial.ending, Broken)
+    assert runs[0].journal.changes == 0

@@ -1,0 +1,87 @@
+"""Kills that are aimed: the worker ends itself with SIGKILL at the n-th moment of some kind.
+
+Kills at random moments seldom meet the few microseconds that matter: those between an effect and
+its record, a record and who is told of it. These do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from random import Random
+from typing import NoReturn
+
+from durably.stores.sqlite_ledger import Ledger as Tables
+from tests.chaos.ledger import Answered, Entered, Finished, Left, Line, Started
+
+BEFORE_COMMIT = "before a commit"
+AFTER_COMMIT = "after a commit"
+
+_LINES: dict[str, Callable[[Line], bool]] = {
+    "after an acknowledged start": lambda line: isinstance(line, Started),
+    "after an acknowledged answer": lambda line: isinstance(line, Answered),
+    "after an acknowledged result": lambda line: isinstance(line, Finished),
+    "inside a step": lambda line: isinstance(line, Entered),
+    "inside an at-most-once step": lambda line: isinstance(line, Entered) and line.once,
+    "at the end of a step": lambda line: isinstance(line, Left),
+}
+# About how many moments of each kind there are in a life of a second or two.
+_MOMENTS = {
+    "after an acknowledged start": 150,
+    "after an acknowledged answer": 15,
+    "after an acknowledged result": 15,
+    "inside a step": 200,
+    "inside an at-most-once step": 20,
+    "at the end of a step": 200,
+    BEFORE_COMMIT: 500,
+    AFTER_COMMIT: 500,
+}
+
+
+def draw(random: Random) -> str:
+    """Draw a kind of moments and a number, as a worker takes them."""
+    kind = random.choice(sorted(_MOMENTS))
+    return f"{kind}:{random.randint(1, _MOMENTS[kind])}"
+
+
+def take(aim: str) -> Callable[[Line], bool]:
+    """Aim at what `draw` has said; give whether to end with a line that has just been written."""
+    kind, _, number = aim.partition(":")
+    if kind in _LINES:
+        return _countdown(_LINES[kind], int(number))
+    _aim_at_commits(kind, int(number))
+    return lambda _: False
+
+
+def end() -> NoReturn:
+    """End this process, as a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nothing comes after it")
+
+
+def _countdown(matches: Callable[[Line], bool], number: int) -> Callable[[Line], bool]:
+    left = number
+
+    def is_time(line: Line) -> bool:
+        nonlocal left
+        left -= matches(line)
+        return left <= 0
+
+    return is_time
+
+
+def _aim_at_commits(kind: str, number: int) -> None:
+    left = number
+    commit = Tables.commit
+
+    def aimed(self: Tables) -> None:
+        nonlocal left
+        left -= 1
+        if kind == BEFORE_COMMIT and left <= 0:
+            end()
+        commit(self)
+        if kind == AFTER_COMMIT and left <= 0:
+            end()
+
+    Tables.commit = aimed  # type: ignore[method-assign]  # on purpose
