@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from random import Random
+from threading import Event
 from typing import NoReturn
 
 from durably.stores.sqlite_ledger import Ledger as Tables
@@ -17,6 +18,7 @@ from tests.chaos.ledger import Answered, Entered, Finished, Left, Line, Started
 
 BEFORE_COMMIT = "before a commit"
 AFTER_COMMIT = "after a commit"
+_SLOW_SECONDS = 0.004
 
 _LINES: dict[str, Callable[[Line], bool]] = {
     "after an acknowledged start": lambda line: isinstance(line, Started),
@@ -26,28 +28,31 @@ _LINES: dict[str, Callable[[Line], bool]] = {
     "inside an at-most-once step": lambda line: isinstance(line, Entered) and line.once,
     "at the end of a step": lambda line: isinstance(line, Left),
 }
-# About how many moments of each kind there are in a life of a second or two.
-_MOMENTS = {
-    "after an acknowledged start": 150,
-    "after an acknowledged answer": 15,
-    "after an acknowledged result": 15,
-    "inside a step": 200,
-    "inside an at-most-once step": 20,
-    "at the end of a step": 200,
-    BEFORE_COMMIT: 500,
-    AFTER_COMMIT: 500,
+# How often each kind is drawn, and about how many such moments a life of a second or two has.
+_KINDS = {
+    "after an acknowledged start": (3, 150),
+    "after an acknowledged answer": (2, 15),
+    "after an acknowledged result": (2, 15),
+    "inside a step": (1, 200),
+    "inside an at-most-once step": (2, 20),
+    "at the end of a step": (2, 200),
+    BEFORE_COMMIT: (2, 500),
+    AFTER_COMMIT: (2, 500),
 }
 
 
 def draw(random: Random) -> str:
-    """Draw a kind of moments and a number, as a worker takes them."""
-    kind = random.choice(sorted(_MOMENTS))
-    return f"{kind}:{random.randint(1, _MOMENTS[kind])}"
+    """Draw a kind of moments, a number, and whether the disk is slow, as a worker takes them."""
+    [kind] = random.choices(list(_KINDS), [weight for weight, _ in _KINDS.values()])
+    disk = random.choice(("fast", "slow"))
+    return f"{kind}:{random.randint(1, _KINDS[kind][1])}:{disk}"
 
 
 def take(aim: str) -> Callable[[Line], bool]:
     """Aim at what `draw` has said; give whether to end with a line that has just been written."""
-    kind, _, number = aim.partition(":")
+    kind, number, disk = aim.split(":")
+    if disk == "slow":
+        _slow_down_commits()
     if kind in _LINES:
         return _countdown(_LINES[kind], int(number))
     _aim_at_commits(kind, int(number))
@@ -85,3 +90,14 @@ def _aim_at_commits(kind: str, number: int) -> None:
             end()
 
     Tables.commit = aimed  # type: ignore[method-assign]  # on purpose
+
+
+def _slow_down_commits() -> None:
+    """Have the disk take its time, so that whoever does not wait for it is found out."""
+    commit = Tables.commit
+
+    def slow(self: Tables) -> None:
+        Event().wait(_SLOW_SECONDS)
+        commit(self)
+
+    Tables.commit = slow  # type: ignore[method-assign]  # on purpose

@@ -229,10 +229,12 @@ def _report(run: Run, kills: int) -> bool:
     for rule, texts in oracle.violations.items():
         for text in texts[:5]:
             print(f"VIOLATED {rule}: {text[:2000]}")
+    if any(oracle.violations.values()):
+        return False
     is_proof = faults.in_flight * 2 >= kills and oracle.finished > 0
     if not is_proof:
         print("chaos: too few kills met work in flight: this run proves nothing")
-    return is_proof and not any(oracle.violations.values())
+    return is_proof
 
 
 RULES = {

@@ -21,6 +21,7 @@ from durably.errors import (
     UnrecoverableExecutionError,
     UnrecoverableInvocationError,
 )
+from durably.retries import RetryDecision
 from durably.serdes import JsonSerdes
 from durably.wire.api import CheckpointRequest
 from durably.wire.operation import OperationType
@@ -38,6 +39,10 @@ async def one() -> int:
 
 async def endless() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+def retry(error: Exception, attempt: int) -> RetryDecision:
+    return RetryDecision(should_retry=True)
 
 
 class Failing:
@@ -131,6 +136,32 @@ def test_a_body_whose_start_was_refused_at_once_does_not_run(client: str) -> Non
 
     assert isinstance(trial.invoke(), Broken)
     assert ran == [] or client in {"blocking", "awaited"}
+
+
+def test_a_retry_whose_start_was_refused_does_not_run() -> None:
+    async def handler(ctx: DurableContext) -> None:
+        config = StepConfig(retry_strategy=retry)
+        await asyncio.gather(ctx.step("s", fail, config=config), ctx.step("slow", nap))
+
+    async def fail() -> None:
+        ran.append(1)
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, trial.backend.pass_time)
+        loop.call_later(1, refuse_and_push)
+        raise ValueError("no")
+
+    async def nap() -> None:
+        await asyncio.sleep(2)
+
+    def refuse_and_push() -> None:
+        trial.backend.before = Failing(OSError("unplugged"), "START")
+        trial.client.push("s")
+
+    ran: list[int] = []
+    trial = Trial(handler, "pushing")
+
+    assert isinstance(trial.invoke(), Broken)
+    assert ran == [1]
 
 
 @pytest.mark.parametrize("client", ["blocking", "awaited"])

@@ -178,10 +178,12 @@ def test_a_body_that_waits_for_something_of_the_users_does_not_keep_it_awake() -
 
         await ctx.parallel("p", [asleep, idle])
 
-    ending, seconds = Trial(handler, "pushing").timed()
+    trial = Trial(handler, "pushing")
+    for _ in range(2):  # the second time it is asleep before the other has begun to idle
+        ending, seconds = trial.timed()
 
-    assert ending == WAITING
-    assert seconds == pytest.approx(COOLDOWN_SECONDS)
+        assert ending == WAITING
+        assert seconds == pytest.approx(COOLDOWN_SECONDS)
 
 
 # Not when nobody waits for it

@@ -1,4 +1,4 @@
-"""Branches in threads: who runs, who sleeps, who is woken, and what is recorded of whom."""
+"""Branches in threads: who runs, what user code may do, and what is recorded of whom."""
 
 import threading
 from collections import Counter
@@ -139,121 +139,6 @@ def test_a_parked_branch_is_run_again_from_its_records(nesting: NestingType) -> 
     assert ran == {"item": 4, "before": 2, "after": 2}
 
 
-# Who is woken
-
-
-def noted(ran: list[str], name: str) -> str:
-    ran.append(name)
-    return "done"
-
-
-def test_a_change_while_a_branch_unwinds_is_not_lost() -> None:
-    def item(ctx: SyncDurableContext, number: int) -> int:
-        try:
-            ctx.wait("w", 100)
-        except BaseException:
-            run.let_time_pass()
-            raise
-        return number
-
-    trial = Trial(lambda ctx: ctx.map("m", [7], item).results())
-    run = Run(trial)
-
-    assert trial.invoke() == Returned([7])
-
-
-def test_a_change_while_the_branches_of_a_branch_are_given_up_is_not_lost_nor_runs_them_twice() -> (
-    None
-):
-    ran: list[str] = []
-
-    def inner(ctx: SyncDurableContext) -> str:
-        ctx.wait("w", 100)
-        return ctx.step("once", lambda: noted(ran, "once"))
-
-    def outer(ctx: SyncDurableContext) -> Any:
-        try:
-            return ctx.parallel("inner", [inner]).results()
-        except BaseException:
-            run.let_time_pass()
-            raise
-
-    trial = Trial(lambda ctx: ctx.parallel("outer", [outer]).results())
-    run = Run(trial)
-
-    assert trial.invoke() == Returned([["done"]])
-    assert ran == ["once"]
-
-
-def test_a_woken_branch_of_a_sleeping_branch_runs_once_and_in_one_thread() -> None:
-    release, slept = threading.Event(), threading.Event()
-    ran: list[str] = []
-
-    def inner(ctx: SyncDurableContext) -> str:
-        ctx.wait("w", 100)
-        return ctx.step("once", lambda: noted(ran, "once"))
-
-    def outer(ctx: SyncDurableContext) -> Any:
-        try:
-            return ctx.parallel("inner", [inner, inner]).results()
-        finally:
-            slept.set()
-
-    def busy(ctx: SyncDurableContext) -> str:
-        def body() -> str:
-            slept.wait(5)
-            run.let_time_pass()
-            return "busy"
-
-        return ctx.step("busy", body)
-
-    trial = Trial(lambda ctx: ctx.parallel("outer", [outer, busy]).results(), "blocking")
-    run = Run(trial)
-    ending = trial.to_end()
-
-    assert ending == Returned([["done", "done"], "busy"])
-    assert ran == ["once", "once"]
-    assert not release.is_set()
-
-
-@EVERY_CLIENT
-def test_a_backend_that_does_not_push_is_asked_while_another_branch_runs(client: str) -> None:
-    woken = threading.Event()
-
-    def sleep(ctx: SyncDurableContext) -> str:
-        ctx.wait("w", 1)
-        woken.set()
-        return "woken"
-
-    def slow(ctx: SyncDurableContext) -> str:
-        return ctx.step("slow", lambda: "slow" if woken.wait(5) else "in vain")
-
-    trial = Trial(lambda ctx: ctx.parallel("p", [sleep, slow]).results(), client)
-
-    def let_time_pass(request: CheckpointRequest) -> None:
-        if not request.updates:
-            trial.backend.clock.advance(1)
-
-    trial.backend.before = let_time_pass
-    # The clock of the driver has passed the end of the wait, so it looks at once.
-    trial.changes["clock"] = Ahead(trial)
-
-    assert trial.invoke() == Returned(["woken", "slow"])
-
-
-class Ahead:
-    """A clock that is far ahead of the backend's."""
-
-    def __init__(self, trial: Trial) -> None:
-        self.clock = trial.backend.clock
-
-    def now(self) -> Any:
-        return self.clock.now().replace(year=2030)
-
-    def monotonic(self) -> float:
-        return self.clock.monotonic()
-
-
 # Whatever user code does
 
 
@@ -350,37 +235,52 @@ def test_a_branch_that_was_given_up_records_nothing_more(client: str) -> None:
     assert not tried.is_set()
 
 
+class SlowAdmission:
+    """Stops who records something in one scope, after it was found to be open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.scope: Scope | None = None
+        self.asked = 0
+        self.admitted, self.ended = threading.Event(), threading.Event()
+        original = Scope.has_closed
+
+        def has_closed(scope: Scope) -> bool:
+            answer = original(scope)
+            if scope is self.scope:
+                self.wait()
+            return answer
+
+        monkeypatch.setattr(Scope, "has_closed", has_closed)
+
+    def wait(self) -> None:
+        self.asked += 1
+        if self.asked == 2:  # the first time was at the call of the operation
+            self.admitted.set()
+            self.ended.wait(0.2)
+
+
 def test_admission_and_queueing_are_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """An orphan that was let in is queued before its batch ends; it cannot slip in behind."""
-    has_closed, admitted, ended = Scope.has_closed, threading.Event(), threading.Event()
-    last: list[Scope] = []
-
-    def slowly(scope: Scope) -> bool:
-        answer = has_closed(scope)
-        if scope in last and not admitted.is_set():
-            admitted.set()
-            ended.wait(0.2)
-        return answer
+    slowly = SlowAdmission(monkeypatch)
 
     def slow(ctx: SyncDurableContext) -> None:
-        last.append(ctx._calls.scope)
+        slowly.scope = ctx._calls.scope
         ctx.step("last", lambda: None)
 
     def quick(ctx: SyncDurableContext) -> None:
-        ctx.step("wait for it", lambda: admitted.wait(5))
+        ctx.step("wait for it", lambda: slowly.admitted.wait(5))
 
     def handler(ctx: SyncDurableContext) -> None:
         ctx.parallel("p", [slow, quick], ParallelConfig(completion_config=FIRST))
 
     def note_end(request: CheckpointRequest) -> None:
         if "SUCCEED p" in [f"{update.action} {update.name}" for update in request.updates]:
-            ended.set()
+            slowly.ended.set()
 
-    monkeypatch.setattr(Scope, "has_closed", slowly)
     trial = Trial(handler, "blocking")
     trial.backend.before = note_end
-    trial.invoke()
 
+    assert trial.invoke() == Returned(None)
     assert trial.backend.sent[-1] == "SUCCEED p"
 
 
@@ -461,23 +361,3 @@ def test_a_failed_branch_is_an_item_that_failed(client: str) -> None:
 
     assert trial.invoke() == expected
     assert trial.invoke() == expected
-
-
-def test_two_branches_may_wait_for_one_callback() -> None:
-    def handler(ctx: SyncDurableContext) -> Any:
-        callback = ctx.create_callback("cb")
-
-        def wait(_: SyncDurableContext) -> Any:
-            return callback.result()
-
-        def answer(child: SyncDurableContext) -> None:
-            child.step("answer", lambda: complete(callback.callback_id))
-
-        return ctx.parallel("p", [wait, wait, answer]).results()
-
-    def complete(callback_id: str) -> None:
-        trial.backend.memory.complete_callback(callback_id, "answer")
-
-    trial = Trial(handler)
-
-    assert trial.invoke() == Returned(["answer", "answer", None])
