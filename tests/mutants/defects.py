@@ -387,4 +387,13 @@ DEFECTS = (
         put="if head is None:",
         tests=_STORES,
     ),
+    Defect(
+        name="answers are taken over in the order of waking, not of writing",
+        rule="R1",
+        origin="java#659",
+        path="engine/sessions.py",
+        find="new_execution_state=ExecutionState(operations=push.operations if is_news else ()),",
+        put="new_execution_state=ExecutionState(operations=push.operations),",
+        tests=(_ENGINE + "test_sessions.py",),
+    ),
 )

@@ -119,7 +119,7 @@ class PushingBackend:
             response = await self._client.checkpoint(self._request(update))
         except Exception as error:
             raise self._driver.break_off(classify_checkpoint_error(error)) from error
-        self._driver.merge(response.new_execution_state.operations, (update,))
+        self._driver.merge(response.new_execution_state.operations)
         if response.checkpoint_token is None:
             raise self._driver.stop(TerminationReason.OPERATION_TERMINATED)
 

@@ -183,7 +183,7 @@ class LoopBackend:
         )
         response = await self._client.checkpoint(request)
         # Here, in the loop, so that replies and what is pushed are taken over in their order.
-        self._driver.merge(response.new_execution_state.operations, (update,))
+        self._driver.merge(response.new_execution_state.operations)
         return response
 
 

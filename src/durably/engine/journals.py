@@ -253,7 +253,7 @@ class Journals:
                 plan.settled += (tip.execution.arn,)
         if tip.session is not None:
             if not is_owner:
-                plan.pushes += ((tip, tip.session.capture()),)
+                plan.pushes += ((tip.session, tip.session.capture()),)
             self._arm(tip)
 
     def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
@@ -318,9 +318,8 @@ class Journals:
             self.drop(tip, VersionConflict(change.arn))
 
     def _act(self, plan: Plan) -> None:
-        for tip, push in plan.pushes:
-            if tip.session is not None and push.operations:
-                tip.session.tell(push)
+        for session, push in plan.pushes:
+            session.tell(push)
         for arn in plan.settled:
             self._on_settled(arn)
         for change in plan.changes:

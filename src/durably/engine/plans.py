@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
 from durably.engine.facts import ChainedInvokeStarted, Parked
 from durably.engine.store import Change
-from durably.engine.tips import CLOSING, Push, Tip
+from durably.engine.tips import CLOSING, Audience, Push, Tip
 
 GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
 """With one of these an owner gives up the claim, unless an invocation is in flight after it."""
@@ -36,5 +36,5 @@ class Plan:
 
     tips: tuple[Tip, ...]
     changes: tuple[Change, ...]
-    pushes: tuple[tuple[Tip, Push], ...] = ()
+    pushes: tuple[tuple[Audience, Push], ...] = ()
     settled: tuple[str, ...] = ()

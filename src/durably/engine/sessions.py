@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -59,6 +60,7 @@ class Session:
         "_surroundings",
         "_tip",
         "_told",
+        "_undelivered",
         "epoch",
         "is_over",
         "request_id",
@@ -72,6 +74,7 @@ class Session:
         self._tip = tip
         self._surroundings = surroundings
         self._listener: Listener | None = None
+        self._undelivered: deque[Push] = deque()
         self._told = self._heard = len(tip.execution.changes)
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
@@ -141,10 +144,11 @@ class Session:
             await self._journals.write(plan)
         except VersionConflict as error:
             raise InvalidParameterValueException(INVALID_TOKEN) from error
+        is_news = self._is_next(push)
         self._heard = max(self._heard, push.mark)
         return CheckpointResponse(
             checkpoint_token=self.token if self._has_authority() else None,
-            new_execution_state=ExecutionState(operations=push.operations),
+            new_execution_state=ExecutionState(operations=push.operations if is_news else ()),
         )
 
     def _has_authority(self) -> bool:
@@ -182,13 +186,30 @@ class Session:
         execution = self._tip.execution
         operations = changed_since(execution, self._told)
         self._told = len(execution.changes)
-        return Push(operations, self._told)
+        push = Push(operations, self._told)
+        self._undelivered.append(push)
+        return push
 
     def tell(self, push: Push) -> None:
         """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
-        assert self._listener is not None, "nothing is captured for nobody"
-        if self._listener(push.operations):
+        if self._is_next(push):
+            self._tell(push)
+
+    def _tell(self, push: Push) -> None:
+        if push.operations and self._listener is not None and self._listener(push.operations):
             self._heard = max(self._heard, push.mark)
+
+    def _is_next(self, push: Push) -> bool:
+        """Whether *push*, which is durable now, is still to be delivered; have those before told.
+
+        Whoever waits for an earlier one may be woken later. It is durable, too, and must not
+        undo in the invocation's eyes what this one says.
+        """
+        if all(one is not push for one in self._undelivered):
+            return False
+        while (earlier := self._undelivered.popleft()) is not push:
+            self._tell(earlier)
+        return True
 
     def release(self) -> None:
         """See `Audience.release`."""

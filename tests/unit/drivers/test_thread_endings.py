@@ -9,6 +9,7 @@ import pytest
 from durably import StepConfig, SyncDurableContext
 from durably.config import ChildConfig, WaitForConditionConfig
 from durably.drivers.futures import Broken, Returned, Suspended
+from durably.drivers.threads import ThreadRun
 from durably.errors import (
     CheckpointUnrecoverableExecutionError,
     CheckpointUnrecoverableInvocationError,
@@ -254,23 +255,28 @@ def test_an_interruption_of_whoever_waits_for_the_invocation_unwinds_it() -> Non
 
 
 class InterruptedWait(threading.Condition):
-    """A condition on which the first to wait is interrupted."""
+    """A condition on which the first to wait is interrupted; it tells when the run is ending."""
 
     is_interrupted = False
+    run: ThreadRun
     released: threading.Event
 
     @classmethod
-    def into(cls, run: Any, released: threading.Event) -> None:
+    def into(cls, run: ThreadRun, released: threading.Event) -> None:
         condition = cls(run.lock)
-        condition.released = released
+        condition.run, condition.released = run, released
         run.changed = condition
 
     def wait(self, timeout: float | None = None) -> bool:
         if threading.current_thread() is threading.main_thread() and not self.is_interrupted:
             self.is_interrupted = True
-            self.released.set()
             raise KeyboardInterrupt
         return super().wait(timeout)
+
+    def notify_all(self) -> None:
+        super().notify_all()
+        if self.run.is_ending:
+            self.released.set()
 
 
 def test_an_operation_that_is_not_the_recorded_one_fails_the_execution_and_runs_nothing() -> None:

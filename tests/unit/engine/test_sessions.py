@@ -11,6 +11,7 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.drivers.client import PushingClient
 from durably.engine.sessions import Session
+from durably.engine.store import Change
 from durably.errors import InvalidParameterValueException
 from durably.wire.api import GetExecutionStateRequest
 from durably.wire.operation import Operation, OperationStatus
@@ -349,5 +350,85 @@ def test_a_large_state_comes_in_pages() -> None:
             for wrong in ("x", "99999999", "-1"):
                 with pytest.raises(InvalidParameterValueException, match="Marker"):
                     session.state(wrong, 10)
+
+    run(main)
+
+
+class LateStore(FailingStore):
+    """Answers the next append when it is told to, though it was done at once."""
+
+    answer: asyncio.Event | None = None
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        allowed, self.answer = self.answer, None
+        await super().append(changes)
+        if allowed is not None:
+            await allowed.wait()
+
+
+def test_an_answer_that_comes_late_undoes_nothing_that_came_before_it() -> None:
+    async def main() -> None:
+        store = LateStore()
+        async with Bench(store=store) as bench:
+            _, session = await bench.running()
+            known: dict[str, OperationStatus] = {}
+
+            def listener(operations: Sequence[Operation]) -> bool:
+                known.update((one.id, one.status) for one in operations)
+                return True
+
+            client = EmbeddedClient(session)
+            client.listen(listener)
+            client.post(step())
+            answered = store.answer = asyncio.Event()
+            late = asyncio.create_task(send(client, step("t")))
+            await asyncio.sleep(0)
+
+            listener(await send(client, step(action=SUCCEED)))
+            answered.set()
+            listener(await late)
+
+            assert known == {"s": OperationStatus.SUCCEEDED, "t": OperationStatus.STARTED}
+
+    run(main)
+
+
+def test_what_comes_from_outside_is_told_after_what_was_answered_before_it() -> None:
+    async def main() -> None:
+        store = LateStore()
+        async with Bench(store=store) as bench:
+            arn, session = await bench.running(callback())
+            told: list[list[str]] = []
+            client = EmbeddedClient(session)
+            client.listen(noting(told))
+            answered = store.answer = asyncio.Event()
+            late = asyncio.create_task(send(client, step()))
+            await asyncio.sleep(0)
+
+            await answer(bench, arn, "cb")
+            answered.set()
+
+            assert await late == ()
+            assert told == [["s"], ["cb"]]
+
+    run(main)
+
+
+def test_nothing_is_told_before_the_store_has_answered() -> None:
+    async def main() -> None:
+        store = LateStore()
+        async with Bench(store=store) as bench:
+            arn, session = await bench.running(callback())
+            told: list[list[str]] = []
+            EmbeddedClient(session).listen(noting(told))
+            answered = store.answer = asyncio.Event()
+            asked = asyncio.create_task(answer(bench, arn, "cb"))
+            await asyncio.sleep(0)
+            assert told == []
+
+            answered.set()
+            await asked
+
+            assert told == [["cb"]]
 
     run(main)
