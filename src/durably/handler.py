@@ -64,6 +64,8 @@ class DurableFunction:
     Attributes:
         name: what it is registered as: the name of the handler.
         handler: the function that was decorated.
+        input_type: what the event is decoded to, by the annotation.
+        result_type: what the handler says that it returns.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class DurableFunction:
         self._plugins = tuple(plugins)
         self._clock: Clock = SystemClock()
         self._ids: IdSource = RandomIds()
-        self._input_type = annotation_of(handler, parameters[0])
-        self._result_type = annotation_of(handler, "return")
+        self.input_type = annotation_of(handler, parameters[0])
+        self.result_type = annotation_of(handler, "return")
 
     def __call__(self, event: Any, lambda_context: object = None) -> dict[str, Any]:
         """Run one invocation, from the synchronous runtime of AWS Lambda.
@@ -126,10 +128,10 @@ class DurableFunction:
         run = TaskRun(journal, invocation.checkpoint_token, client, settings)
 
         async def body(ctx: DurableContext) -> Any:
-            return await self.handler(read_input(journal, self._input_type), ctx)
+            return await self.handler(read_input(journal, self.input_type), ctx)
 
         with watched(settings, journal, invocation, lambda_context) as watch:
-            output = output_of(await run.run(body), self._result_type)
+            output = output_of(await run.run(body), self.result_type)
             update = closing_update(output, self._clock.now())
             if update is not None:
                 try:
@@ -174,11 +176,11 @@ class DurableFunction:
         run = ThreadRun(journal, settings, make_backend)
 
         def body(ctx: SyncDurableContext) -> Any:
-            return self.handler(read_input(journal, self._input_type), ctx)
+            return self.handler(read_input(journal, self.input_type), ctx)
 
         try:
             with watched(settings, journal, invocation, lambda_context) as watch:
-                output = output_of(run.run(body), self._result_type)
+                output = output_of(run.run(body), self.result_type)
                 update = closing_update(output, self._clock.now())
                 if update is not None:
                     try:

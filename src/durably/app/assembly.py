@@ -18,15 +18,16 @@ from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
-from durably.engine.policy import ServicePolicy
-from durably.engine.service import Service, StartOptions
+from durably.engine.policy import ServicePolicy, StartOptions
+from durably.engine.service import Service
 from durably.engine.store import Store
-from durably.engine.views import Description
 from durably.errors import InvalidStateError, StoreLockedError
 from durably.handler import DurableFunction
 from durably.seams import IdSource, RandomIds
 from durably.stores.sqlite import SqliteStore
 
+_BROKEN = "the engine works no more"
+_CLOSED = "the engine was closed before the execution had ended"
 _PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.02
 
@@ -77,6 +78,7 @@ class Assembly:
                 await self._socket.open()
             opened.pop_all()
         self._work = asyncio.create_task(self._dispatcher.run(), name="durably dispatcher")
+        self._work.add_done_callback(self._note_end)
 
     async def _open_store(self) -> None:
         """Open the store, with a little patience for a command that just now has it for itself."""
@@ -119,22 +121,6 @@ class Assembly:
         """How many invocations run now."""
         return self._dispatcher.running
 
-    async def wait_closed(self, arn: str) -> Description:
-        """Wait until an execution is closed or parked, and describe it then.
-
-        Raises:
-            ResourceNotFoundException: there is none of this arn (any more).
-            InvalidStateError: the engine was closed meanwhile, or works no more.
-        """
-        waiting = asyncio.ensure_future(self.service.wait_closed(arn))
-        try:
-            await self.wait_for_work_to_end(waiting)
-            if not waiting.done():
-                raise InvalidStateError(f"the engine was closed before {arn} had ended")
-            return waiting.result()
-        finally:
-            waiting.cancel()
-
     async def start(
         self,
         function_name: str,
@@ -161,7 +147,11 @@ class Assembly:
         if self._work.done() and not self._work.cancelled():
             error = self._work.exception()
             if error is not None:
-                raise InvalidStateError("the engine works no more") from error
+                raise InvalidStateError(_BROKEN) from error
+
+    def _note_end(self, work: asyncio.Task[None]) -> None:
+        error = None if work.cancelled() else work.exception()
+        self.service.waiters.abandon(_CLOSED if error is None else _BROKEN, error)
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)

@@ -79,7 +79,7 @@ class Execution:
         seconds = None if timeout is None else as_timedelta(timeout, "timeout").total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                found = await self._engine().wait_closed(self.arn)
+                found = await self._engine().service.wait_closed(self.arn)
         except TimeoutError:
             raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
         return result_of(found, self._function)

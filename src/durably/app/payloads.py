@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from durably.core.hints import annotation_of, positional_parameters
 from durably.errors import SerdesError, ValidationError
 from durably.handler import DurableFunction
 from durably.serdes import JsonSerdes, Serdes, SerdesContext, json_serdes, storable
@@ -57,7 +56,7 @@ def decode_result(function: DurableFunction | None, text: str | None) -> Any:
     """
     if text is None:
         return None
-    annotation = Any if function is None else annotation_of(function.handler, "return")
+    annotation = Any if function is None else function.result_type
     return json_serdes(annotation).deserialize(text, _NOBODY)
 
 
@@ -80,5 +79,4 @@ def callback_payload(payload: object) -> str | None:
 
 
 def _input_serdes(function: DurableFunction) -> Serdes[Any]:
-    handler = function.handler
-    return json_serdes(annotation_of(handler, positional_parameters(handler)[0]))
+    return json_serdes(function.input_type)

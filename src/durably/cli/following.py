@@ -70,7 +70,7 @@ class Follower:
         return PlainProgress(title, self.clock.now())
 
     async def _watch(self, progress: Progress) -> Description | Left:
-        ended = asyncio.ensure_future(self.assembly.wait_closed(self.began.arn))
+        ended = asyncio.ensure_future(self.assembly.service.wait_closed(self.began.arn))
         interrupted = self.signals.first
         interval = 0.0
         try:

@@ -33,7 +33,7 @@ from durably.cli.options import (
 from durably.cli.outcome import ended_line, failure_lines
 from durably.cli.printing import harmless_json, is_terminal, safe
 from durably.clock import SystemClock
-from durably.engine.service import StartOptions
+from durably.engine.policy import StartOptions
 from durably.engine.views import Description, Standing
 from durably.handler import DurableFunction
 from durably.wire.execution import ExecutionStatus

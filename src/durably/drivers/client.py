@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypeGuard
 
 from durably.wire.api import (
     CheckpointRequest,
@@ -55,7 +55,6 @@ Listener: TypeAlias = Callable[[Sequence[Operation]], bool]
 """Takes note of operations that have changed; `False` when it ends anyway and will not see them."""
 
 
-@runtime_checkable
 class PushingClient(Protocol):
     """A backend in this very process and event loop, bound to one invocation.
 
@@ -83,6 +82,11 @@ class PushingClient(Protocol):
     def listen(self, listener: Listener) -> None:
         """Call *listener*, in the event loop, with every operation that changes from outside."""
         ...
+
+
+def pushes(client: AnyClient) -> TypeGuard[PushingClient]:
+    """Whether *client* is a `PushingClient`; no other takes updates that nobody waits for."""
+    return hasattr(client, "post")
 
 
 AnyClient: TypeAlias = DurableExecutionClient | AsyncDurableExecutionClient | PushingClient

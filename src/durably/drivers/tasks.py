@@ -16,7 +16,7 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
 from durably.drivers.bodies import exited, foreign_cancellation, root_scope, stopped
-from durably.drivers.client import AnyClient, PushingClient
+from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
@@ -63,7 +63,7 @@ class TaskRun:
         self.work = OpenWork(self.loop, self.activity, self._note_crash)
         self._backend: Backend = (
             PushingBackend(journal.arn, client, self)
-            if isinstance(client, PushingClient)
+            if pushes(client)
             else QueueingBackend(journal.arn, token, client, self, settings.ids)
         )
         self._parking = Parking(
@@ -76,7 +76,7 @@ class TaskRun:
         self._crash: BaseException | None = None
         self._cooldown = Cooldown(self.loop, settings.cooldown_seconds, self._look_again)
         self._patience: asyncio.TimerHandle | None = None
-        if isinstance(client, PushingClient):
+        if pushes(client):
             client.listen(self.merge)  # last: from here on it may push
 
     # What contexts call

@@ -14,6 +14,7 @@ from durably.drivers.client import (
     AsyncDurableExecutionClient,
     DurableExecutionClient,
     PushingClient,
+    pushes,
 )
 from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.paging import checkpoint_with_all_pages
@@ -354,6 +355,6 @@ def backend_for(
     ids: IdSource,
 ) -> Callable[[Driver], Backend]:
     """Say how to make the backend of an invocation."""
-    if isinstance(client, PushingClient) and loop is not None:
+    if pushes(client) and loop is not None:
         return partial(LoopBackend, arn, client, loop)
     return lambda driver: QueueingBackend(arn, token, blocking(client, loop), driver, ids)

@@ -54,7 +54,7 @@ class Journals:
         clock: Clock,
         policy: ServicePolicy,
         on_wake: Callable[[], None],
-        on_settled: Callable[[str], None],
+        on_settled: Callable[[Execution], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -250,7 +250,7 @@ class Journals:
                 if not isinstance(after, ChainedInvokeFailed):
                     plan.changes += (self._start_child(tip.execution, fact, now),)
             else:
-                plan.settled += (tip.execution.arn,)
+                plan.settled += (tip.execution,)
         if tip.session is not None:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
@@ -320,8 +320,8 @@ class Journals:
     def _act(self, plan: Plan) -> None:
         for session, push in plan.pushes:
             session.tell(push)
-        for arn in plan.settled:
-            self._on_settled(arn)
+        for execution in plan.settled:
+            self._on_settled(execution)
         for change in plan.changes:
             if not isinstance(change.wake, KeepClaim) and change.wake.at is not None:
                 self._on_wake()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
+from durably.engine.execution import Execution
 from durably.engine.facts import ChainedInvokeStarted, Parked
 from durably.engine.store import Change
 from durably.engine.tips import CLOSING, Audience, Push, Tip
@@ -37,4 +38,4 @@ class Plan:
     tips: tuple[Tip, ...]
     changes: tuple[Change, ...]
     pushes: tuple[tuple[Audience, Push], ...] = ()
-    settled: tuple[str, ...] = ()
+    settled: tuple[Execution, ...] = ()

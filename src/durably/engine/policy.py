@@ -52,3 +52,22 @@ class ServicePolicy:
     is_shared: bool = False
     max_idle_executions: int = 1000
     poll_interval: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What holds for a whole execution, beside its name and its payload.
+
+    Attributes:
+        timeout_seconds: after how long it ends by itself; the service's default if `None`.
+        retention_days: how long it is kept once it has ended; likewise.
+        is_synchronous: the caller is going to wait, so payload and result may take 6 MB.
+        tenant_id: the tenant it runs for.
+        trace_id: the trace it belongs to.
+    """
+
+    timeout_seconds: int | None = None
+    retention_days: int | None = None
+    is_synchronous: bool = False
+    tenant_id: str | None = None
+    trace_id: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from durably.clock import Clock
@@ -26,7 +25,7 @@ from durably.engine.execution import Execution
 from durably.engine.facts import decode_fact, timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
-from durably.engine.policy import ServicePolicy
+from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
 from durably.engine.sessions import Session, begin_session
@@ -57,27 +56,6 @@ from durably.wire.history import HistoryPage
 from durably.wire.operation import ErrorObject, Operation
 
 _MAX_CONFLICTS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOptions:
-    """What holds for a whole execution, beside its name and its payload.
-
-    Attributes:
-        timeout_seconds: after how long it ends by itself; the service's default if `None`.
-        retention_days: how long it is kept once it has ended; likewise.
-        is_synchronous: the caller is going to wait, so payload and result may take 6 MB.
-        tenant_id: the tenant it runs for.
-        trace_id: the trace it belongs to.
-    """
-
-    timeout_seconds: int | None = None
-    retention_days: int | None = None
-    is_synchronous: bool = False
-    tenant_id: str | None = None
-    trace_id: str | None = None
-
-
 _NO_OPTIONS = StartOptions()
 
 
@@ -90,6 +68,9 @@ class Service:
         ids: where names, request ids and callback ids come from.
         find_target: says whether a function of that name can be invoked, and as what.
         policy: how the service runs.
+
+    Attributes:
+        waiters: whoever waits in `wait_closed`.
     """
 
     def __init__(
@@ -107,11 +88,11 @@ class Service:
         self._find_target = find_target
         self._key = b""
         self._wakers: list[Callable[[], None]] = []
-        self._waiters = Waiters()
+        self.waiters = Waiters()
         self._surroundings = Surroundings(
             lambda: mint_callback_id(self._key, ids.nonce(NONCE_BYTES)), find_target
         )
-        self._journals = Journals(store, clock, self.policy, self._wake, self._waiters.settle)
+        self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
 
     async def open(self) -> None:
         """Open the store and make ready. Executions cut off earlier go on by themselves.
@@ -251,14 +232,18 @@ class Service:
 
         Raises:
             ResourceNotFoundException: there is none of this arn (any more).
+            InvalidStateError: nothing is worked on here any more.
         """
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
-        with self._waiters.waiting(arn) as waiter:
+        with self.waiters.waiting(arn) as waiter:
             while True:
+                if waiter.settled is not None and waiter.settled.is_closed:
+                    return describe(waiter.settled)  # written here, and nothing comes after it
                 if not self._journals.is_known_open(arn):
                     found = await self.get(arn)
                     if found.is_closed or found.parked_reason is not None:
                         return found
+                self.waiters.check()
                 await waiter.wait(poll)
 
     async def _find(self, arn: str) -> Stored:

@@ -6,20 +6,31 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from durably.engine.execution import Execution
+from durably.errors import InvalidStateError
+
 
 class Waiter:
-    """One who waits. What happens between two waits is not missed."""
+    """One who waits. What happens between two waits is not missed.
 
-    __slots__ = ("_happened",)
+    Attributes:
+        settled: the execution that was closed or parked in this process, if it was.
+    """
+
+    __slots__ = ("_happened", "settled")
 
     def __init__(self) -> None:
         self._happened = asyncio.Event()
+        self.settled: Execution | None = None
 
     async def wait(self, seconds: float | None) -> None:
         """Return when something has happened since the last time, or after *seconds*."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._happened.wait()
+        if seconds is None:
+            await self._happened.wait()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._happened.wait()
         self._happened.clear()
 
     def wake(self) -> None:
@@ -30,10 +41,11 @@ class Waiter:
 class Waiters:
     """All who wait, by what they wait for."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("_over", "_waiters")
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[Waiter]] = {}
+        self._over: tuple[str, BaseException | None] | None = None
 
     @contextmanager
     def waiting(self, arn: str) -> Generator[Waiter]:
@@ -48,7 +60,21 @@ class Waiters:
             if not waiters:
                 self._waiters.pop(arn, None)
 
-    def settle(self, arn: str) -> None:
+    def settle(self, execution: Execution) -> None:
         """Wake all who wait for an execution."""
-        for waiter in self._waiters.get(arn, ()):
+        for waiter in self._waiters.get(execution.arn, ()):
+            waiter.settled = execution
             waiter.wake()
+
+    def abandon(self, why: str, error: BaseException | None) -> None:
+        """Nothing is worked on here any more: tell all who wait, now and from now on."""
+        self._over = (why, error)
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.wake()
+
+    def check(self) -> None:
+        """Raise why nobody can wait any more, if so."""
+        if self._over is not None:
+            why, error = self._over
+            raise InvalidStateError(why) from error

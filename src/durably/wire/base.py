@@ -14,11 +14,13 @@ MAX_EPOCH_SECONDS = 1e12
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class WireStruct(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+class WireStruct(
+    msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True, gc=False
+):
     """A value that crosses the wire: immutable, PascalCase, defaults left out.
 
     A member that must always be written (`Truncated: false`, an empty details object) has no
-    default.
+    default. It can be part of no cycle, so the garbage collector need not look at it.
     """
 
 

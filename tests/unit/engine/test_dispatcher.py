@@ -11,8 +11,7 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
-from durably.engine.policy import FailurePolicy, ServicePolicy
-from durably.engine.service import StartOptions
+from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
 from durably.errors import FunctionNotFoundError
 from durably.wire.execution import ExecutionStatus
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from durably.engine.policy import FailurePolicy, ServicePolicy
-from durably.engine.service import StartOptions
+from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.store import Query
 from durably.engine.views import Standing
 from durably.errors import (

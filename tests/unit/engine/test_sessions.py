@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
-from durably.drivers.client import PushingClient
+from durably.drivers.client import PushingClient, pushes
 from durably.engine.sessions import Session
 from durably.engine.store import Change
 from durably.errors import InvalidParameterValueException
@@ -56,7 +56,8 @@ def test_the_client_of_a_session_is_a_pushing_one() -> None:
     async def main() -> None:
         async with Bench() as bench:
             _, session = await bench.running()
-            assert isinstance(EmbeddedClient(session), PushingClient)
+            client: PushingClient = EmbeddedClient(session)
+            assert pushes(client)
 
     run(main)
 
