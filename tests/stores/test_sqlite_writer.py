@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from durably.engine.store import VersionConflict, WakeAt
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError

@@ -7,9 +7,10 @@ is the one thing it schedules by.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 
 class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else was first
@@ -23,8 +24,7 @@ class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else wa
         self.arn = arn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What can be searched without reading a journal.
 
     Attributes:
@@ -46,20 +46,17 @@ class Summary:
     delete_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeepClaim:
+class KeepClaim(msgspec.Struct, frozen=True, gc=False):
     """Leave the schedule as it is: the execution stays with whoever has claimed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True, gc=False):
     """Release any claim; somebody must look at the execution again at *at*, or never (`None`)."""
 
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class WakeUnlessClaimed:
+class WakeUnlessClaimed(msgspec.Struct, frozen=True, gc=False):
     """Somebody must look at it at *at*, or never; but who has claimed it has it, and will look.
 
     For changes from outside: the claim may be younger than the state that they were decided on.
@@ -71,8 +68,7 @@ class WakeUnlessClaimed:
 Wake: TypeAlias = KeepClaim | WakeAt | WakeUnlessClaimed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one transaction adds to one execution.
 
     Attributes:
@@ -92,8 +88,7 @@ class Change:
     callback_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """The right to run one execution until the lease ends.
 
     Attributes:
@@ -107,8 +102,7 @@ class Claim:
     is_takeover: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An execution as it is kept. Its version is the number of its facts."""
 
     arn: str
@@ -118,8 +112,7 @@ class Stored:
     claim_epoch: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """One line of a listing."""
 
     arn: str
@@ -128,8 +121,7 @@ class Listed:
     is_claimed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which executions to list, newest first unless *oldest_first*.
 
     Attributes:
@@ -149,8 +141,7 @@ class Query:
     limit: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True, gc=False):
     """Executions found; *next_marker* asks for those after them, `None` when there are none."""
 
     executions: tuple[Listed, ...]

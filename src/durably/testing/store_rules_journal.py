@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from durably.engine.store import Store, VersionConflict, WakeAt
 from durably.testing.store_values import (

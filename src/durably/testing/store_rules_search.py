@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from durably.engine.store import Query, Store, Summary, WakeAt
 from durably.errors import ValidationError
