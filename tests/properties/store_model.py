@@ -108,7 +108,7 @@ class Model:
             return None
         epoch = None if execution.owner is None else execution.epoch
         facts = tuple(execution.facts)
-        return Stored(arn, facts, execution.summary, execution.wake_at, epoch)
+        return Stored(arn, facts, execution.summary, execution.wake_at, epoch, len(facts))
 
     def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         for execution in self.executions.values():

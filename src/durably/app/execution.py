@@ -13,6 +13,7 @@ from durably.errors import (
     ExecutionParkedError,
     ExecutionStoppedError,
     ExecutionTimedOutError,
+    ResourceConflictException,
 )
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
@@ -73,6 +74,7 @@ class Execution:
                 try again.
             TimeoutError: it has not ended yet.
             InvalidStateError: the engine was closed before it had.
+            ResourceConflictException: it succeeded, but its record cannot be read any more.
         """
         import asyncio  # noqa: PLC0415 - importing durably must not bring it
 
@@ -113,7 +115,10 @@ def result_of(found: Description, function: DurableFunction | None) -> Any:
 
     Raises:
         ExecutionError: it has none; the class says why.
+        ResourceConflictException: it had one, and its record cannot be read any more.
     """
+    if found.status is ExecutionStatus.SUCCEEDED and found.damage is not None:
+        raise ResourceConflictException(f"{found.execution_name}: {found.damage}.")
     if found.status is ExecutionStatus.SUCCEEDED:
         return decode_result(function, found.result)
     raise error_of(found)

@@ -19,7 +19,7 @@ from durably.app.assembly import Assembly
 from durably.app.payloads import check_input
 from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
 from durably.app.signals import StopSignals
-from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED
+from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED, Trouble
 from durably.cli.following import Follower, Left
 from durably.cli.loading import load_function
 from durably.cli.logs import log_to_console
@@ -34,7 +34,7 @@ from durably.cli.outcome import ended_line, failure_lines
 from durably.cli.printing import harmless_json, is_terminal, safe
 from durably.clock import SystemClock
 from durably.engine.policy import StartOptions
-from durably.engine.views import Description, Standing
+from durably.engine.views import Description
 from durably.handler import DurableFunction
 from durably.wire.execution import ExecutionStatus
 
@@ -150,9 +150,13 @@ async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]
         check_input(wanted.function, wanted.payload)
         options = StartOptions(is_synchronous=True)
         arn = await service.start(function_name, wanted.payload, name=wanted.name, options=options)
-    if arn == known and (await service.why(arn)).standing is Standing.PARKED:
+    found = await service.get(arn)
+    if found.damage is not None:
+        raise Trouble(f"{found.execution_name}: {found.damage}.")
+    if found.parked_reason is not None:
         await service.resume(arn, reason="durably run")
-    return await service.get(arn), arn != known
+        found = await service.get(arn)
+    return found, arn != known
 
 
 def tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:

@@ -51,7 +51,8 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
         click.echo(line)
     if len(lines) > _MAX_LINES:
         click.echo(f"  … and {len(lines) - _MAX_LINES} more")
-    if found.standing is not Standing.CLOSED and not is_held(url):
+    is_over = found.standing is Standing.CLOSED or found.damage is not None
+    if not is_over and not is_held(url):
         click.echo("No process works on this store: `durably run` or `durably worker` would.")
 
 
@@ -67,6 +68,7 @@ def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
             "FailedInvocations": found.failures,
             "LastError": found.last_error,
             "ParkedReason": found.parked_reason,
+            "Damage": found.damage,
             "OwedInvocations": found.owed_invocations,
             "HasWorker": is_held,
         }
@@ -92,6 +94,12 @@ def _awaited_document(awaited: Awaited) -> dict[str, Any]:
 def sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
+    if found.damage is not None:
+        state = found.status.value if description.is_closed else "parked"
+        yield f"{name} is {state}: {short(found.damage, 300)}."
+        does = "delete" if description.is_closed else "stop"
+        yield f"`durably {does} {name}` does that. Other executions are not concerned."
+        return
     if found.standing is Standing.CLOSED:
         said = short(error_text(description.error), 300)
         yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"

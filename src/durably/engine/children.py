@@ -30,9 +30,10 @@ def child_start(
     )
 
 
-def child_end(child: Execution) -> CompleteInvoke:
-    """Say what a closed child's end is for the invoke that it stands for."""
+def child_end(child: Execution, parent: Execution) -> CompleteInvoke:
+    """Say what a closed child's end is for the invoke in *parent* that it stands for."""
     operation_id = child.start.parent_operation_id
-    assert operation_id is not None, "a child knows which operation it is of"
+    if operation_id is None:  # its record is damaged, and only the parent knows
+        operation_id = next((key for key, arn in parent.children.items() if arn == child.arn), "")
     status = OperationStatus(child.status.value)
     return CompleteInvoke(operation_id, status, child.result, child.error)

@@ -23,6 +23,7 @@ from durably.engine.commands import (
     Stop,
     TimersDue,
 )
+from durably.engine.damage import decide_damaged
 from durably.engine.due import execution_timed_out, timers_due
 from durably.engine.endings import (
     closed,
@@ -93,6 +94,8 @@ def decide(
         ApiError: the command is refused; the class says how.
     """
     at = max(microseconds_of(now), execution.last_at)
+    if execution.damage is not None and not isinstance(command, Stop):
+        return decide_damaged(execution, command, at)
     return _DECIDE[type(command)](execution, command, at, policy)
 
 

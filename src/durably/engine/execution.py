@@ -85,6 +85,8 @@ class Execution:
         callbacks: which operation each callback id belongs to.
         heartbeats: how many seconds each callback with a heartbeat deadline has.
         children: the executions that operations have started.
+        damage: why its facts cannot be read. Then it stands in for what they made: it knows what
+            the store's summary says, and nothing else (see `damage.py`).
     """
 
     version: int = 0
@@ -115,6 +117,7 @@ class Execution:
     callbacks: dict[str, str] = field(default_factory=dict[str, str])
     heartbeats: dict[int, int] = field(default_factory=dict[int, int])
     children: dict[str, str] = field(default_factory=dict[str, str])
+    damage: str | None = None
 
     @property
     def start(self) -> ExecutionStarted:

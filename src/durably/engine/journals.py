@@ -262,7 +262,7 @@ class Journals:
         return child.take(decide(child.execution, command, now))
 
     def _complete_invoke(self, plan: Plan, child: Execution, parent: Tip, now: datetime) -> None:
-        facts = decide(parent.execution, child_end(child), now)
+        facts = decide(parent.execution, child_end(child, parent.execution), now)
         if facts:
             plan.tips += (parent,)
             plan.changes += (self._take(parent, facts, None),)
@@ -311,7 +311,7 @@ class Journals:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
         change = plan.changes[0]
         stored = await self._store.find(change.arn)
-        if stored is not None and len(stored.facts) >= change.expected_version + len(change.facts):
+        if stored is not None and stored.version >= change.expected_version + len(change.facts):
             self._act(plan)
             return
         for tip in plan.tips:

@@ -20,9 +20,10 @@ from durably.engine.commands import (
     Surroundings,
     Target,
 )
+from durably.engine.damage import facts_of
 from durably.engine.decisions import decide
 from durably.engine.execution import Execution
-from durably.engine.facts import decode_fact, timestamp_of
+from durably.engine.facts import timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
 from durably.engine.policy import ServicePolicy, StartOptions
@@ -216,7 +217,7 @@ class Service:
         """Give one page of the history; see `history_page`. Raises as `get` does, too."""
         stored = await self._find(arn)
         return history_page(
-            map(decode_fact, stored.facts),
+            facts_of(stored),
             max_items=max_items,
             marker=marker,
             oldest_first=oldest_first,
@@ -303,7 +304,7 @@ class Service:
     async def _delete(self, stored: Stored) -> bool:
         self._journals.forget(stored.arn)
         try:
-            await self.store.delete(stored.arn, len(stored.facts))
+            await self.store.delete(stored.arn, stored.version)
         except VersionConflict:
             return False
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
 from durably.wire.operation import ErrorObject, Operation, OperationType
 from durably.wire.update import OperationUpdate
+
+log = logging.getLogger("durably.engine")
 
 _WRITTEN_AT_ONCE = (OperationType.EXECUTION, OperationType.CHAINED_INVOKE)
 
@@ -269,6 +272,7 @@ async def begin_session(
             await journals.ask_tip(tip, command, claim.epoch, is_soon=True)
             invocation = tip.execution.invocation
             if invocation is None or invocation.epoch != claim.epoch:
+                _log_damage(tip)
                 return None
             session = Session(journals, tip, token, surroundings)
             journals.open_session(tip, session)
@@ -279,6 +283,13 @@ async def begin_session(
             return session
         finally:
             journals.unpin(tip)
+
+
+def _log_damage(tip: Tip) -> None:
+    execution = tip.execution
+    if execution.damage is not None:
+        extra = {"executionArn": execution.arn, "error": execution.damage}
+        log.error("an execution was parked", extra=extra)
 
 
 def _end_earlier(tip: Tip) -> None:

@@ -103,13 +103,21 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """An execution as it is kept. Its version is the number of its facts."""
+    """An execution as it is kept.
+
+    Attributes:
+        facts: all of them; up to the first damage, if there is one.
+        version: how many there are, the unreadable ones included: what a change of it expects.
+        damage: why they are not all there, if they are not.
+    """
 
     arn: str
     facts: tuple[bytes, ...]
     summary: Summary
     wake_at: datetime | None
     claim_epoch: int | None
+    version: int
+    damage: str | None = None
 
 
 class Listed(msgspec.Struct, frozen=True, gc=False):
@@ -217,7 +225,11 @@ class Store(Protocol):
         ...
 
     async def find(self, arn: str) -> Stored | None:
-        """Load an execution with all its facts."""
+        """Load an execution with all its facts.
+
+        One whose facts are not what was written is given with what is left and its `damage`:
+        it must be possible to stop and to delete it.
+        """
         ...
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
-from durably.engine.evolution import evolve, fold
+from durably.engine.damage import execution_of
+from durably.engine.evolution import evolve
 from durably.engine.execution import Execution, wake_at
 from durably.engine.facts import (
     CallbackStarted,
@@ -16,7 +17,6 @@ from durably.engine.facts import (
     ExecutionSucceeded,
     ExecutionTimedOut,
     Fact,
-    decode_fact,
     encode_fact,
     timestamp_of,
 )
@@ -90,7 +90,7 @@ class Tip:
     @classmethod
     def of(cls, stored: Stored) -> Tip:
         """Give the tip of an execution as it is stored."""
-        return cls(fold(map(decode_fact, stored.facts)))
+        return cls(execution_of(stored))
 
     def take(self, facts: Sequence[Fact], epoch: int | None = None) -> Change:
         """Let *facts* have happened, and give the change that writes them.

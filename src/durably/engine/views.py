@@ -30,6 +30,8 @@ class Description:
         times_out_at: when it ends by itself; `None` once it is closed.
         failures: how many of its invocations failed in a row.
         event_count: how many facts it has, silent ones included.
+        damage: why its record cannot be read. Then its name, its status and when it started and
+            ended are known, and everything else is not.
     """
 
     arn: str
@@ -54,6 +56,7 @@ class Description:
     pause: Pausing | None
     operation_count: int
     event_count: int
+    damage: str | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -73,6 +76,7 @@ def describe(execution: Execution) -> Description:
             reason=pause.reason,
             is_timeout_paused=pause.is_timeout_paused,
         )
+    will_time_out = not execution.is_closed and execution.damage is None
     return Description(
         arn=start.arn,
         execution_name=start.execution_name,
@@ -85,7 +89,7 @@ def describe(execution: Execution) -> Description:
         error=execution.error,
         started_at=timestamp_of(start.at),
         ended_at=None if execution.ended_at is None else timestamp_of(execution.ended_at),
-        times_out_at=None if execution.is_closed else timestamp_of(execution.deadline),
+        times_out_at=timestamp_of(execution.deadline) if will_time_out else None,
         timeout_seconds=start.timeout_seconds,
         retention_days=start.retention_days,
         parent_arn=start.parent_arn,
@@ -96,6 +100,7 @@ def describe(execution: Execution) -> Description:
         pause=pausing,
         operation_count=len(execution.operations) - 1,
         event_count=execution.version,
+        damage=execution.damage,
     )
 
 
@@ -138,6 +143,7 @@ class Why:
         waits_for: whatever could wake it, earliest start first.
         failures: how many invocations failed in a row, and the last one's error.
         parked_reason: why it is parked.
+        damage: why its record cannot be read; then nothing is known but its status.
     """
 
     arn: str
@@ -150,6 +156,7 @@ class Why:
     last_error: ErrorObject | None
     parked_reason: str | None
     owed_invocations: int
+    damage: str | None = None
 
 
 def why(execution: Execution) -> Why:
@@ -172,6 +179,7 @@ def why(execution: Execution) -> Why:
         last_error=execution.last_error,
         parked_reason=execution.parked_reason,
         owed_invocations=execution.owed,
+        damage=execution.damage,
     )
 
 

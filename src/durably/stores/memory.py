@@ -123,7 +123,8 @@ class MemoryStore:
             return None
         epoch = None if execution.owner is None else execution.epoch
         facts = tuple(execution.facts)
-        return Stored(arn, facts, execution.summary, execution.wake_at, epoch)
+        version = len(facts)
+        return Stored(arn, facts, execution.summary, execution.wake_at, epoch, version)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""

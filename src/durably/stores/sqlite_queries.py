@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from zlib import crc32
@@ -51,12 +51,12 @@ class Queries:
             row = self._first("find", arn)
             if row is None:
                 return None
-            facts = tuple(self._facts(row[0]))
+            facts, version, damage = self._facts(row[0])
         finally:
             self._connection.rollback()
         listed = _listed(row)
         epoch = row[12] if listed.is_claimed else None
-        return Stored(arn, facts, listed.summary, listed.wake_at, epoch)
+        return Stored(arn, facts, listed.summary, listed.wake_at, epoch, version, damage)
 
     def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution of this name."""
@@ -77,20 +77,36 @@ class Queries:
         marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
         return Page(tuple(map(_listed, found)), marker)
 
-    def _facts(self, execution_id: int) -> Iterator[bytes]:
-        version = 0
+    def _facts(self, execution_id: int) -> tuple[tuple[bytes, ...], int, str | None]:
+        """Give the facts up to the first damage, how many were written, and what is damaged.
+
+        As in the statement `head`, the last row says how many there are; no row at all stands
+        for the one fact that every execution begins with.
+        """
+        facts: list[bytes] = []
+        version, is_damaged = 0, False
         rows = self._connection.execute(statement("find_facts"), (execution_id,))
         for position, amount, checksum, body in rows:
-            facts = _unpack(body) if crc32(body) == checksum else []
-            if position != version or len(facts) != amount:
-                told = f"{self._path}: facts from {version} on of execution {execution_id}"
-                raise StoreCorruptedError(f"{told} are not what was written")
-            version += amount
-            yield from facts
+            more = _read(body) if crc32(body) == checksum else ()
+            is_damaged |= position != version or len(more) != amount or not amount
+            if not is_damaged:
+                facts += more
+            version = position + amount
+        version = version or 1
+        is_well = len(facts) == version
+        damage = None if is_well else f"facts from {len(facts)} on are not what was written"
+        return tuple(facts), version, damage
 
     def _first(self, name: str, *parameters: str) -> Row | None:
         row: Row | None = self._connection.execute(statement(name), parameters).fetchone()
         return row
+
+
+def _read(body: bytes) -> Sequence[bytes]:
+    try:
+        return _unpack(body)
+    except msgspec.DecodeError:
+        return ()
 
 
 def _list_statement(query: Query) -> tuple[str, dict[str, object]]:

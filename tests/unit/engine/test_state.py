@@ -270,7 +270,7 @@ def test_a_child_inherits_the_trace_and_knows_who_led_to_it() -> None:
     assert (command.trace_id, command.ancestors) == ("root", ("top", "f"))
     child.begin()
     child.end(succeeded("1"))
-    assert child_end(child.execution).status is OperationStatus.SUCCEEDED
+    assert child_end(child.execution, parent.execution).status is OperationStatus.SUCCEEDED
 
 
 def test_an_outside_change_counts_from_the_moment_it_is_made() -> None:

@@ -26,10 +26,10 @@ SELECT id FROM functions WHERE name = ?
 INSERT INTO functions (id, name) VALUES (?, ?)
 
 -- name: head
-SELECT arn, id, function_id, wake_at, owner, epoch, (
+SELECT arn, id, function_id, wake_at, owner, epoch, coalesce((
   SELECT position + amount FROM facts
   WHERE execution_id = executions.id ORDER BY position DESC LIMIT 1
-) FROM executions WHERE arn = ?
+), 1) FROM executions WHERE arn = ?
 
 -- name: taken
 SELECT 1 FROM executions WHERE arn = ?1
@@ -59,10 +59,10 @@ UPDATE executions SET status = new.column2, parked_reason = new.column3, ended_a
 FROM (VALUES (?, ?, ?, ?, ?)) AS new WHERE executions.id = new.column1
 
 -- name: due
-SELECT arn, id, function_id, wake_at, owner, epoch, (
+SELECT arn, id, function_id, wake_at, owner, epoch, coalesce((
   SELECT position + amount FROM facts
   WHERE execution_id = executions.id ORDER BY position DESC LIMIT 1
-) FROM executions WHERE function_id = ? AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
+), 1) FROM executions WHERE function_id = ? AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
 
 -- name: next_wake_at
 SELECT min(wake_at) FROM executions
