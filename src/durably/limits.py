@@ -6,7 +6,7 @@ A length of time is a `timedelta`, or seconds as a number.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from durably.errors import ValidationError
@@ -102,6 +102,32 @@ def check_length(text: object, field: str) -> None:
     """
     if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME_LENGTH:
         raise ValidationError(field, f"must be 1 to {MAX_NAME_LENGTH} characters")
+
+
+def check_text(text: object, field: str) -> None:
+    """Refuse what is not text that can be stored.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    if not isinstance(text, str):
+        raise ValidationError(field, f"must be text, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        said = f"must be text that UTF-8 can say, without lone surrogates, not {text!a:.100}"
+        raise ValidationError(field, said) from None
+
+
+def check_instant(at: object, field: str) -> None:
+    """Refuse what is neither `None` nor a `datetime` with a time zone.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    if at is None or (isinstance(at, datetime) and at.utcoffset() is not None):
+        return
+    raise ValidationError(field, f"must be a datetime with a time zone, not {at!r:.100}")
 
 
 def check_count(count: object, field: str, *, minimum: int) -> None:

@@ -161,14 +161,16 @@ class ExecutionParkedError(ExecutionError):
 class StoreError(DurableError):
     """The store cannot do its work. The text says what happened and what to do next."""
 
-    remedy: ClassVar[str] = "See the store's log."
+    remedy: str = "See the store's log."
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        if remedy is not None:
+            self.remedy = remedy
         super().__init__(f"{message.rstrip('.')}. {self.remedy}")
 
 
 class StoreLockedError(StoreError):
-    """Another process holds the store."""
+    """Another process holds the store, or another engine of this one."""
 
     remedy = "Stop the process that holds it, or send the command to that process."
 

@@ -84,7 +84,7 @@ def test_a_worker_parks_it_once_and_goes_on_with_the_others(damaged: Shell) -> N
     assert UNREADABLE in listed
     assert "PARKED" in listed
     assert done.code == 0
-    assert done.err.count("an execution was parked") == 1
+    assert done.err.count("sleep_long/bad was parked") == 1
 
 
 def test_a_result_that_is_lost_is_not_made_up(shell: Shell) -> None:

@@ -153,14 +153,31 @@ async def test_a_newer_schema_is_found_in_the_log(path: Path, tmp_path: Path) ->
         await SqliteStore(newer / "x.db").open()
 
 
-async def test_an_older_schema_cannot_be_read_before_it_is_brought_up_to_date(path: Path) -> None:
+async def test_an_older_schema_cannot_be_read_before_it_is_brought_up_to_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make(path)
+    monkeypatch.setattr("durably.stores.sqlite_file.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+
+    with pytest.raises(StoreReadOnlyError, match=f"schema {SCHEMA_VERSION}; open it for writing"):
+        await SqliteStore(path, read_only=True).open()
+
+
+@pytest.mark.parametrize("version", [0, -5])
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_schema_that_no_version_has_written_is_refused_and_not_touched(
+    path: Path, version: int, *, read_only: bool
+) -> None:
     await make(path)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 0")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
+    before = contents(path.parent)
 
-    with pytest.raises(StoreReadOnlyError, match="schema 0"):
-        await SqliteStore(path, read_only=True).open()
+    with pytest.raises(StoreCorruptedError, match=f"has schema {version}, which no version"):
+        await SqliteStore(path, read_only=read_only).open()
+
+    assert contents(path.parent) == before
 
 
 async def test_a_schema_is_made_whole_or_not_at_all(
@@ -298,7 +315,7 @@ async def test_only_one_store_has_a_file(store: SqliteStore, path: Path) -> None
     link.symlink_to(path)
 
     for other in (path, link):
-        with pytest.raises(StoreLockedError, match=rf"process {os.getpid()}\b"):
+        with pytest.raises(StoreLockedError, match="held by this very process"):
             await SqliteStore(other).open()
 
     await store.append([creation("a")])

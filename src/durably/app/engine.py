@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from durably.app.execution import Execution, function_in
 from durably.app.names import find_arn
-from durably.app.payloads import callback_payload, encode_input
+from durably.app.payloads import callback_payload, check_callback_id, encode_input
 from durably.app.settings import (
     DEFAULT_GRACE,
     DEFAULT_URL,
@@ -176,7 +176,7 @@ class Engine:
 
         Raises:
             ResourceNotFoundException: there is none.
-            ValidationError: executions of several functions have that name.
+            ValidationError: executions of several functions have that name, or none can have it.
         """
         arn = await self._arn_of(execution)
         await self._opened().service.get(arn)
@@ -279,9 +279,11 @@ class Engine:
                 for its `CallbackConfig.serdes` to say.
 
         Raises:
+            ValidationError: *callback_id* or *payload* is none.
             ResourceNotFoundException: there is no such callback.
             CallbackTimeoutException: it has expired, or was completed before.
         """
+        check_callback_id(callback_id)
         text = callback_payload(payload)
         await self._opened().service.succeed_callback(callback_id, text)
 
@@ -292,12 +294,14 @@ class Engine:
             callback_id: what the function was given.
             error: an exception, or a text.
         """
+        check_callback_id(callback_id)
         from durably.app.failures import as_error_object  # noqa: PLC0415 - not before it is needed
 
         await self._opened().service.fail_callback(callback_id, as_error_object(error))
 
     async def callback_heartbeat(self, callback_id: str) -> None:
         """Say that whoever is to answer a callback is alive; raises as `callback_succeed` does."""
+        check_callback_id(callback_id)
         await self._opened().service.heartbeat_callback(callback_id)
 
     def _find_function(self, function: DurableFunction | str) -> DurableFunction:

@@ -64,7 +64,8 @@ class Execution:
         """Wait for what the function returns, read by its annotation.
 
         Args:
-            timeout: how long to wait, for ever by default. The execution does not end with it.
+            timeout: how long to wait, for ever by default; 0 looks once. The execution does not
+                end with it.
 
         Raises:
             ExecutionFailedError: the function raised.
@@ -83,7 +84,9 @@ class Execution:
             async with asyncio.timeout(seconds):
                 found = await self._engine().service.wait_closed(self.arn)
         except TimeoutError:
-            raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
+            found = await self.describe()  # it may have ended just now, or long ago
+            if not found.is_closed and found.parked_reason is None:
+                raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
         return result_of(found, self._function)
 
     async def describe(self) -> Description:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durably.errors import ResourceNotFoundException, ValidationError
+from durably.limits import check_text
 
 if TYPE_CHECKING:
     from durably.engine.store import Store
@@ -15,12 +16,13 @@ async def find_arn(store: Store, text: str) -> str:
 
     Raises:
         ResourceNotFoundException: there is none.
-        ValidationError: executions of several functions have that name.
+        ValidationError: executions of several functions have that name, or it can be none.
         InvalidParameterValueException: it looks like an arn, and is none.
     """
     from durably.engine.arns import parse_execution_arn  # noqa: PLC0415 - not before it is needed
     from durably.engine.store import Query  # noqa: PLC0415
 
+    check_text(text, "execution")
     if text.startswith("arn:"):
         parse_execution_arn(text)
         return text

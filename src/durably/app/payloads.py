@@ -6,6 +6,7 @@ from typing import Any
 
 from durably.errors import SerdesError, ValidationError
 from durably.handler import DurableFunction
+from durably.limits import check_text
 from durably.serdes import JsonSerdes, Serdes, SerdesContext, json_serdes, storable
 from durably.serdes_json import read_json
 
@@ -58,6 +59,18 @@ def decode_result(function: DurableFunction | None, text: str | None) -> Any:
         return None
     annotation = Any if function is None else function.result_type
     return json_serdes(annotation).deserialize(text, _NOBODY)
+
+
+def check_callback_id(callback_id: object) -> None:
+    """Refuse what no callback id can be.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    if not isinstance(callback_id, str) or not callback_id:
+        said = f"must be the id that the function was given, not {callback_id!r:.100}"
+        raise ValidationError("callback_id", said)
+    check_text(callback_id, "callback_id")
 
 
 def callback_payload(payload: object) -> str | None:

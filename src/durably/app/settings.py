@@ -69,7 +69,7 @@ def check_store_url(url: object) -> None:
     if url.startswith(("postgresql:", "postgres:")):
         said = "this version has no PostgreSQL store yet: write sqlite:PATH"
     else:
-        said = f"must be sqlite:PATH or memory:, not {url!r}"
+        said = f"must be sqlite:PATH or memory:, not {url!r}: write sqlite:{url or 'PATH'}"
     raise ValidationError("store_url", said)
 
 

@@ -42,6 +42,7 @@ from durably.core.operations.invoke import invoke
 from durably.core.operations.step import step
 from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
+from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError
 from durably.limits import check_length
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
@@ -348,10 +349,11 @@ def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelt
 
     Raises:
         Exception: *error* itself, when the strategy gives up, or may not be asked.
+        ValidationError: the strategy made no decision.
     """
     if isinstance(error, ContextUsageError | UnrecoverableError):
         raise error
-    decision = config.retry_strategy(error, attempt)
+    decision = ask_retry(config.retry_strategy, error, attempt)
     if not decision.should_retry:
         raise error
     return max(decision.delay, timedelta(seconds=1))

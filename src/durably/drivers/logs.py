@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from durably.core.op import Op
 from durably.core.scope import Scope
 
 package_log = logging.getLogger("durably")
+
+
+def log_left_open(operations: Iterable[Op]) -> None:
+    """Warn of operations that nobody awaits any more, because their context's body is over."""
+    named = [str(one) for one in operations]
+    package_log.warning(
+        "given up, because the body of their context ended without awaiting them: %s; write "
+        "`await` before each call, or gather the futures: `await asyncio.gather(first, second)`",
+        ", ".join(named),
+        extra={"operations": named},
+    )
 
 
 class DurableLogger(logging.LoggerAdapter[logging.Logger]):

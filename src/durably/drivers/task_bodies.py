@@ -91,7 +91,8 @@ async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Outcome[
         outcome = await ended
     except asyncio.CancelledError:
         package_log.warning(
-            "an attempt was given up, and its thread is left behind",
+            "an attempt of %s was given up, and its thread is left behind",
+            attempt.op,
             extra={"operationId": attempt.op.id, "attempt": attempt.number},
         )
         raise

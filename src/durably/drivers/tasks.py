@@ -19,7 +19,7 @@ from durably.drivers.bodies import exited, foreign_cancellation, root_scope, sto
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import package_log
+from durably.drivers.logs import log_left_open, package_log
 from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parked, Parking
 from durably.drivers.polls import Polls
@@ -314,7 +314,8 @@ class TaskRun:
         left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)
         if left:
             package_log.error(
-                "operations do not unwind, and are left behind",
+                "operations do not unwind, and are left behind: %s",
+                ", ".join(str(future.op) for future in left),
                 extra={"operations": [str(future.op) for future in left]},
             )
 
@@ -376,10 +377,7 @@ class TaskRun:
             active.reset(token)
             left = self.work.leave(scope)
             if left and outcome is not None and self._ending is None:
-                package_log.warning(
-                    "futures were still open when the body of their context ended",
-                    extra={"operations": [str(one.op) for one in left]},
-                )
+                log_left_open(one.op for one in left)
 
     async def _outcome_of(self, body: Callable[..., Any], scope: Scope) -> Outcome[Any]:
         try:

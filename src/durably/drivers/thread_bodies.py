@@ -67,7 +67,8 @@ def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> An
     for value in values:
         return value
     package_log.warning(
-        "an attempt was given up, and its thread is left behind",
+        "an attempt of %s was given up, and its thread is left behind",
+        attempt.op,
         extra={"operationId": attempt.op.id, "attempt": attempt.number},
     )
     raise StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s")

@@ -47,7 +47,9 @@ def observers_of(plugins: Sequence[Plugin], journal: Journal, clock: Clock) -> O
 
 def _report(plugin: DurablePlugin, hook: str, error: Exception) -> None:
     package_log.error(
-        "a plugin failed, and the execution goes on",
+        "a plugin failed, and the execution goes on: %s in %s",
+        type(plugin).__name__,
+        hook,
         extra={"plugin": type(plugin).__name__, "hook": hook},
         exc_info=error,
     )

@@ -200,8 +200,8 @@ class ControlSocket:
         try:
             listening = self._bind()
         except OSError as error:
-            extra = {"path": str(self._path), "error": str(error)}
-            log.warning("other processes cannot give commands to this one", extra=extra)
+            said = "other processes cannot give commands to this one: %s: %s"
+            log.warning(said, self._path, error)
             return
         self._server = await asyncio.start_unix_server(
             self._converse, sock=listening, limit=MAX_LINE_BYTES

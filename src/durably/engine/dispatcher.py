@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from durably.engine.arns import title_of
 from durably.engine.invokers import Invoker
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
@@ -93,7 +94,7 @@ class Dispatcher:
                     failures = 0
                 except StoreError as error:
                     failures += 1
-                    log.warning("the store failed", extra={"error": str(error)})
+                    log.warning("the store failed: %s", error)
                     await asyncio.sleep(min(0.05 * 2**failures, 5.0))
         finally:
             for keeper in keepers:
@@ -171,8 +172,8 @@ class Dispatcher:
             if session is not None:
                 await self._invoke(session)
         except StoreError as error:
-            extra = {"executionArn": claim.arn, "error": str(error)}
-            log.warning("an invocation could not be recorded; its lease will end", extra=extra)
+            said = "an invocation of %s could not be recorded, and its lease will end: %s"
+            log.warning(said, title_of(claim.arn), error, extra={"executionArn": claim.arn})
 
     async def _invoke(self, session: Session) -> None:
         try:
@@ -187,8 +188,11 @@ class Dispatcher:
                 raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
             log.warning(
-                "an invocation failed",
-                extra={"executionArn": session.arn, "error": f"{type(error).__name__}: {error}"},
+                "an invocation of %s failed: %s: %s",
+                title_of(session.arn),
+                type(error).__name__,
+                error,
+                extra={"executionArn": session.arn},
             )
             await session.fail(error_object(error))
         else:
@@ -213,7 +217,7 @@ class Dispatcher:
         for arn in await self._service.store.extend(self._worker, epochs, until):
             claim, task = claims[arn]
             if self._running.get(task) is claim:
-                log.warning("a claim was lost", extra={"executionArn": arn})
+                log.warning("a claim was lost: %s", title_of(arn), extra={"executionArn": arn})
 
     async def _remove_expired(self) -> None:
         await self._service.delete_expired()
@@ -226,4 +230,4 @@ class Dispatcher:
             try:
                 await do()
             except StoreError as error:
-                log.warning("the store failed", extra={"error": str(error)})
+                log.warning("the store failed: %s", error)

@@ -366,7 +366,7 @@ class Journals:
             await self.ask(tip.execution.arn, TimersDue())
         except (ApiError, StoreError) as error:
             # The invocation loses its authority with it, and the next one finds the timers due.
-            log.warning("timers could not be recorded", extra={"error": str(error)})
+            log.warning("timers could not be recorded: %s", error)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

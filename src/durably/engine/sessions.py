@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from durably.engine.arns import title_of
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
@@ -288,8 +289,8 @@ async def begin_session(
 def _log_damage(tip: Tip) -> None:
     execution = tip.execution
     if execution.damage is not None:
-        extra = {"executionArn": execution.arn, "error": execution.damage}
-        log.error("an execution was parked", extra=extra)
+        arn = execution.arn
+        log.error("%s was parked: %s", title_of(arn), execution.damage, extra={"executionArn": arn})
 
 
 def _end_earlier(tip: Tip) -> None:

@@ -12,6 +12,9 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from durably.errors import ValidationError
+from durably.limits import check_count, check_instant, check_text
+
 
 class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else was first
     """The execution has changed since the version that a change expected, or its claim is gone.
@@ -135,6 +138,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         after: the `next_marker` of the page before.
         is_parked: only executions that nothing will wake before `resume`, or only others.
+        limit: how many a page has at most, 1 to 10,000.
+
+    Raises:
+        ValidationError: a field is not a legal one.
     """
 
     function_name: str | None = None
@@ -147,6 +154,21 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     oldest_first: bool = False
     after: str | None = None
     limit: int = 100
+
+    def __post_init__(self) -> None:
+        for field in ("function_name", "execution_name", "parent_arn", "after"):
+            if getattr(self, field) is not None:
+                check_text(getattr(self, field), field)
+        for status in self.statuses:
+            check_text(status, "statuses")
+        for field in ("started_after", "started_before"):
+            check_instant(getattr(self, field), field)
+        check_count(self.limit, "limit", minimum=1)
+        if self.limit > _MAX_PAGE:
+            raise ValidationError("limit", f"must be at most {_MAX_PAGE}, not {self.limit}")
+
+
+_MAX_PAGE = 10_000
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):

@@ -152,6 +152,8 @@ def _is_unmarked(path: Path) -> bool:
 def _check_version(path: Path, application_id: int, version: int, oldest: int = 0) -> None:
     if application_id != _APPLICATION_ID:
         raise StoreCorruptedError(f"{path} is a database of another program")
+    if version < 1:
+        raise StoreCorruptedError(f"{path} has schema {version}, which no version ever wrote")
     if version > SCHEMA_VERSION:
         known = f"this library knows up to {SCHEMA_VERSION}"
         raise StoreTooNewError(f"{path} has schema {version}, and {known}")
@@ -184,7 +186,7 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _number(header: bytes, offset: int) -> int:
-    return int.from_bytes(header[offset : offset + 4], "big")
+    return int.from_bytes(header[offset : offset + 4], "big", signed=True)
 
 
 def _statements_of(script: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ class OwnerLock:
             except BaseException:
                 os.close(descriptor)
                 raise
+        self.path = path
         self._descriptor = descriptor
         _held.add(self)
 
@@ -46,6 +47,8 @@ class OwnerLock:
 
 
 _held: WeakSet[OwnerLock] = WeakSet()
+
+_OURS = "Use the engine or store that has it open already, or close that one first."
 
 
 def refuse_links(path: Path) -> None:
@@ -63,6 +66,8 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        if any(lock.path == path for lock in _held):
+            raise StoreLockedError(f"{path} is held by this very process", remedy=_OURS) from None
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         raise StoreLockedError(f"{path} is held by process {owner or 'unknown'}") from None
     os.fchmod(descriptor, 0o600)  # whatever the umask

@@ -194,7 +194,7 @@ def test_a_plain_function_that_runs_too_long_is_given_up_and_its_thread_logged(
 
     assert ending == Returned("StepTimeoutError")
     assert [record.message for record in messages.records] == [
-        "an attempt was given up, and its thread is left behind"
+        "an attempt of s was given up, and its thread is left behind"
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durably import DurableContext, StepConfig
+from durably import DurableContext, RetryDecision, StepConfig
 from durably.drivers.futures import Returned
 from durably.errors import (
     StepError,
@@ -196,14 +196,7 @@ def test_a_failed_future_raises_whenever_it_is_awaited() -> None:
     assert Trial(handler).invoke() == Returned(["no", "no"])
 
 
-ONCE: StepConfig[Any] = StepConfig(retry_strategy=lambda error, attempt: NO_RETRY)
-
-
-class _NoRetry:
-    should_retry = False
-
-
-NO_RETRY: Any = _NoRetry()
+ONCE: StepConfig[Any] = StepConfig(retry_strategy=lambda error, attempt: RetryDecision.no_retry())
 
 
 def test_the_futures_of_a_failed_gather_go_on_and_are_given_up_at_the_end(
@@ -227,3 +220,14 @@ def test_the_futures_of_a_failed_gather_go_on_and_are_given_up_at_the_end(
 
 async def endless() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+def test_whoever_forgets_an_await_is_told_what_to_write(messages: Messages) -> None:
+    async def handler(ctx: DurableContext) -> Any:
+        ctx.wait("forgotten", 60)
+        return "done"
+
+    assert Trial(handler).invoke() == Returned("done")
+
+    [said] = [record.getMessage() for record in messages.records]
+    assert "awaiting them: forgotten; write `await` before each call" in said

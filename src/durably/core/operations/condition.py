@@ -11,6 +11,7 @@ from durably.core.effects import Attempt, Ok, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal, within_limit
+from durably.core.strategies import ask_wait
 from durably.errors import UnrecoverableError, WaitForConditionError, error_object
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
@@ -73,7 +74,7 @@ def _verdict(
     try:
         text, state = seal(serdes, value, op, journal)
         within_limit(text, op)
-        decision = config.wait_strategy(state, number)
+        decision = ask_wait(config.wait_strategy, state, number)
         if not decision.should_continue:
             return op.succeed(text)
         return op.poll_again(max(1, duration_seconds(decision.delay, "delay")), text)

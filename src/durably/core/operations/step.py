@@ -10,6 +10,7 @@ from durably.core.effects import Attempt, Err, Ok, Outcome, Park, Persist, Progr
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal, within_limit
+from durably.core.strategies import ask_retry
 from durably.errors import StepError, StepInterruptedError, UnrecoverableError, error_object
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
@@ -77,7 +78,7 @@ def _verdict(
         if isinstance(outcome, Ok):
             fresh = seal(serdes, outcome.value, op, journal)
             return op.succeed(within_limit(fresh[0], op)), fresh
-        decision = config.retry_strategy(outcome.error, number)
+        decision = ask_retry(config.retry_strategy, outcome.error, number)
         if not decision.should_retry:
             return op.fail(error_object(outcome.error)), None
         delay = max(1, duration_seconds(decision.delay, "delay"))
