@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import inspect
+import keyword
 import pkgutil
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from types import ModuleType
 
@@ -48,6 +51,30 @@ def test_what_the_right_hand_column_names_exists(name: str) -> None:
     elif plain[0].isupper() or plain in durably.__all__:
         assert plain.partition(".")[0] in durably.__all__ or plain in ALLOWED
         assert plain in ALLOWED or resolves(f"durably.{plain}")
+    elif plain.isidentifier() and plain not in STANDARD:
+        assert plain in members() or plain in defined_inside()
+
+
+STANDARD = {*dir(builtins), *keyword.kwlist, "logging", "timedelta"}
+
+
+@cache
+def defined_inside() -> frozenset[str]:
+    """Every function and attribute of the package: a behaviour may live in a hidden one."""
+    sources = (ROOT / "src" / "durably").rglob("*.py")
+    text = "\n".join(path.read_text() for path in sources)
+    return frozenset(re.findall(r"(?:\bdef |\bself\.)(\w+)", text))
+
+
+@cache
+def members() -> frozenset[str]:
+    """Everything that public classes have and public callables take."""
+    public = [getattr(durably, name) for name in durably.__all__]
+    found = {name for one in public for name in dir(one)}
+    for one in public:
+        with suppress(TypeError, ValueError):
+            found |= set(inspect.signature(one).parameters)
+    return frozenset(found)
 
 
 ALLOWED = {"CancelledError", "Park"}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from durably.app.assembly import Assembly
+    from durably.engine.arns import ExecutionArn
     from durably.engine.views import Description
     from durably.wire.history import Event
 
@@ -142,10 +143,16 @@ _ERRORS: dict[ExecutionStatus, type[ExecutionError]] = {
 
 
 def name_in(arn: str) -> str:
-    """Give the execution's name in a well-formed *arn*."""
-    return arn.split("/")[-2]
+    """Give the execution's name in *arn*."""
+    return _parts_of(arn).execution_name
 
 
 def function_in(arn: str) -> str:
-    """Give the function's name in a well-formed *arn*."""
-    return arn.split(":")[6]
+    """Give the function's name in *arn*."""
+    return _parts_of(arn).function_name
+
+
+def _parts_of(arn: str) -> ExecutionArn:
+    from durably.engine.arns import parse_execution_arn  # noqa: PLC0415 - not before it is needed
+
+    return parse_execution_arn(arn)
