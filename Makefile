@@ -6,7 +6,14 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL: # the verbs share the environment, the caches and the terminal
 
-PYTHON ?= python3.11
+# The first of these that runs and is new enough; CI's default is 3.11.
+ifndef PYTHON
+PYTHON := $(shell for one in python3.11 python3.12 python3.13 python3; do \
+  $$one -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$one && break; done)
+ifeq ($(PYTHON),)
+PYTHON := python3.11
+endif
+endif
 KILLS ?= 60
 
 VENV := .venv

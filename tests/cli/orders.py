@@ -13,8 +13,10 @@ from durably import (
     CallbackConfig,
     DurableContext,
     JsonSerdes,
+    StepConfig,
     SyncDurableContext,
     durable_execution,
+    exponential_backoff,
 )
 from durably.errors import TerminationReason, UnrecoverableInvocationError
 
@@ -76,6 +78,22 @@ async def approve(event: Any, ctx: DurableContext) -> Any:
     config = CallbackConfig[Any](serdes=JsonSerdes())
     callback = await ctx.create_callback("approval", config=config)
     return await callback.result()
+
+
+@durable_execution
+async def ask_by_tomorrow(event: Any, ctx: DurableContext) -> Any:
+    config = CallbackConfig[Any](timeout=86_400)
+    callback = await ctx.create_callback("approval", config=config)
+    return await callback.result()
+
+
+@durable_execution
+async def stumble(event: Any, ctx: DurableContext) -> None:
+    def call() -> None:
+        raise ConnectionError("no route")
+
+    strategy = exponential_backoff(initial_delay=3600, max_delay=3600)
+    await ctx.step("call", call, config=StepConfig(retry_strategy=strategy))
 
 
 @durable_execution

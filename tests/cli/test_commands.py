@@ -160,11 +160,59 @@ def test_why_says_what_would_wake_it(store: Shell) -> None:
 
     assert "bear waits, since " in bear
     assert re.search(r"• winter \(wait\): the end of the wait, at \d{4}-\d\d-\d\d", bear)
-    assert "It goes on by itself at" in bear
+    goes_on = "It goes on by itself at" if store.workers else "It is due to go on at"
+    assert goes_on in bear
+    assert ("No process works on this store" in bear) is not bool(store.workers)
     assert f"durably callback succeed {store.callback_id}" in asked
     assert [one["CallbackId"] for one in document["WaitsFor"]] == [store.callback_id]
     assert document["HasWorker"] is bool(store.workers)
     assert "Unless something wakes it, it times out at" in asked
+
+
+def test_what_comes_next_is_named_by_the_list(shell: Shell) -> None:
+    asyncio.run(_begin(shell))
+    shell.run("start", f"{ORDERS}:ask_by_tomorrow", "--name", "q")
+    shell.run("run", f"{ORDERS}:ask_by_tomorrow", "--name", "q", "--no-wait")
+
+    table = shell.run("list").out
+
+    assert re.search(r"bear .* wakes \d{4}-", table)
+    assert re.search(r"q .* callback times out \d{4}-", table)
+    assert re.search(r"a-1 .* times out \d{4}-", table)
+
+
+def test_why_shows_the_error_of_the_last_attempt(shell: Shell) -> None:
+    shell.run("run", f"{ORDERS}:stumble", "--input", "{}", "--name", "s", "--no-wait")
+
+    why, document = shell.run("why", "s").out, shell.run("why", "s", "--json").json
+
+    assert "attempt 1 failed with ConnectionError: no route" in why
+    assert f"    {ORDERS}, line " in why
+    assert "start `durably worker FILE`, or `durably run FILE:stumble --name s`." in why
+    assert document["WaitsFor"][0]["LastError"]["ErrorMessage"] == "no route"
+    assert document["Next"] == "tries again"
+    assert "tries again" in shell.run("list").out
+
+
+def test_a_function_without_a_file_needs_a_process(shell: Shell) -> None:
+    shell.run("run", f"{ORDERS}:odd", "--input", '"control"')
+
+    done = shell.run("start", "trip")
+
+    assert (done.code, done.out) == (2, "")
+    assert "No process works on sqlite:durably.db, so nobody here knows" in done.err
+    assert "`durably start FILE:trip`" in done.err
+
+
+def test_an_answer_that_cannot_be_read_is_told(shell: Shell) -> None:
+    callback_id = asyncio.run(_begin(shell))
+    shell.run("callback", "succeed", callback_id, "--payload", "not JSON")
+
+    done = shell.run("run", f"{ORDERS}:approve", "--name", "a-1")
+
+    assert done.code == 1
+    assert "a-1 failed" in done.err
+    assert "the record of approval cannot be read: SerdesError: is not JSON" in done.err
 
 
 # Operating

@@ -43,7 +43,7 @@ def test_quiet_shows_no_progress(shell: Shell) -> None:
 
 
 def test_a_failure_is_one_sentence_and_its_place_in_the_user_s_code(shell: Shell) -> None:
-    done = shell.run("run", f"{ORDERS}:refuse", "--name", "no")
+    done = shell.run("run", f"{ORDERS}:refuse", "--input", "{}", "--name", "no")
 
     assert (done.code, done.out) == (1, "")
     assert r"no failed in" in done.err
@@ -146,7 +146,7 @@ def test_a_name_in_use_with_another_input_is_refused(shell: Shell) -> None:
 
 @pytest.mark.parametrize("function", ["gated", "gated_async"])
 def test_a_process_that_is_killed_is_gone_on_with(shell: Shell, function: str) -> None:
-    words = ("run", f"{ORDERS}:{function}", "--name", "g")
+    words = ("run", f"{ORDERS}:{function}", "--input", "{}", "--name", "g")
     process = shell.start(*words)
     shell.reach()
     process.kill()
@@ -165,7 +165,9 @@ def test_a_process_that_is_killed_is_gone_on_with(shell: Shell, function: str) -
 def test_an_interruption_suspends_and_says_how_to_go_on(
     shell: Shell, function: str, number: signal.Signals
 ) -> None:
-    process = shell.start("run", f"{ORDERS}:{function}", "--name", "g", "--store", "sqlite:my.db")
+    process = shell.start(
+        "run", f"{ORDERS}:{function}", "--input", "{}", "--name", "g", "--store", "sqlite:my.db"
+    )
     shell.reach()
     process.send_signal(number)
     done = shell.interrupt(process, number)  # the second one ends the time to finish
@@ -180,13 +182,13 @@ def test_an_interruption_suspends_and_says_how_to_go_on(
 
 
 def test_a_step_that_runs_when_interrupted_may_finish(shell: Shell) -> None:
-    process = shell.start("run", f"{ORDERS}:gated_async", "--name", "g")
+    process = shell.start("run", f"{ORDERS}:gated_async", "--input", "{}", "--name", "g")
     shell.reach()
     process.send_signal(signal.SIGINT)
     shell.open()
     shell.end(process)
 
-    assert shell.run("run", f"{ORDERS}:gated_async", "--name", "g").code == 0
+    assert shell.run("run", f"{ORDERS}:gated_async", "--input", "{}", "--name", "g").code == 0
     assert shell.effects == ["before", "after"]
 
 
@@ -220,6 +222,51 @@ def test_a_changed_handler_fails_loudly(shell: Shell) -> None:
     assert "charge" in done.err
     assert "bill" in done.err
     assert shell.effects == ["charge o-7"]
+
+
+def test_an_unknown_name_without_an_input_starts_nothing(shell: Shell) -> None:
+    words = ("run", f"{ORDERS}:gated", "--name", "typo")
+
+    first = shell.run(*words)
+    made = shell.database.exists()
+    shell.run("run", f"{ORDERS}:odd", "--input", '"control"')
+    second = shell.run(*words)
+
+    assert not made
+    for done in (first, second):
+        assert (done.code, done.out) == (2, "")
+        assert "There is no execution 'typo' of gated to go on with." in done.err
+        assert "Give --input to start it" in done.err
+    assert len(shell.run("list", "--json").json) == 1
+
+
+def test_others_that_are_worked_on_are_named(shell: Shell) -> None:
+    for name in ("g-1", "g-2"):
+        shell.run("start", f"{ORDERS}:gated_async", "--name", name)
+    shell.open()
+
+    loud = shell.run("run", f"{ORDERS}:fulfil", "--input", '{"id":"o-7"}', "--name", "o-7")
+    alone = shell.run("run", f"{ORDERS}:fulfil", "--input", '{"id":"o-8"}', "--name", "o-8")
+
+    said = "fulfil/o-7 is not alone: also at work on gated_async/g-2, gated_async/g-1, due in"
+    assert said in loud.err
+    assert loud.err.count("is not alone") == 1
+    assert "is not alone" not in alone.err
+
+
+def test_a_word_that_is_no_text_is_refused(shell: Shell) -> None:
+    for words in (
+        ("show", b"\xff"),
+        ("stop", "x", "--reason", b"\xff"),
+        ("callback", "fail", b"\xff"),
+    ):
+        command = subprocess.run(  # noqa: S603 - our own
+            [*DURABLY, *words], check=False, capture_output=True, cwd=shell.folder, env=shell.env
+        )
+
+        assert command.returncode == 2
+        assert b"on the command line is not UTF-8 text" in command.stderr
+        assert b"defect" not in command.stderr
 
 
 # The picture

@@ -152,7 +152,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_told_and_the_work_goes_on_when_there_is_room(
     shell: Shell, disk: Path
 ) -> None:
-    words = ("run", f"{ORDERS}:gated", "--name", "g", "--store", f"sqlite:{disk}/durably.db")
+    words = (
+        "run",
+        f"{ORDERS}:gated",
+        "--input",
+        "{}",
+        "--name",
+        "g",
+        "--store",
+        f"sqlite:{disk}/durably.db",
+    )
     process = shell.start(*words)
     shell.reach()
     fill(disk / "ballast")
@@ -270,7 +279,9 @@ async def test_a_parked_execution_says_so_and_goes_on_when_it_is_run_again(shell
 
     await asyncio.to_thread(look)
     (shell.folder / "repaired").touch()
-    done = await asyncio.to_thread(shell.run, "run", f"{ORDERS}:crash", "--name", "c")
+    done = await asyncio.to_thread(
+        shell.run, "run", f"{ORDERS}:crash", "--input", "{}", "--name", "c"
+    )
     assert (done.code, done.out) == (0, '"repaired"\n')
 
 

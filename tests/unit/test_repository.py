@@ -3,6 +3,9 @@
 import ast
 import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -293,3 +296,23 @@ def test_the_rules_know_an_offence_from_what_looks_like_it(
 
     assert found(offence)
     assert not found(innocent)
+
+
+@pytest.mark.parametrize("known", ["python3.12", "python3.13", "python3"])
+def test_make_takes_an_interpreter_that_is_there(tmp_path: Path, known: str) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("there is no make")
+    for name, target in ((known, sys.executable), ("bash", shutil.which("bash"))):
+        (tmp_path / name).symlink_to(str(target))
+
+    done = subprocess.run(  # noqa: S603 - our own Makefile
+        [make, "--eval=which: ; @echo $(PYTHON)", "which"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+    )
+
+    assert done.stdout == f"{known}\n"

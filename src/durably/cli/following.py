@@ -10,6 +10,7 @@ from enum import Enum
 
 from durably.app.assembly import Assembly
 from durably.app.signals import StopSignals
+from durably.cli.others import Others
 from durably.cli.printing import counted, is_terminal
 from durably.cli.progress import LiveProgress, PlainProgress, Progress, SilentProgress
 from durably.cli.watching import is_suspended, look
@@ -41,6 +42,7 @@ class Follower:
     """
 
     assembly: Assembly
+    others: Others
     signals: StopSignals
     clock: Clock
     began: Description
@@ -57,6 +59,7 @@ class Follower:
         try:
             many = counted(began.operation_count, "operation")
             progress.say("started" if self.is_new else f"going on after {many}")
+            self._tell_of_others(progress)
             return await self._watch(progress)
         finally:
             progress.close()
@@ -97,3 +100,10 @@ class Follower:
         with suppress(StoreError):  # the worker says so, and a picture can wait
             sight = await look(self.assembly.service, self.began.arn, max_children=_MAX_CHILDREN)
             progress.show(sight, self.clock.now())
+            await self.others.look()
+            self._tell_of_others(progress)
+
+    def _tell_of_others(self, progress: Progress) -> None:
+        news = self.others.news(self.began.arn)
+        if news is not None:
+            progress.say(news)

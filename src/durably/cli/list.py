@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,15 +62,17 @@ _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: Any) -> None:
     """Print the executions in the store, newest first."""
 
-    async def look(service: Service) -> Page:
+    async def look(service: Service) -> tuple[Page, list[str]]:
         parent_arn = None if parent is None else await find_arn(service.store, parent)
-        return await service.list(_query(parent_arn=parent_arn, **filters))
+        page = await service.list(_query(parent_arn=parent_arn, **filters))
+        now = service.clock.now()
+        return page, [] if as_json else [await _next(service, one, now) for one in page.executions]
 
-    page = read(url, look)
+    page, nexts = read(url, look)
     if as_json:
         print_json_lines(_document(listed) for listed in page.executions)
     elif page.executions:
-        _print_table(page)
+        _print_table(page, nexts)
     else:
         click.echo("There are none.", err=True)
     if page.next_marker is not None:
@@ -124,7 +127,7 @@ def _document(listed: Listed) -> dict[str, Any]:
     )
 
 
-def _print_table(page: Page) -> None:
+def _print_table(page: Page, nexts: Sequence[str]) -> None:
     from rich import box  # noqa: PLC0415 - takes a while, and JSON needs none
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -135,7 +138,7 @@ def _print_table(page: Page) -> None:
     for title in ("NAME", "FUNCTION", "STATUS", "STARTED", "TOOK"):
         table.add_column(title, no_wrap=True, overflow="ellipsis")
     table.add_column("NEXT", overflow="ellipsis", no_wrap=True)
-    for listed in page.executions:
+    for listed, said in zip(page.executions, nexts, strict=True):
         summary = listed.summary
         ended_at = summary.ended_at
         table.add_row(
@@ -144,7 +147,7 @@ def _print_table(page: Page) -> None:
             status_text(summary.status, summary.parked_reason),
             clock_time(summary.started_at, now),
             length((ended_at or now) - summary.started_at),
-            Text(_next(listed, now), "dim"),
+            Text(said, "dim"),
         )
     print_grid(table)
 
@@ -158,11 +161,15 @@ def status_text(status: str, parked_reason: str | None) -> Any:
     return Text(safe(status), STYLES.get(ExecutionStatus(status), ""))
 
 
-def _next(listed: Listed, now: datetime) -> str:
+async def _next(service: Service, listed: Listed, now: datetime) -> str:
+    """Say what is going to happen next, which only the record of an execution tells."""
     if listed.summary.ended_at is not None:
         return ""
     if listed.summary.parked_reason is not None:
         return short(listed.summary.parked_reason, 60)
     if listed.is_claimed:
         return "at work"
-    return "" if listed.wake_at is None else f"wakes {until(listed.wake_at, now)}"
+    found = await service.why(listed.arn)
+    if found.damage is not None or found.wakes_at is None or found.next is None:
+        return short(found.damage or "", 60)
+    return f"{found.next.value} {until(found.wakes_at, now)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -51,6 +52,7 @@ for _command in (
 def main() -> NoReturn:
     """Run the command line, and end the process."""
     try:
+        check_words(sys.argv)
         answer = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last line: nobody shall see a traceback
@@ -58,6 +60,19 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     _leave(answer if isinstance(answer, int) else 0)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse what is no text, before anything is done with it.
+
+    Raises:
+        Trouble: one of *words* is not UTF-8.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise Trouble(f"{word!a} on the command line is not UTF-8 text.") from error
 
 
 def told(error: Exception) -> int:

@@ -30,12 +30,14 @@ from durably.cli.options import (
     log_level_option,
     store_option,
 )
+from durably.cli.others import Others
 from durably.cli.outcome import ended_line, failure_lines
 from durably.cli.printing import harmless_json, is_terminal, safe
 from durably.clock import SystemClock
 from durably.engine.policy import StartOptions
 from durably.engine.views import Description
 from durably.handler import DurableFunction
+from durably.stores.sqlite import SqliteStore
 from durably.wire.execution import ExecutionStatus
 
 _GRACE = timedelta(seconds=3)
@@ -91,8 +93,9 @@ def run(  # noqa: PLR0913 - one for each option
 
     Every durable function of FILE can be invoked by it. Everything is kept in the store: when the
     process ends before the execution does, however it ends, the same command with the same --name
-    goes on where it was; --input may then be left out. Nothing but the result goes to standard
-    output.
+    goes on where it was; --input may then be left out. A new execution needs --input if it has a
+    --name, so that a mistyped name starts nothing. Other executions of these functions that are due
+    in the store are worked on, too. Nothing but the result goes to standard output.
 
     Exit codes: 0 it succeeded; 1 it failed; 2 it could not be run; 3 it is suspended, because of
     --no-wait or because it is parked; 130 interrupted.
@@ -104,6 +107,8 @@ def run(  # noqa: PLR0913 - one for each option
         function, functions = load_function(target)
         if payload is not None:
             check_input(function, payload)
+        elif name is not None and not _is_there(settings.store_url):
+            raise _no_such_execution(function.name, name)
         wanted = Wanted(
             target=target,
             function=function,
@@ -117,15 +122,25 @@ def run(  # noqa: PLR0913 - one for each option
         ctx.exit(asyncio.run(_carry_out(wanted, results)))
 
 
+def _is_there(url: str) -> bool:
+    """Whether there can be an execution to go on with, lest a mistyped command makes a file."""
+    store = make_store(url)
+    return isinstance(store, SqliteStore) and store.path.exists()
+
+
 async def _carry_out(wanted: Wanted, results: TextIO) -> int:
     settings = wanted.settings
     assembly = Assembly(make_store(settings.store_url), wanted.functions, settings)
     async with StopSignals() as signals:
         await assembly.open()
         try:
+            others = Others(assembly.service, wanted.functions)
+            if not wanted.is_quiet:
+                await others.look()
             began, is_new = await _begin(assembly, wanted)
             follower = Follower(
                 assembly=assembly,
+                others=others,
                 signals=signals,
                 clock=SystemClock(),
                 began=began,
@@ -146,6 +161,8 @@ async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]
     if wanted.name is not None:
         known = await service.store.find_by_name(function_name, wanted.name)
     arn = known
+    if arn is None and wanted.name is not None and wanted.payload is None:
+        raise _no_such_execution(function_name, wanted.name)
     if arn is None or wanted.payload is not None:
         check_input(wanted.function, wanted.payload)
         options = StartOptions(is_synchronous=True)
@@ -157,6 +174,11 @@ async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]
         await service.resume(arn, reason="durably run")
         found = await service.get(arn)
     return found, arn != known
+
+
+def _no_such_execution(function_name: str, name: str) -> Trouble:
+    said = f"There is no execution {name!r} of {function_name} to go on with."
+    return Trouble(said, "Give --input to start it; --store says where to look.")
 
 
 def tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:

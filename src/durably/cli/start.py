@@ -7,6 +7,7 @@ import sys
 import click
 
 from durably.app.payloads import check_input
+from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY, load_function
 from durably.cli.options import input_option, json_of, store_option
 from durably.cli.stores import ask, is_held
@@ -33,7 +34,12 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
         function_name = function.name
     else:
         function_name, functions = target, EMPTY
+        if not is_held(url):
+            said = f"No process works on {url}, so nobody here knows a function {target!r}."
+            step = f"Name its file, as in `durably start FILE:{target}`, or start `durably worker`."
+            raise Trouble(said, step)
     arn = ask(url, StartRequest(function_name, payload, name), functions)
     sys.stdout.write(f"{arn}\n")
     if not is_held(url):
-        click.echo("No process works on this store: `durably worker` would.", err=True)
+        said = "No process works on this store: `durably worker FILE` would."
+        click.echo(said, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,6 +12,7 @@ import click
 
 from durably.app.execution import function_in, name_in
 from durably.app.names import find_arn
+from durably.app.settings import DEFAULT_URL
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import ended_line, error_text, places_in
 from durably.cli.overview import kind_of, label_of
@@ -18,7 +20,8 @@ from durably.cli.printing import counted, safe, short, since, to_json, until, wi
 from durably.cli.stores import is_held, read
 from durably.clock import SystemClock
 from durably.engine.service import Service
-from durably.engine.views import Awaited, Description, Standing, Why
+from durably.engine.views import Awaited, Description, Next, Standing, Why
+from durably.wire.operation import ErrorObject, Operation
 
 _MAX_DEPTH = 5
 _MAX_LINES = 20
@@ -45,7 +48,7 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
         document = _document(found, is_held=is_held(url))
         sys.stdout.write(to_json(document, indent=True) + "\n")
         return
-    for line in sentences(description, found, SystemClock().now()):
+    for line in sentences(description, found, SystemClock().now(), is_held=is_held(url)):
         click.echo(line)
     for line in lines[:_MAX_LINES]:
         click.echo(line)
@@ -53,7 +56,15 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
         click.echo(f"  … and {len(lines) - _MAX_LINES} more")
     is_over = found.standing is Standing.CLOSED or found.damage is not None
     if not is_over and not is_held(url):
-        click.echo("No process works on this store: `durably run` or `durably worker` would.")
+        click.echo(_how_to_go_on(description, url))
+
+
+def _how_to_go_on(description: Description, url: str) -> str:
+    words = ["durably", "run", f"FILE:{description.function_name}"]
+    words += ["--name", description.execution_name]
+    words += [] if url == DEFAULT_URL else ["--store", url]
+    said = "No process works on this store, so nothing happens until one does: start "
+    return f"{said}`durably worker FILE`, or `{safe(shlex.join(words))}`."
 
 
 def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
@@ -64,6 +75,7 @@ def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
             "Standing": found.standing,
             "Since": found.since,
             "WakeTimestamp": found.wakes_at,
+            "Next": found.next,
             "WaitsFor": [_awaited_document(one) for one in found.waits_for],
             "FailedInvocations": found.failures,
             "LastError": found.last_error,
@@ -85,13 +97,20 @@ def _awaited_document(awaited: Awaited) -> dict[str, Any]:
             "Since": awaited.since,
             "DueTimestamp": awaited.due_at,
             "Waker": awaited.waker,
+            "LastError": _last_error(awaited.operation),
             "DurableExecutionArn": awaited.child_arn,
             "CallbackId": None if callback is None else callback.callback_id,
         }
     )
 
 
-def sentences(description: Description, found: Why, now: datetime) -> Iterator[str]:
+def _last_error(operation: Operation) -> ErrorObject | None:
+    return None if operation.step_details is None else operation.step_details.error
+
+
+def sentences(
+    description: Description, found: Why, now: datetime, *, is_held: bool = True
+) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
     if found.damage is not None:
@@ -116,11 +135,15 @@ def sentences(description: Description, found: Why, now: datetime) -> Iterator[s
         yield f"It loops: {many} failed in a row, the last one with {error}"
         yield from (f"  {safe(place)}" for place in places_in(found.last_error))
     if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
-        is_end = found.wakes_at == description.times_out_at
-        does = "Unless something wakes it, it times out" if is_end else "It goes on by itself"
+        does = _NEXT.get(found.next, "It goes on by itself" if is_held else "It is due to go on")
         yield f"{does} at {until(found.wakes_at, now)}."
 
 
+_NEXT: dict[Next | None, str] = {
+    Next.EXECUTION_TIMEOUT: "Unless something wakes it, it times out",
+    Next.CALLBACK_TIMEOUT: "Unless it is answered, its callback times out",
+    Next.HEARTBEAT_TIMEOUT: "Unless a heartbeat comes, its callback times out",
+}
 _NEEDS_RESUME = (Standing.PAUSED, Standing.PARKED)
 _STANDINGS = {
     Standing.RUNNING: "runs",
@@ -156,6 +179,11 @@ def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
     if awaited.since is not None:
         words += f"; since {since(awaited.since, now)}"
     yield words
+    error = _last_error(operation)
+    if error is not None and operation.step_details is not None:
+        number = operation.step_details.attempt
+        yield f"  attempt {number} failed with {short(error_text(error), 300)}"
+        yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
         yield f"  durably callback succeed {callback.callback_id}"

@@ -62,6 +62,10 @@ class Timers:
         """Say when the next timer is due."""
         return self._heap[0].due if self._heap else None
 
+    def first(self) -> Timer | None:
+        """Give the next timer that is due."""
+        return self._heap[0] if self._heap else None
+
     def due_by(self, now: int) -> list[Timer]:
         """Give every timer due at *now* or before, earliest first. Nothing is changed.
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from durably.engine.arns import parse_execution_arn
 from durably.engine.execution import Execution, is_outstanding, wake_at
 from durably.engine.facts import PauseRequested, timestamp_of
+from durably.engine.timers import TimerKind
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject, Operation, OperationType
 
@@ -116,6 +117,17 @@ class Standing(StrEnum):
     PARKED = "parked"
 
 
+class Next(StrEnum):
+    """What is the next thing to happen to an execution by itself."""
+
+    INVOCATION = "goes on"
+    WAIT_OVER = "wakes"
+    ATTEMPT = "tries again"
+    CALLBACK_TIMEOUT = "callback times out"
+    HEARTBEAT_TIMEOUT = "callback's heartbeat times out"
+    EXECUTION_TIMEOUT = "times out"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
     """An operation that can wake an execution.
@@ -140,6 +152,7 @@ class Why:
     Attributes:
         since: since when.
         wakes_at: when somebody looks at it again by itself; `None`: never.
+        next: what is going to happen then.
         waits_for: whatever could wake it, earliest start first.
         failures: how many invocations failed in a row, and the last one's error.
         parked_reason: why it is parked.
@@ -156,6 +169,7 @@ class Why:
     last_error: ErrorObject | None
     parked_reason: str | None
     owed_invocations: int
+    next: Next | None = None
     damage: str | None = None
 
 
@@ -179,6 +193,7 @@ def why(execution: Execution) -> Why:
         last_error=execution.last_error,
         parked_reason=execution.parked_reason,
         owed_invocations=execution.owed,
+        next=_next(execution),
         damage=execution.damage,
     )
 
@@ -198,6 +213,23 @@ def _standing(execution: Execution) -> tuple[Standing, int]:
             return standing, since
     return Standing.WAITING, execution.last_at
 
+
+def _next(execution: Execution) -> Next | None:
+    at = wake_at(execution)
+    if at is None:
+        return None
+    timer = execution.timers.first()
+    if timer is not None and timestamp_of(timer.due) == at:
+        return _BY_TIMER[timer.kind]
+    return Next.EXECUTION_TIMEOUT if timestamp_of(execution.deadline) == at else Next.INVOCATION
+
+
+_BY_TIMER = {
+    TimerKind.WAIT_OVER: Next.WAIT_OVER,
+    TimerKind.STEP_READY: Next.ATTEMPT,
+    TimerKind.CALLBACK_TIMEOUT: Next.CALLBACK_TIMEOUT,
+    TimerKind.HEARTBEAT_TIMEOUT: Next.HEARTBEAT_TIMEOUT,
+}
 
 _WAKERS = {
     OperationType.WAIT: "the end of the wait",

@@ -17,7 +17,7 @@ from durably.cli.run import Wanted, tell
 from durably.cli.show import outcome_of
 from durably.cli.watching import is_suspended
 from durably.cli.why import sentences
-from durably.engine.views import Description, Standing, Why
+from durably.engine.views import Description, Next, Standing, Why
 from durably.errors import ResourceNotFoundException
 from durably.wire.execution import ExecutionStatus
 from durably.wire.history import (
@@ -61,8 +61,12 @@ def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
             ["run waits, since ", "It goes on by itself at "],
         ),
         (
-            why(Standing.WAITING, wakes_at=at(60)),
+            why(Standing.WAITING, wakes_at=at(60), next=Next.EXECUTION_TIMEOUT),
             ["run waits, since ", "Unless something wakes it, it times out at "],
+        ),
+        (
+            why(Standing.WAITING, next=Next.CALLBACK_TIMEOUT),
+            ["run waits, since ", "Unless it is answered, its callback times out at "],
         ),
         (
             why(Standing.PAUSED),
