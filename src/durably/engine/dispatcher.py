@@ -22,6 +22,7 @@ from durably.wire.operation import ErrorObject
 log = logging.getLogger("durably.engine")
 
 _UNSHARED_POLL = timedelta(seconds=5)
+_MAX_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class DispatcherPolicy:
 
     Attributes:
         max_concurrency: how many invocations may run at once.
+        max_threads: how many of them may be of functions that hold a thread; no more are claimed.
         lease: how long the worker may be silent before its work is given away.
         poll_interval: how long work may stay unnoticed that nobody told of: what other processes
             hand in, and what came due while the machine was asleep. Everything else is told at
@@ -38,6 +40,7 @@ class DispatcherPolicy:
     """
 
     max_concurrency: int = 100
+    max_threads: int = 32
     lease: timedelta = timedelta(seconds=30)
     poll_interval: timedelta | None = None
     housekeeping_interval: timedelta = timedelta(minutes=1)
@@ -72,13 +75,16 @@ class Dispatcher:
         self._poll_seconds = (self._policy.poll_interval or usual).total_seconds()
         self._nudged = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
-        self._is_draining = False
+        self._draining = asyncio.Event()
         self._is_behind = False
         self._extended_at = service.clock.monotonic()
         service.on_wake(self._nudged.set)
 
     async def run(self) -> None:
-        """Work until `drain` is called. A store that fails is asked again, ever more rarely."""
+        """Work until `drain` is called, and keep the leases until the last invocation has ended.
+
+        A store that fails is asked again, ever more rarely.
+        """
         keepers = [
             asyncio.create_task(self._every(self._policy.lease / 3, self._extend)),
             asyncio.create_task(
@@ -87,7 +93,7 @@ class Dispatcher:
         ]
         failures = 0
         try:
-            while not self._is_draining:
+            while not self._draining.is_set():
                 try:
                     self._nudged.clear()
                     await self._work()
@@ -95,7 +101,9 @@ class Dispatcher:
                 except StoreError as error:
                     failures += 1
                     log.warning("the store failed: %s", error)
-                    await asyncio.sleep(min(0.05 * 2**failures, 5.0))
+                    await self._pause(failures)
+            if self._running:
+                await asyncio.wait(self._running)
         finally:
             for keeper in keepers:
                 keeper.cancel()
@@ -106,7 +114,7 @@ class Dispatcher:
 
         What is cut off is not counted as failed, and goes on in another worker at once.
         """
-        self._is_draining = True
+        self._draining.set()
         self._nudged.set()
         if self._running:
             await asyncio.wait(self._running, timeout=grace.total_seconds())
@@ -121,25 +129,35 @@ class Dispatcher:
 
     async def _work(self) -> None:
         """Claim once, and sleep until there may be more to claim."""
-        policy = self._policy
-        free = policy.max_concurrency - len(self._running)
-        functions = tuple(self._functions())
-        if free > 0 and functions:
+        functions, limit = self._room()
+        self._is_behind = True
+        if functions and limit > 0:
             await self._extend_if_late()
             now = self._service.clock.now()
             claims = await self._service.store.claim(
-                self._worker, functions, now, policy.lease, free
+                self._worker, functions, now, self._policy.lease, limit
             )
             for claim in claims:
-                if self._is_draining:
+                if self._draining.is_set():
                     await self._service.give_back(claim)
                 else:
                     self._launch(claim)
-            self._is_behind = len(claims) == free
-        else:
-            self._is_behind = True
+            self._is_behind = len(functions) < len(self._functions())
         if not self._nudged.is_set():
-            await self._sleep(() if self._is_behind else functions)
+            await self._sleep(functions if limit > 0 else ())
+
+    def _room(self) -> tuple[Sequence[str], int]:
+        """Say what may be claimed now: of which functions, and how many."""
+        functions = tuple(self._functions())
+        free = self._policy.max_concurrency - len(self._running)
+        holds_thread = self._invoker.holds_thread
+        if not any(map(holds_thread, functions)):
+            return functions, free
+        held = sum(holds_thread(claim.function_name) for claim in self._running.values())
+        threads = self._policy.max_threads - held
+        if threads > 0:
+            return functions, min(free, threads)
+        return tuple(name for name in functions if not holds_thread(name)), free
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll."""
@@ -172,8 +190,31 @@ class Dispatcher:
             if session is not None:
                 await self._invoke(session)
         except StoreError as error:
-            said = "an invocation of %s could not be recorded, and its lease will end: %s"
+            said = "an invocation of %s could not be recorded, and is to be made again: %s"
             log.warning(said, title_of(claim.arn), error, extra={"executionArn": claim.arn})
+            await self._give_back(claim)
+
+    async def _give_back(self, claim: Claim) -> None:
+        """Give up a claim whose invocation is over here, as soon as the store works.
+
+        The execution is due at once then. A worker that drains tries once more, and no longer.
+        """
+        failures = 0
+        is_last = False
+        while not is_last:
+            failures += 1
+            await self._pause(failures)
+            is_last = self._draining.is_set()
+            with suppress(StoreError):  # who has it run has logged it; it is tried again
+                await self._service.give_back(claim)
+                return
+
+    async def _pause(self, failures: int) -> None:
+        """Wait before the store is asked again, ever longer, but not once this worker drains."""
+        seconds = min(0.05 * 2 ** min(failures, 10), _MAX_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
 
     async def _invoke(self, session: Session) -> None:
         try:
@@ -231,3 +272,5 @@ class Dispatcher:
                 await do()
             except StoreError as error:
                 log.warning("the store failed: %s", error)
+            except Exception:
+                log.exception("what keeps the leases broke; it is tried again")

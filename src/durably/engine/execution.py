@@ -147,12 +147,15 @@ class Execution:
 
 
 def wake_at(execution: Execution) -> Timestamp | None:
-    """Say when somebody must look at an execution next that no invocation runs for.
+    """Say when somebody must look at an execution next that nobody has claimed.
 
+    An invocation that is in flight nevertheless is lost, and that is to be recorded at once.
     `None`: never, because it is closed or parked. A paused one is still woken for its timers.
     """
     if execution.is_closed or execution.parked_reason is not None:
         return None
+    if execution.invocation is not None:
+        return timestamp_of(execution.last_at)
     due = next_timer_at(execution)
     if execution.owed and execution.pause is None:
         due = min(due, execution.last_at if execution.retry_at is None else execution.retry_at)

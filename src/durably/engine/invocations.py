@@ -30,6 +30,7 @@ from durably.engine.policy import FailurePolicy
 from durably.engine.rules import (
     ERROR_WITH_SUCCEEDED,
     EXIT_ERROR,
+    LOST_TYPE,
     NOTHING_OUTSTANDING,
     RESULT_WITH_FAILED,
 )
@@ -138,10 +139,16 @@ def fail_invocation(
     if not invocation.has_authority:
         return suspended(execution, at, None)
     error = _fitting(execution, command.error)
-    if command.is_counted:
+    if command.is_counted or _is_lost_again(execution, error):
         return failed(execution, at, error, policy)
     end = broken_off(execution, at, error, is_counted=False)
     return [end, *paused_at_last(execution, at)]
+
+
+def _is_lost_again(execution: Execution, error: ErrorObject) -> bool:
+    """Whether what an invocation said was lost, as with the one before: once is nobody's fault."""
+    last = execution.last_error
+    return error.error_type == LOST_TYPE and last is not None and last.error_type == LOST_TYPE
 
 
 def _fitting(execution: Execution, error: ErrorObject) -> ErrorObject:

@@ -18,13 +18,23 @@ class Invoker(Protocol):
 
     is_remote: bool
 
+    def holds_thread(self, function_name: str) -> bool:
+        """Whether an invocation of that function occupies a thread of this process."""
+        ...
+
     async def invoke(self, session: Session) -> InvocationOutput:
         """Give what the handler answers. Whatever is raised counts as a failed invocation."""
         ...
 
 
-class DurableFunction(Protocol[ClientT_contra]):
-    """A function registered in this process."""
+class Invocable(Protocol[ClientT_contra]):
+    """A function registered in this process.
+
+    Attributes:
+        is_async: it runs in the event loop; otherwise each invocation holds a thread.
+    """
+
+    is_async: bool
 
     async def invoke(
         self, invocation: InvocationInput, client: ClientT_contra, /
@@ -45,11 +55,16 @@ class InProcessInvoker(Generic[ClientT]):
 
     def __init__(
         self,
-        functions: Mapping[str, DurableFunction[ClientT]],
+        functions: Mapping[str, Invocable[ClientT]],
         connect: Callable[[Session], ClientT],
     ) -> None:
         self._functions = functions
         self._connect = connect
+
+    def holds_thread(self, function_name: str) -> bool:
+        """Whether it is a plain function."""
+        function = self._functions.get(function_name)
+        return function is not None and not function.is_async
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Run one invocation.

@@ -54,7 +54,7 @@ class Journals:
         clock: Clock,
         policy: ServicePolicy,
         on_wake: Callable[[], None],
-        on_settled: Callable[[Execution], None],
+        on_settled: Callable[[str, Execution | None], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -210,8 +210,8 @@ class Journals:
         now = self._clock.now()
         facts = decide(tip.execution, command, now, self._policy.failures)
         if not facts:
-            gives_up = isinstance(command, GIVING_UP) and tip.execution.invocation is None
-            return Plan((tip,), (self._take(tip, (), epoch),) if gives_up else ())
+            given_up = (self._take(tip, (), epoch),) if _gives_up(tip, command) else ()
+            return Plan((tip,), given_up)
         parent: Tip | None = None
         if type(facts[-1]) in CLOSING and not is_orphan:
             parent = self._parent_of(tip.execution)
@@ -268,18 +268,6 @@ class Journals:
             plan.changes += (self._take(parent, facts, None),)
             self._follow(plan, parent, facts, now, is_owner=False)
 
-    async def give_back(self, arn: str, epoch: int) -> None:
-        """Give up a claim that nothing was begun under.
-
-        Raises:
-            VersionConflict: it does not stand any more, or the execution has changed.
-        """
-        tip = await self.pin(arn)
-        try:
-            await self.write(Plan((tip,), (self._take(tip, (), epoch),)))
-        finally:
-            self.unpin(tip)
-
     # Writing, and what follows
 
     async def write(self, plan: Plan) -> None:
@@ -310,18 +298,29 @@ class Journals:
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
         change = plan.changes[0]
-        stored = await self._store.find(change.arn)
-        if stored is not None and stored.version >= change.expected_version + len(change.facts):
-            self._act(plan)
-            return
+        failure: Exception = VersionConflict(change.arn)
+        try:
+            stored = await self._store.find(change.arn)
+        except StoreError as error:
+            failure = error
+        else:
+            version = change.expected_version + len(change.facts)
+            if stored is not None and stored.version >= version:
+                self._act(plan)
+                return
         for tip in plan.tips:
-            self.drop(tip, VersionConflict(change.arn))
+            self.drop(tip, failure)
+        self._announce(plan, is_certain=False)
 
     def _act(self, plan: Plan) -> None:
         for session, push in plan.pushes:
             session.tell(push)
+        self._announce(plan, is_certain=True)
+
+    def _announce(self, plan: Plan, *, is_certain: bool) -> None:
+        """Tell who waits; if it is not certain that it is written, he looks for himself."""
         for execution in plan.settled:
-            self._on_settled(execution)
+            self._on_settled(execution.arn, execution if is_certain else None)
         for change in plan.changes:
             if not isinstance(change.wake, KeepClaim) and change.wake.at is not None:
                 self._on_wake()
@@ -380,3 +379,13 @@ class Journals:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _gives_up(tip: Tip, command: Command) -> bool:
+    """Whether a claim is given up with *command*, because nothing is in flight under it."""
+    if not isinstance(command, GIVING_UP):
+        return False
+    if tip.session is not None and tip.session.epoch > command.epoch:
+        return False  # somebody here has claimed it since
+    invocation = tip.execution.invocation
+    return invocation is None or invocation.epoch != command.epoch

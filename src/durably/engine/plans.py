@@ -11,8 +11,7 @@ from durably.engine.store import Change
 from durably.engine.tips import CLOSING, Audience, Push, Tip
 
 GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
-"""With one of these an owner gives up the claim, unless an invocation is in flight after it."""
-
+"""With one of these an owner gives up the claim, unless its invocation is in flight after it."""
 
 NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
 """What has consequences beyond the execution itself."""

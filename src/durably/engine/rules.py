@@ -128,6 +128,7 @@ INVOKE_NOT_FOUND_TYPE = "ChainedInvoke.FunctionNotFound"
 INVOKE_TOO_DEEP_TYPE = "ChainedInvoke.TooDeep"
 INVOKE_LOOP_TYPE = "ChainedInvoke.RecursiveLoop"
 LOST_TYPE = "Runtime.AuthorityLost"
+UNRECORDED = "What the invocation did last could not be recorded."
 EXIT_ERROR = ("Runtime.ExitError", "The invocation ended without an answer.")
 NOTHING_OUTSTANDING = (
     "Runtime.InvalidResponse",

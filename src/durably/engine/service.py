@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 
 from durably.clock import Clock
@@ -29,7 +28,7 @@ from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
-from durably.engine.sessions import Session, begin_session
+from durably.engine.sessions import Session, begin_session, give_back
 from durably.engine.store import Claim, Page, Query, Store, Stored, VersionConflict
 from durably.engine.tips import Tip
 from durably.engine.tokens import (
@@ -376,9 +375,12 @@ class Service:
             return None  # it is gone, or somebody else's
 
     async def give_back(self, claim: Claim) -> None:
-        """Give a claim up that nothing was begun under."""
-        with suppress(ResourceNotFoundException, VersionConflict):
-            await self._journals.give_back(claim.arn, claim.epoch)
+        """Give a claim up whose invocation has no answer, or was never begun.
+
+        Raises:
+            StoreError: it could not be written; the claim stands.
+        """
+        await give_back(self._journals, claim)
 
     def _wake(self) -> None:
         for waker in self._wakers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,10 +20,10 @@ from durably.engine.commands import (
 from durably.engine.execution import changed_since, readable_operations, updated_operation_ids
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of
-from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
+from durably.engine.rules import INVALID_TOKEN, LOST_TYPE, UNRECORDED
 from durably.engine.store import Claim, VersionConflict
 from durably.engine.tips import Push, Tip
-from durably.errors import InvalidParameterValueException
+from durably.errors import InvalidParameterValueException, ResourceNotFoundException
 from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
 from durably.wire.operation import ErrorObject, Operation, OperationType
@@ -234,7 +235,8 @@ class Session:
 
     async def _finish(self, command: EndInvocation | FailInvocation) -> None:
         if self._tip.failure is not None:
-            # Something that it rests on may not have been written: only that it ended counts.
+            # Something that it rests on may not have been written: only that it ended is said. It
+            # counts as a failure only where the invocation before it was lost, too.
             lost = ErrorObject(error_type=LOST_TYPE, error_message=str(self._tip.failure))
             command = FailInvocation(self.epoch, lost, is_counted=False)
         elif self.is_over:
@@ -291,6 +293,18 @@ def _log_damage(tip: Tip) -> None:
     if execution.damage is not None:
         arn = execution.arn
         log.error("%s was parked: %s", title_of(arn), execution.damage, extra={"executionArn": arn})
+
+
+async def give_back(journals: Journals, claim: Claim) -> None:
+    """Give up a claim without an answer, whatever was begun under it; it is due again at once.
+
+    Raises:
+        StoreError: it could not be written; the claim stands.
+    """
+    lost = ErrorObject(error_type=LOST_TYPE, error_message=UNRECORDED)
+    command = FailInvocation(claim.epoch, lost, is_counted=False)
+    with suppress(ResourceNotFoundException, VersionConflict):  # it is gone, or somebody else's
+        await journals.ask(claim.arn, command, claim.epoch)
 
 
 def _end_earlier(tip: Tip) -> None:

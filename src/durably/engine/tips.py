@@ -111,7 +111,7 @@ class Tip:
             expected_version=before,
             facts=tuple([encode_fact(fact) for fact in facts]),
             summary=self._current_summary(execution),
-            wake=_KEEP if execution.invocation is not None else self._wake(epoch),
+            wake=_KEEP if _is_kept(execution, epoch) else self._wake(epoch),
             claim_epoch=epoch,
             callback_ids=callback_ids,
         )
@@ -143,6 +143,12 @@ class Tip:
             self.timer.cancel()
             self.timer = None
         self.timer_due = 0
+
+
+def _is_kept(execution: Execution, epoch: int | None) -> bool:
+    """Whether the claim stays as it is: an invocation is in flight, and none but its own."""
+    invocation = execution.invocation
+    return invocation is not None and epoch in {None, invocation.epoch}
 
 
 def summary_of(execution: Execution) -> Summary:

@@ -60,9 +60,9 @@ class Waiters:
             if not waiters:
                 self._waiters.pop(arn, None)
 
-    def settle(self, execution: Execution) -> None:
-        """Wake all who wait for an execution."""
-        for waiter in self._waiters.get(execution.arn, ()):
+    def settle(self, arn: str, execution: Execution | None) -> None:
+        """Wake all who wait for an execution, with what it is if that is certain."""
+        for waiter in self._waiters.get(arn, ()):
             waiter.settled = execution
             waiter.wake()
 

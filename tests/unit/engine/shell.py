@@ -100,8 +100,9 @@ Handler = Callable[[InvocationInput, EmbeddedClient], Awaitable[InvocationOutput
 class Function:
     """A function that is a handler of the protocol, without an SDK."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, is_async: bool = True) -> None:
         self._handler = handler
+        self.is_async = is_async
 
     async def invoke(
         self, invocation: InvocationInput, client: EmbeddedClient, /

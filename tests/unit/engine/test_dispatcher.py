@@ -12,6 +12,7 @@ from durably.clients.embedded import EmbeddedClient
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
 from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
+from durably.engine.views import Standing
 from durably.errors import FunctionNotFoundError
 from durably.wire.execution import ExecutionStatus
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
@@ -397,6 +398,59 @@ def test_what_is_started_while_all_are_busy_waits_for_its_turn() -> None:
             for arn in arns:
                 await bench.service.wait_closed(arn)
             assert bench.clock.monotonic() == pytest.approx(15, abs=0.1)
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_functions_that_hold_threads_are_claimed_only_while_there_are_threads() -> None:
+    most = 0
+
+    async def main() -> None:
+        async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+            nonlocal most
+            most = max(most, dispatcher.running)
+            await asyncio.sleep(60)
+            return succeeded("1")
+
+        policy = DispatcherPolicy(max_concurrency=5, max_threads=2)
+        async with Bench({"g": at_once}, worker_policy=policy) as bench:
+            bench.functions["f"] = Function(slow, is_async=False)
+            dispatcher, work = bench.work()
+            arns = [await bench.start() for _ in range(5)]
+            await asyncio.sleep(1)
+
+            waiting = await bench.service.why(arns[2])
+            assert (dispatcher.running, waiting.standing) == (2, Standing.QUEUED)
+            beside = await bench.service.start("g", "1")
+            assert (await bench.service.wait_closed(beside)).result == "1"
+            assert bench.clock.monotonic() == pytest.approx(1, abs=0.1)
+            for arn in arns:
+                await bench.service.wait_closed(arn)
+            assert bench.clock.monotonic() == pytest.approx(180, abs=1)
+            assert most == 2
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_threads_and_concurrency_are_both_limits() -> None:
+    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(60)
+        return succeeded("1")
+
+    async def main() -> None:
+        policy = DispatcherPolicy(max_concurrency=3, max_threads=2)
+        async with Bench({"g": slow}, worker_policy=policy) as bench:
+            bench.functions["f"] = Function(slow, is_async=False)
+            for function in ("f", "f", "g", "g", "g"):
+                await bench.service.start(function, "1")
+            dispatcher, work = bench.work()
+            await asyncio.sleep(1)
+            assert dispatcher.running == 3
+
+            await asyncio.sleep(60)
+            assert dispatcher.running == 2
             await stop_work(dispatcher, work)
 
     run(main)

@@ -11,19 +11,8 @@ from durably.clients.embedded import EmbeddedClient
 from durably.engine.dispatcher import Dispatcher
 from durably.engine.views import Standing
 from durably.wire.invocation import InvocationInput, InvocationOutput
-from durably.wire.operation import Operation
-from durably.wire.update import OperationAction
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
-from tests.unit.engine.support import (
-    step,
-    succeeded,
-)
-
-SUCCEED = OperationAction.SUCCEED
-
-
-def known(given: InvocationInput) -> dict[str, Operation]:
-    return {one.id: one for one in given.initial_execution_state.operations}
+from tests.unit.engine.shell import LEASE, Bench, FailingStore, run
+from tests.unit.engine.support import succeeded
 
 
 async def at_once(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
@@ -60,6 +49,28 @@ def test_draining_waits_for_what_runs_and_claims_nothing_more() -> None:
 
             assert (await bench.service.get(running)).is_closed
             assert (await bench.service.why(waiting)).standing is Standing.QUEUED
+
+    run(main)
+
+
+def test_leases_are_kept_while_what_runs_is_waited_for() -> None:
+    async def long(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        await asyncio.sleep(3 * LEASE.total_seconds())
+        return succeeded("1")
+
+    async def main() -> None:
+        async with Bench({"f": long}) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            await asyncio.sleep(1)
+            draining = asyncio.ensure_future(dispatcher.drain(10 * LEASE))
+
+            await asyncio.sleep(2 * LEASE.total_seconds())
+            assert await bench.claim() is None
+            await draining
+            await work
+
+            assert (await bench.service.get(arn)).result == "1"
 
     run(main)
 
@@ -126,63 +137,6 @@ def test_what_is_claimed_while_draining_is_given_back_at_once() -> None:
             assert await bench.story(arn) == ["ExecutionStarted"]
 
     run(main)
-
-
-def test_a_store_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    class Flaky(FailingStore):
-        failing = 3
-
-        async def claim(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
-            if self.failing:
-                self.failing -= 1
-                from durably.errors import StoreError  # noqa: PLC0415 - only here
-
-                raise StoreError("busy")
-            return await super().claim(*given, **named)
-
-        async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
-            from durably.errors import StoreError  # noqa: PLC0415 - only here
-
-            raise StoreError("busy")
-
-    async def slow(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
-        await asyncio.sleep(15)
-        return succeeded("1")
-
-    async def main() -> None:
-        async with Bench({"f": slow}, store=Flaky()) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-
-            assert (await bench.service.wait_closed(arn)).result == "1"
-            await stop_work(dispatcher, work)
-
-    run(main)
-    assert "the store failed" in caplog.text
-
-
-def test_an_end_that_cannot_be_written_is_left_to_the_lease(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def main() -> None:
-        store = FailingStore()
-
-        async def handler(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
-            if not known(given).get("s"):
-                await send(client, step(), step(action=SUCCEED))
-                store.fail_before = 1
-            return succeeded("1")
-
-        async with Bench({"f": handler}, store=store) as bench:
-            dispatcher, work = bench.work()
-            arn = await bench.start()
-
-            assert (await bench.service.wait_closed(arn)).result == "1"
-            assert bench.clock.monotonic() == pytest.approx(30, abs=1)
-            await stop_work(dispatcher, work)
-
-    run(main)
-    assert "its lease will end" in caplog.text
 
 
 def test_a_claim_that_is_lost_under_way_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
