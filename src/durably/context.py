@@ -23,8 +23,8 @@ from durably.config import (
 )
 from durably.core.calls import backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
+from durably.drivers.bearings import Bearings
 from durably.drivers.callbacks import Callback
-from durably.drivers.context_base import ContextBase
 from durably.drivers.futures import DurableFuture
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ Body: TypeAlias = Callable[..., T]
 AsyncBody: TypeAlias = Callable[..., Awaitable[T]]
 
 
-class DurableContext(ContextBase):
+class DurableContext(Bearings):
     """Durable operations for `async def` functions. Each call starts one, and gives its future.
 
     A context belongs to the code that it was made for. An operation called from elsewhere, from

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
+import os
 from collections.abc import Callable
-from functools import cache, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -17,24 +17,13 @@ from durably.core.calls import Calls
 from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
-from durably.drivers.bodies import is_coroutine_function
+from durably.drivers.bodies import foreign_cancellation, is_coroutine_function
 from durably.drivers.logs import DurableLogger
-from durably.drivers.outputs import (
-    answer_after,
-    closing_update,
-    failed,
-    output_of,
-    read_input,
-    root_operation,
-)
+from durably.drivers.observing import observers_of, plugins_named_in, watched
+from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import RunSettings
-from durably.drivers.watching import observers_of, watched
-from durably.errors import (
-    UnrecoverableExecutionError,
-    ValidationError,
-    classify_checkpoint_error,
-)
+from durably.errors import ValidationError, classify_checkpoint_error
 from durably.seams import IdSource, RandomIds
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
@@ -43,10 +32,11 @@ from durably.wire.invocation import InvocationInput, InvocationOutput
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
-    from concurrent.futures import ThreadPoolExecutor
 
     from durably.core.observer import Plugin
     from durably.drivers.client import AnyClient, DurableExecutionClient
+    from durably.drivers.threads import ThreadRun
+    from durably.wire.operation import Operation
 
 UNEXPECTED_EVENT = (
     "an unexpected payload was used to start the durable execution.\n"
@@ -92,6 +82,11 @@ class DurableFunction:
         self.input_type = annotation_of(handler, parameters[0])
         self.result_type = annotation_of(handler, "return")
 
+    @cached_property
+    def _all_plugins(self) -> tuple[Plugin, ...]:
+        """Those that it was given, and those that the environment names at its first invocation."""
+        return (*self._plugins, *plugins_named_in(os.environ))
+
     def __call__(self, event: Any, lambda_context: object = None) -> dict[str, Any]:
         """Run one invocation, from the synchronous runtime of AWS Lambda.
 
@@ -102,9 +97,18 @@ class DurableFunction:
         invocation = validate_durable_execution_event(event)
         client = self._client or _default_client()
         if self.is_async:
-            output = _loop().run_until_complete(self.invoke(invocation, client, lambda_context))
+            from durably.drivers.kept_loop import run_in_kept_loop  # noqa: PLC0415 - brings asyncio
+
+            output = run_in_kept_loop(self.invoke(invocation, client, lambda_context))
         else:
-            output = self._invoke_in_threads(invocation, client, lambda_context)
+            from durably.drivers.thread_backends import blocking  # noqa: PLC0415 - only for `def`
+
+            try:
+                operations = load_state(blocking(client, None), invocation)
+            except Exception as error:
+                raise classify_checkpoint_error(error) from error
+            run = self._thread_run(invocation, operations, client, lambda_context)
+            output = self._run_in_threads(run, invocation, lambda_context)
         return _as_json_object(output)
 
     async def invoke(
@@ -112,17 +116,20 @@ class DurableFunction:
     ) -> InvocationOutput:
         """Run one invocation in the event loop that this is awaited in.
 
+        When it is cancelled, nothing more is recorded. Code that does not end then is left behind
+        after a few seconds.
+
         Raises:
             UnrecoverableInvocationError: this invocation failed, and is to be tried again.
         """
-        if not self.is_async:
-            return await self._invoke_beside_loop(invocation, client, lambda_context)
-        from durably.drivers.tasks import TaskRun  # noqa: PLC0415 - brings asyncio
-
         try:
             operations = await load_state_async(client, invocation)
         except Exception as error:
             raise classify_checkpoint_error(error) from error
+        if not self.is_async:
+            return await self._run_beside_loop(invocation, operations, client, lambda_context)
+        from durably.drivers.tasks import TaskRun  # noqa: PLC0415 - brings asyncio
+
         journal = Journal(invocation.durable_execution_arn, operations)
         settings = self._settings(journal, lambda_context)
         run = TaskRun(journal, invocation.checkpoint_token, client, settings)
@@ -132,63 +139,63 @@ class DurableFunction:
 
         with watched(settings, journal, invocation, lambda_context) as watch:
             output = output_of(await run.run(body), self.result_type)
-            update = closing_update(output, self._clock.now())
-            if update is not None:
-                try:
-                    await run.persist_last(update)
-                except UnrecoverableExecutionError as error:
-                    output, update = failed(error), None
-            watch.output = output
-        return output if update is None else answer_after(update)
+            ahead = watch.ends_with(output, self._clock.now())
+            if ahead is not None:
+                await run.persist_last(ahead)
+        return watch.answer
 
-    async def _invoke_beside_loop(
-        self, invocation: InvocationInput, client: AnyClient, lambda_context: object
+    async def _run_beside_loop(
+        self,
+        invocation: InvocationInput,
+        operations: list[Operation],
+        client: AnyClient,
+        lambda_context: object,
     ) -> InvocationOutput:
         import asyncio  # noqa: PLC0415 - a `def` handler on Lambda never needs it
 
+        from durably.drivers.beside import in_thread  # noqa: PLC0415 - brings asyncio
+
         loop = asyncio.get_running_loop()
-        context = contextvars.copy_context()
+        run = self._thread_run(invocation, operations, client, lambda_context, loop)
+        work = partial(self._run_in_threads, run, invocation, lambda_context)
+        ended = asyncio.ensure_future(in_thread(work, "durably invocation"))
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            run.break_off(foreign_cancellation())
+            await asyncio.gather(ended, return_exceptions=True)
+            raise
 
-        def work() -> InvocationOutput:
-            return context.run(self._invoke_in_threads, invocation, client, lambda_context, loop)
-
-        return await loop.run_in_executor(_handler_threads(), work)
-
-    def _invoke_in_threads(
+    def _thread_run(
         self,
         invocation: InvocationInput,
+        operations: list[Operation],
         client: AnyClient,
         lambda_context: object,
         loop: asyncio.AbstractEventLoop | None = None,
-    ) -> InvocationOutput:
-        from durably.drivers.thread_backends import backend_for, blocking  # noqa: PLC0415 - only for `def`
+    ) -> ThreadRun:
+        from durably.drivers.thread_backends import backend_for  # noqa: PLC0415 - only for `def`
         from durably.drivers.threads import ThreadRun  # noqa: PLC0415 - only for `def` handlers
 
-        try:
-            operations = load_state(blocking(client, loop), invocation)
-        except Exception as error:
-            raise classify_checkpoint_error(error) from error
         journal = Journal(invocation.durable_execution_arn, operations)
-        settings = self._settings(journal, lambda_context)
         make_backend = backend_for(
             invocation.durable_execution_arn, invocation.checkpoint_token, client, loop, self._ids
         )
-        run = ThreadRun(journal, settings, make_backend)
+        return ThreadRun(journal, self._settings(journal, lambda_context), make_backend)
 
+    def _run_in_threads(
+        self, run: ThreadRun, invocation: InvocationInput, lambda_context: object
+    ) -> InvocationOutput:
         def body(ctx: SyncDurableContext) -> Any:
-            return self.handler(read_input(journal, self.input_type), ctx)
+            return self.handler(read_input(run.journal, self.input_type), ctx)
 
         try:
-            with watched(settings, journal, invocation, lambda_context) as watch:
+            with watched(run.settings, run.journal, invocation, lambda_context) as watch:
                 output = output_of(run.run(body), self.result_type)
-                update = closing_update(output, self._clock.now())
-                if update is not None:
-                    try:
-                        run.persist_last(update)
-                    except UnrecoverableExecutionError as error:
-                        output, update = failed(error), None
-                watch.output = output
-            return output if update is None else answer_after(update)
+                ahead = watch.ends_with(output, self._clock.now())
+                if ahead is not None:
+                    run.persist_last(ahead)
+            return watch.answer
         finally:
             run.close()
 
@@ -205,7 +212,7 @@ class DurableFunction:
             clock=self._clock,
             ids=self._ids,
             logger=self._logger,
-            observers=observers_of(self._plugins, journal, self._clock),
+            observers=observers_of(self._all_plugins, journal, self._clock),
         )
 
 
@@ -251,22 +258,6 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:
     return json.loads(encode_invocation(output))  # type: ignore[no-any-return]  # an object
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this process's invocations: made once, because making one is slow."""
-    import asyncio  # noqa: PLC0415 - a `def` handler on Lambda never needs it
-
-    return asyncio.new_event_loop()
-
-
-@cache
-def _handler_threads() -> ThreadPoolExecutor:
-    """Threads that invocations of `def` handlers wait in, beside an event loop."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only beside a loop
-
-    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="durably-invocation")
 
 
 def _default_client() -> DurableExecutionClient:

@@ -22,14 +22,14 @@ from durably.config import (
 )
 from durably.core.calls import backoff, backoff_name
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
+from durably.drivers.bearings import Bearings
 from durably.drivers.callbacks import SyncCallback
-from durably.drivers.context_base import ContextBase
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-class SyncDurableContext(ContextBase):
+class SyncDurableContext(Bearings):
     """Durable operations for plain functions. Each call blocks until it has a result.
 
     A context belongs to the code that it was made for. An operation called from elsewhere, from

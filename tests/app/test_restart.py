@@ -86,7 +86,7 @@ async def test_a_thread_that_outlasts_the_grace_changes_nothing_any_more(url: st
     async with Engine(url, [stubborn], grace=0) as engine:
         run = await engine.start(stubborn, {})
         await asyncio.to_thread(entered.wait)
-    go_on.set()
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
 
     async with Engine(url, [stubborn]) as engine:
         assert await (await engine.get(run.arn)).result() == 2

@@ -253,6 +253,15 @@ def test_a_plugin_factory_is_called_once_for_each_invocation() -> None:
     assert len(made) == 2
 
 
+def test_the_environment_is_read_once_for_each_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = durable_execution(with_a_flaky_step, client=(client := InMemoryClient()))
+    function(client.event())
+
+    monkeypatch.setenv("DURABLE_EXECUTION_PLUGINS", "no-such-plugin")
+
+    assert function(client.event())["Status"] == "PENDING"
+
+
 @pytest.mark.parametrize("names", ["", "a,,b", "a,a", "no-such-plugin"])
 def test_a_plugin_that_the_environment_names_must_be_there(
     names: str, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from durably.drivers.threads import ThreadRun
 
 
-class Branch:
+class BranchRun:
     """One spawned program: ready, running, asleep or ended.
 
     Attributes:
@@ -66,8 +66,8 @@ class Nursery:
     def __init__(self, run: ThreadRun) -> None:
         self.run = run
         self.ended: deque[tuple[int, Outcome[Any]]] = deque()
-        self._ready: deque[Branch] = deque()
-        self._asleep: dict[Branch, None] = {}
+        self._ready: deque[BranchRun] = deque()
+        self._asleep: dict[BranchRun, None] = {}
         self._running = 0
         self._scope: Scope | None = None
         self._is_dropped = False
@@ -87,20 +87,20 @@ class Nursery:
         except DurableOperationError as error:
             self.ended.append((effect.index, Err(error)))
             return
-        branch = Branch(self, effect)
+        branch = BranchRun(self, effect)
         branch.primed = (program, first)
         with self.run.lock:
             self._ready.append(branch)
             self.run.crew.offer(self)
 
-    def take(self) -> Branch | None:
+    def take(self) -> BranchRun | None:
         """Give a branch to run, under the lock."""
         if not self._ready:
             return None
         self._running += 1
         return self._ready.popleft()
 
-    def note(self, branch: Branch, outcome: Outcome[Any] | None) -> None:
+    def note(self, branch: BranchRun, outcome: Outcome[Any] | None) -> None:
         """Note how a run of *branch* ended."""
         with self.run.lock:
             self._running -= 1
@@ -116,7 +116,7 @@ class Nursery:
                 self.ended.append((branch.index, outcome))
             self.run.changed.notify_all()
 
-    def wake(self, branch: Branch) -> None:
+    def wake(self, branch: BranchRun) -> None:
         """Have *branch* run again, under the lock."""
         del self._asleep[branch]
         branch.asleep = None

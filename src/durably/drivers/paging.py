@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import cast
 
 from durably.drivers.client import AnyClient, AsyncDurableExecutionClient, DurableExecutionClient
@@ -32,10 +33,11 @@ def checkpoint_with_all_pages(
     return _joined(response, operations)
 
 
-async def with_all_pages(
-    client: AsyncDurableExecutionClient, request: CheckpointRequest, response: CheckpointResponse
+async def fetch_with_all_pages(
+    client: AsyncDurableExecutionClient, request: CheckpointRequest
 ) -> CheckpointResponse:
-    """Read the pages that the reply to *request* points to."""
+    """As `checkpoint_with_all_pages`, awaited."""
+    response = await client.checkpoint(request)
     marker = response.new_execution_state.next_marker
     if not marker:
         return response
@@ -92,10 +94,10 @@ async def load_state_async(client: AnyClient, invocation: InvocationInput) -> li
 async def _read(client: AnyClient, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
     if inspect.iscoroutinefunction(client.get_execution_state):
         return await client.get_execution_state(request)  # type: ignore[no-any-return]
-    import asyncio  # noqa: PLC0415 - a `def` handler never needs it
+    from durably.drivers.beside import in_thread  # noqa: PLC0415 - brings asyncio
 
     blocking = cast("DurableExecutionClient", client)
-    return await asyncio.to_thread(blocking.get_execution_state, request)
+    return await in_thread(partial(blocking.get_execution_state, request), "durably state")
 
 
 def _first_page(invocation: InvocationInput, marker: str) -> GetExecutionStateRequest:

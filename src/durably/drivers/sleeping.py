@@ -13,7 +13,7 @@ from durably.errors import BranchSuspended
 from durably.wire.operation import Operation
 
 if TYPE_CHECKING:
-    from durably.drivers.nursery import Branch
+    from durably.drivers.nursery import BranchRun
 
 
 class Awaited:
@@ -67,14 +67,14 @@ class Watchers:
     __slots__ = ("_watching",)
 
     def __init__(self) -> None:
-        self._watching: dict[str, dict[Branch, Asleep]] = {}
+        self._watching: dict[str, dict[BranchRun, Asleep]] = {}
 
-    def add(self, branch: Branch, asleep: Asleep) -> None:
+    def add(self, branch: BranchRun, asleep: Asleep) -> None:
         """Have *branch* woken when one of the records changes."""
         for one in asleep.awaited:
             self._watching.setdefault(one.op.id, {})[branch] = asleep
 
-    def remove(self, branch: Branch) -> None:
+    def remove(self, branch: BranchRun) -> None:
         """Leave *branch* asleep."""
         assert branch.asleep is not None, "it is asleep"
         for one in branch.asleep.awaited:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Protocol, cast
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeAlias, cast
 
+from durably.drivers.beside import in_thread
 from durably.drivers.client import (
     AnyClient,
     AsyncDurableExecutionClient,
@@ -16,12 +16,14 @@ from durably.drivers.client import (
     PushingClient,
 )
 from durably.drivers.outbox import Batch, Outbox
-from durably.drivers.paging import checkpoint_with_all_pages, with_all_pages
+from durably.drivers.paging import checkpoint_with_all_pages, fetch_with_all_pages
 from durably.errors import TerminationReason, UnrecoverableError, classify_checkpoint_error
 from durably.seams import IdSource
 from durably.wire.api import CheckpointRequest, CheckpointResponse
 from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
+
+_Fetch: TypeAlias = Callable[[CheckpointRequest], Awaitable[CheckpointResponse]]
 
 
 class Driver(Protocol):
@@ -207,13 +209,12 @@ class QueueingBackend:
 
     def _transport_for(self, client: AnyClient) -> Callable[[Batch], None]:
         if inspect.iscoroutinefunction(client.checkpoint):
-            return lambda batch: self._send_in_task(
-                cast("AsyncDurableExecutionClient", client), batch
-            )
+            fetch = partial(fetch_with_all_pages, cast("AsyncDurableExecutionClient", client))
+            return partial(self._send_in_task, fetch)
         blocking = cast("DurableExecutionClient", client)
         if getattr(client, "answers_at_once", False):
-            return lambda batch: self._send_here(blocking, batch)
-        return lambda batch: self._send_in_thread(blocking, batch)
+            return partial(self._send_here, blocking)
+        return partial(self._send_in_task, partial(_fetch_in_thread, blocking))
 
     def _send_here(self, client: DurableExecutionClient, batch: Batch) -> None:
         try:
@@ -223,11 +224,10 @@ class QueueingBackend:
         else:
             self._take(response)
 
-    def _send_in_task(self, client: AsyncDurableExecutionClient, batch: Batch) -> None:
+    def _send_in_task(self, fetch: _Fetch, batch: Batch) -> None:
         async def send() -> None:
             try:
-                response = await client.checkpoint(batch.request)
-                response = await with_all_pages(client, batch.request, response)
+                response = await fetch(batch.request)
             except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
                 self._fail(error)
             else:
@@ -236,19 +236,6 @@ class QueueingBackend:
         task = self._driver.loop.create_task(send(), name="durably checkpoint")
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
-
-    def _send_in_thread(self, client: DurableExecutionClient, batch: Batch) -> None:
-        loop = self._driver.loop
-
-        def send() -> None:
-            try:
-                response = checkpoint_with_all_pages(client, batch.request)
-            except Exception as error:  # noqa: BLE001 - classified: a client may fail in any way
-                loop.call_soon_threadsafe(self._fail, error)
-            else:
-                loop.call_soon_threadsafe(self._take, response)
-
-        _client_threads().submit(send)
 
     def _take(self, response: CheckpointResponse) -> None:
         if self._outbox.sending is None:
@@ -278,7 +265,8 @@ class QueueingBackend:
         self._driver.note_quiet()
 
 
-@cache
-def _client_threads() -> ThreadPoolExecutor:
-    """Threads in which blocking clients send; one for each invocation that does so at a time."""
-    return ThreadPoolExecutor(max_workers=32, thread_name_prefix="durably-client")
+async def _fetch_in_thread(
+    client: DurableExecutionClient, request: CheckpointRequest
+) -> CheckpointResponse:
+    work = partial(checkpoint_with_all_pages, client, request)
+    return await in_thread(work, "durably checkpoint")

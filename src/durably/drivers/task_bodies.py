@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
+from durably.drivers.beside import in_thread
 from durably.drivers.bodies import exited, is_coroutine_function, step_context
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableError
-
-T = TypeVar("T")
 
 PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, KeyboardInterrupt)
 """What user code may raise that is no outcome of it."""
@@ -76,19 +72,8 @@ async def _run_here(body: Callable[..., Any]) -> Outcome[Any]:
 
 
 async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Outcome[Any]:
-    """Run *body* in a thread of its own: one that hangs takes nobody's place, and no exit waits."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[Outcome[Any] | BaseException] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        outcome = context.run(_outcome_of, body)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_settle, ended, outcome)
-
-    threading.Thread(target=run, name=f"durably step {attempt.op}", daemon=True).start()
     try:
-        outcome = await ended
+        outcome = await in_thread(partial(_outcome_of, body), f"durably step {attempt.op}")
     except asyncio.CancelledError:
         package_log.warning(
             "an attempt of %s was given up, and its thread is left behind",
@@ -103,18 +88,13 @@ async def _run_in_thread(body: Callable[..., Any], attempt: Attempt) -> Outcome[
     return outcome
 
 
-def _settle(ended: asyncio.Future[T], value: T) -> None:
-    if not ended.done():
-        ended.set_result(value)
-
-
 def _outcome_of(body: Callable[[], Any]) -> Outcome[Any] | BaseException:
-    """Run *body*; a future cannot carry everything that it may raise, such as `StopIteration`."""
+    """Run *body*; whoever waits for it must tell a cancellation that it raises from his own."""
     try:
         return Ok(body())
     except (ContextUsageError, UnrecoverableError) as error:
         return error
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
-    except BaseException as crash:  # noqa: BLE001 - a thread has no other way to say so
+    except BaseException as crash:  # noqa: BLE001 - raised again in the task that waits
         return crash

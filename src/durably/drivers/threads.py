@@ -31,7 +31,7 @@ from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
-from durably.drivers.nursery import Branch, Nursery
+from durably.drivers.nursery import BranchRun, Nursery
 from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchParked, Watchers
 from durably.drivers.thread_backends import Backend
@@ -79,7 +79,7 @@ class ThreadRun:
         self.changed = threading.Condition(self.lock)
         self.crew = Crew(self.lock)
         self.watchers = Watchers()
-        self.strand: contextvars.ContextVar[Branch | None] = contextvars.ContextVar(
+        self.strand: contextvars.ContextVar[BranchRun | None] = contextvars.ContextVar(
             "durably_strand", default=None
         )
         self._swallowed = Swallowed(settings.max_swallowed_signals)
@@ -193,7 +193,7 @@ class ThreadRun:
 
     def _next(self, scope: Scope, nursery: Nursery) -> tuple[int, Outcome[Any]]:
         while True:
-            helped: Branch | None = None
+            helped: BranchRun | None = None
             with self.lock:
                 self._check_running(scope)
                 if nursery.ended:
@@ -338,7 +338,7 @@ class ThreadRun:
                 "the handler does not unwind, and is left behind without its token",
                 extra={"executionArn": self.journal.arn},
             )
-        left = self.crew.dismiss(0 if self._is_leaked else patience)
+        left = self.crew.dismiss(patience if self._is_over and not self._is_leaked else 0)
         if left:
             package_log.error(
                 "branches do not unwind, and are left behind",

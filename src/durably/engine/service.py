@@ -364,7 +364,7 @@ class Service:
         """Begin the invocation that a claim is for, if one is owed; otherwise give the claim up.
 
         Raises:
-            StoreError: it could not be written; the claim will run out.
+            StoreError: it could not be written; the claim stands.
         """
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
@@ -375,11 +375,7 @@ class Service:
             return None  # it is gone, or somebody else's
 
     async def give_back(self, claim: Claim) -> None:
-        """Give a claim up whose invocation has no answer, or was never begun.
-
-        Raises:
-            StoreError: it could not be written; the claim stands.
-        """
+        """Give a claim up that nothing runs under any more, or yet; raises as `begin` does."""
         await give_back(self._journals, claim)
 
     def _wake(self) -> None:

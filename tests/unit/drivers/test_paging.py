@@ -8,9 +8,9 @@ import pytest
 
 from durably.drivers.paging import (
     checkpoint_with_all_pages,
+    fetch_with_all_pages,
     load_state,
     load_state_async,
-    with_all_pages,
 )
 from durably.wire.api import (
     CheckpointRequest,
@@ -72,7 +72,7 @@ def blocking(client: Client) -> CheckpointResponse:
 def awaited(client: Client) -> CheckpointResponse:
     async def work() -> CheckpointResponse:
         twin = Awaited(client.token, client.state.next_marker)
-        response = await with_all_pages(twin, REQUEST, await twin.checkpoint(REQUEST))
+        response = await fetch_with_all_pages(twin, REQUEST)
         client.asked = twin.asked
         return response
 

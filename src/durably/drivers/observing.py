@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -20,28 +20,32 @@ from durably.core.observer import (
     PluginInvocationStatus,
 )
 from durably.drivers.logs import package_log
-from durably.drivers.outputs import root_operation
+from durably.drivers.outputs import answer_after, closing_update, failed, root_operation
 from durably.drivers.settings import RunSettings
-from durably.errors import PluginLoadError
+from durably.errors import PluginLoadError, UnrecoverableExecutionError
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import OperationType
+from durably.wire.update import OperationUpdate
 
 PLUGINS_VARIABLE = "DURABLE_EXECUTION_PLUGINS"
 ENTRY_POINT_GROUPS = ("durably.plugins", "aws_durable_execution.plugins")
 
 
-def observers_of(plugins: Sequence[Plugin], journal: Journal, clock: Clock) -> Observers | None:
-    """Make what tells *plugins*, and those that the environment names; nothing without any.
+def plugins_named_in(environ: Mapping[str, str]) -> tuple[Plugin, ...]:
+    """Load the plugins that the environment names. Each is loaded once in a process.
 
     Raises:
-        PluginLoadError: the environment names a plugin that cannot be loaded.
+        PluginLoadError: one cannot be loaded.
     """
-    named = _named_in_environment(os.environ.get(PLUGINS_VARIABLE))
-    if not plugins and not named:
+    return _named(environ.get(PLUGINS_VARIABLE))
+
+
+def observers_of(plugins: Sequence[Plugin], journal: Journal, clock: Clock) -> Observers | None:
+    """Make what tells *plugins* of one invocation; nothing without any."""
+    if not plugins:
         return None
     info = PluginFactoryInfo(execution_arn=journal.arn)
     made = [plugin if isinstance(plugin, DurablePlugin) else plugin(info) for plugin in plugins]
-    made += [factory(info) for factory in named]
     return Observers(made, journal, clock.now, _report)
 
 
@@ -56,7 +60,7 @@ def _report(plugin: DurablePlugin, hook: str, error: Exception) -> None:
 
 
 @cache
-def _named_in_environment(names: str | None) -> tuple[Any, ...]:
+def _named(names: str | None) -> tuple[Any, ...]:
     if names is None:
         return ()
     listed = [name.strip() for name in names.split(",")]
@@ -79,26 +83,47 @@ def _load(name: str) -> Any:
 
 @dataclass(slots=True)
 class Watch:
-    """What an invocation has answered, once it has."""
+    """What an invocation answers.
+
+    Attributes:
+        output: what it comes to; `None` when it failed, and is to be made again.
+        ahead: what goes to the backend before the answer, which is too large to hold it.
+    """
 
     output: InvocationOutput | None = None
+    ahead: OperationUpdate | None = None
+
+    def ends_with(self, output: InvocationOutput, now: datetime) -> OperationUpdate | None:
+        """Take what the handler answers; give the update that has to be accepted first, if any."""
+        self.output = output
+        self.ahead = closing_update(output, now)
+        return self.ahead
+
+    @property
+    def answer(self) -> InvocationOutput:
+        """What is answered."""
+        assert self.output is not None, "the invocation has ended"
+        return self.output if self.ahead is None else answer_after(self.ahead)
 
 
 @contextmanager
 def watched(
     settings: RunSettings, journal: Journal, invocation: InvocationInput, lambda_context: object
 ) -> Generator[Watch]:
-    """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case."""
+    """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case.
+
+    An error that is the whole execution's ends it here, and is its answer.
+    """
     watch = Watch()
     observers = settings.observers
-    if observers is None:
-        yield watch
-        return
-    info = _begin(observers, journal, invocation, lambda_context)
+    info = None if observers is None else _begin(observers, journal, invocation, lambda_context)
     try:
         yield watch
+    except UnrecoverableExecutionError as error:
+        watch.output, watch.ahead = failed(error), None
     finally:
-        observers.tell("on_invocation_end", _ended(info, watch.output))
+        if observers is not None and info is not None:
+            observers.tell("on_invocation_end", _ended(info, watch.output))
 
 
 def _begin(

@@ -9,8 +9,8 @@ import pytest
 
 from durably.core.journal import Journal
 from durably.core.observer import DurablePlugin, PluginFactoryInfo
+from durably.drivers.observing import PLUGINS_VARIABLE, observers_of, plugins_named_in, watched
 from durably.drivers.settings import RunSettings
-from durably.drivers.watching import PLUGINS_VARIABLE, observers_of, watched
 from durably.errors import PluginLoadError
 from durably.testing.clock import ManualClock
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
@@ -76,12 +76,12 @@ def test_without_plugins_nobody_is_told() -> None:
 
 @pytest.mark.parametrize("name", ["ours", "theirs"])
 def test_plugins_named_by_the_environment_are_made_once_for_each_invocation(
-    name: str, installed: None, monkeypatch: pytest.MonkeyPatch
+    name: str, installed: None
 ) -> None:
-    monkeypatch.setenv(PLUGINS_VARIABLE, f" {name} ")
+    named = plugins_named_in({PLUGINS_VARIABLE: f" {name} "})
 
-    assert observers() is not None
-    observers(lambda info: Noting())
+    assert observers(*named) is not None
+    observers(*named, lambda info: Noting())
 
     made: list[str] = sys.modules["installed_plugin"].Mine.made
     assert made[-2:] == ["arn", "arn"]
@@ -96,13 +96,13 @@ def test_plugins_named_by_the_environment_are_made_once_for_each_invocation(
         ("missing", "plugin 'missing' cannot be loaded"),
     ],
 )
-def test_names_that_mean_nothing_are_refused(
-    names: str, said: str, installed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(PLUGINS_VARIABLE, names)
-
+def test_names_that_mean_nothing_are_refused(names: str, said: str, installed: None) -> None:
     with pytest.raises(PluginLoadError, match=said):
-        observers()
+        plugins_named_in({PLUGINS_VARIABLE: names})
+
+
+def test_an_environment_that_names_none_gives_none() -> None:
+    assert plugins_named_in({}) == ()
 
 
 def test_a_factory_is_told_the_execution() -> None:

@@ -10,7 +10,7 @@ from durably.core.calls import Calls
 from durably.drivers.logs import DurableLogger
 
 
-class ContextBase:
+class Bearings:
     """Where the code runs, and values that are the same in every replay."""
 
     __slots__ = ("_calls", "_lambda_context", "_logger")
