@@ -72,7 +72,7 @@ class Shell:
 
     def end(self, process: subprocess.Popen[str], stdin: str | None = None) -> Done:
         """Wait for a command, and say what it came to. It never shows a traceback."""
-        out, err = process.communicate(stdin, timeout=9)
+        out, err = process.communicate(stdin, timeout=50)
         assert "Traceback" not in err
         return Done(process.returncode, out, err)
 
