@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from durably import ResourceConflictException
 from tests.cli.conftest import ORDERS, Shell
 
 UNREADABLE = "its record cannot be read; stop it or restore a backup"
@@ -43,6 +44,7 @@ def test_the_damage_is_told_and_what_to_do(damaged: Shell) -> None:
     resume = damaged.run("resume", "bad")
 
     assert show.code == why.code == 0
+    assert UNREADABLE in damaged.run("list").out
     assert f"{UNREADABLE}: facts from 0 on are not what was written" in show.out
     assert f"bad is parked: {UNREADABLE}" in why.out
     assert "`durably stop bad`" in why.out
@@ -95,6 +97,12 @@ def test_a_result_that_is_lost_is_not_made_up(shell: Shell) -> None:
     again = shell.run("run", f"{ORDERS}:odd", "--name", "o")
     why = shell.run("why", "o")
 
+    async def ask() -> None:
+        async with shell.engine() as engine:
+            with pytest.raises(ResourceConflictException, match="o: its record cannot be read"):
+                await (await engine.get("o")).result()
+
+    asyncio.run(ask())
     assert (first.code, again.code, again.out) == (0, 2, "")
     assert UNREADABLE_AND_CLOSED in again.err
     assert f"o is SUCCEEDED: {UNREADABLE_AND_CLOSED}" in why.out
