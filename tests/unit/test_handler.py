@@ -228,6 +228,19 @@ def test_plugins_hear_of_everything_once_and_in_order(handler: Any) -> None:
     assert recorder.heard == HEARD
 
 
+@pytest.mark.parametrize("handler", [long_text, long_text_sync])
+def test_plugins_hear_of_a_result_that_goes_ahead_of_the_answer(handler: Any) -> None:
+    recorder = Recorder()
+
+    drive(handler, ROOM, plugins=[recorder])
+
+    assert recorder.heard == [
+        ("invocation starts", True),
+        ("ends", "test", "SUCCEEDED"),
+        ("invocation ends", "SUCCEEDED"),
+    ]
+
+
 def test_a_plugin_that_raises_hurts_neither_the_execution_nor_another_plugin(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

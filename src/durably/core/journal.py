@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -56,6 +57,10 @@ class Journal:
     def records(self) -> Mapping[str, Operation]:
         """Every record by operation id, in the order they became known."""
         return self._records
+
+    def snapshot(self) -> Mapping[str, Operation]:
+        """Give `records` as they are now. Nothing changes them any more."""
+        return MappingProxyType(self._records.copy())
 
     def has_outstanding(self) -> bool:
         """Whether anything is recorded that an invocation may end for as PENDING."""
@@ -122,13 +127,20 @@ class Journal:
         """Take over the reply to a checkpoint of *accepted*; give the records that changed."""
         changed = self.merge(operations)
         if accepted:
-            mentioned = {operation.id for operation in operations}
-            settled = [self._settle(update) for update in accepted if update.id not in mentioned]
+            told = {operation.id for operation in operations}
+            # What closes the execution is no operation of its own.
+            told |= {update.id for update in accepted if update.type is OperationType.EXECUTION}
+            settled = [self._settle(update) for update in accepted if update.id not in told]
             changed += [record for record in settled if record is not None]
         return changed
 
     def _settle(self, update: OperationUpdate) -> Operation | None:
-        """Apply an accepted update that the backend's reply did not mention."""
+        """Apply an accepted update that the backend's reply did not mention.
+
+        A reply holds every operation that was touched (`protocol.md` §3.4), so this is only for
+        stand-ins that answer with less. When it ended is not known then: the time of the context
+        stays where it was, and a replay over a full state may be told a later one.
+        """
         known = self._records.get(update.id)
         status = _STATUS_AFTER[update.action]
         if known is not None and (known.is_terminal or known.status is status):

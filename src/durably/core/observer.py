@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from durably.core.effects import Attempt, Err, Outcome
 from durably.core.journal import Journal, attempts_of, error_of, result_of
@@ -90,7 +91,7 @@ class AttemptInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationChangeInfo:
-    """What a reply of the backend has changed, and everything that is known."""
+    """What a reply of the backend has changed, and everything that was known then."""
 
     execution_arn: str
     updated_operations: Mapping[str, OperationInfo]
@@ -139,6 +140,13 @@ PluginFactory: TypeAlias = Callable[[PluginFactoryInfo], DurablePlugin]
 Plugin: TypeAlias = DurablePlugin | PluginFactory
 
 
+class Changes(NamedTuple):
+    """Records that have changed, as plugins are told of them, and those of them that are over."""
+
+    info: OperationChangeInfo
+    ended: tuple[OperationInfo, ...]
+
+
 class Observers:
     """The plugins of one invocation, told of what the driver does."""
 
@@ -183,20 +191,24 @@ class Observers:
 
     def operations_changed(self, changed: Sequence[Operation]) -> None:
         """Tell of records that a reply has changed, and of those that are now over."""
-        if not changed:
-            return
+        if changed:
+            self.tell_changes(self.changes(changed))
+
+    def changes(self, changed: Sequence[Operation]) -> Changes:
+        """Take down what there is to tell of records that have changed just now."""
         infos = {record.id: operation_info(record) for record in changed}
-        self.tell(
-            "on_operation_change",
-            OperationChangeInfo(
-                execution_arn=self._journal.arn,
-                updated_operations=infos,
-                operations=self._journal.records,
-            ),
+        info = OperationChangeInfo(
+            execution_arn=self._journal.arn,
+            updated_operations=MappingProxyType(infos),
+            operations=self._journal.snapshot(),
         )
-        for record in changed:
-            if record.is_terminal:
-                self.tell("on_operation_end", infos[record.id])
+        return Changes(info, tuple(infos[record.id] for record in changed if record.is_terminal))
+
+    def tell_changes(self, changes: Changes) -> None:
+        """Tell what was taken down."""
+        self.tell("on_operation_change", changes.info)
+        for ended in changes.ended:
+            self.tell("on_operation_end", ended)
 
     def body_starts(self, place: Attempt | Scope) -> AttemptInfo:
         """Tell that user code is about to run; give what `body_ends` needs."""

@@ -7,6 +7,8 @@ from collections import deque
 from time import monotonic
 from typing import Protocol
 
+from durably.drivers.logs import package_log
+
 MAX_BRANCH_THREADS = 32
 """Threads that one invocation runs branches in, besides those that wait for branches."""
 
@@ -59,8 +61,8 @@ class Crew:
             self._threads.append(thread)
             thread.start()
 
-    def dismiss(self, seconds: float) -> int:
-        """End the threads, and wait for them; tell how many have not ended after *seconds*."""
+    def dismiss(self, seconds: float, arn: str) -> None:
+        """End the threads, and wait for them; leave those behind that go on after *seconds*."""
         with self._lock:
             self._is_dismissed = True
             self._offers.clear()
@@ -68,7 +70,12 @@ class Crew:
         deadline = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        left = sum(thread.is_alive() for thread in self._threads)
+        if left:
+            package_log.error(
+                "branches do not unwind, and are left behind",
+                extra={"executionArn": arn, "threads": left},
+            )
 
     def _work(self) -> None:
         while (work := self._next()) is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from durably.clock import Clock
@@ -123,6 +124,7 @@ def watched(
         watch.output, watch.ahead = failed(error), None
     finally:
         if observers is not None and info is not None:
+            info = replace(info, operations=journal.snapshot())
             observers.tell("on_invocation_end", _ended(info, watch.output))
 
 
@@ -130,7 +132,7 @@ def _begin(
     observers: Observers, journal: Journal, invocation: InvocationInput, lambda_context: object
 ) -> InvocationInfo:
     root = root_operation(journal)
-    records = journal.records
+    records = journal.snapshot()
     updated = {
         operation_id: records[operation_id]
         for operation_id in invocation.updated_operation_ids or ()
@@ -144,7 +146,7 @@ def _begin(
         is_first_invocation=not others,
         execution_start_timestamp=None if root is None else root.start_timestamp,
         operations=records,
-        updated_operations=updated,
+        updated_operations=MappingProxyType(updated),
         input=None if details is None else details.input_payload,
     )
     observers.tell("on_invocation_start", info)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeAlias, cast
 
+from durably.drivers.backends import Backend, Driver
 from durably.drivers.beside import in_thread
 from durably.drivers.client import (
     AnyClient,
@@ -20,48 +21,23 @@ from durably.drivers.paging import checkpoint_with_all_pages, fetch_with_all_pag
 from durably.errors import TerminationReason, UnrecoverableError, classify_checkpoint_error
 from durably.seams import IdSource
 from durably.wire.api import CheckpointRequest, CheckpointResponse
-from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
 
 _Fetch: TypeAlias = Callable[[CheckpointRequest], Awaitable[CheckpointResponse]]
 
 
-class Driver(Protocol):
-    """What a backend tells the invocation."""
+class TaskDriver(Driver, Protocol):
+    """An invocation in an event loop."""
 
     loop: asyncio.AbstractEventLoop
-
-    def merge(
-        self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
-        """Take over records that have changed; `True` if the invocation goes on with them."""
-        ...
-
-    def break_off(self, error: UnrecoverableError) -> BaseException:
-        """End the invocation with *error*; give the signal to raise."""
-        ...
-
-    def stop(self, reason: TerminationReason) -> BaseException:
-        """End the invocation as pending; give the signal to raise."""
-        ...
 
     def note_quiet(self) -> None:
         """See whether the invocation may stop."""
         ...
 
 
-class Backend(Protocol):
-    """Takes updates in order."""
-
-    pushes: bool
-
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way that could change a record."""
-        ...
-
-    def post(self, update: OperationUpdate) -> None:
-        """Take *update*; nobody waits for it."""
-        ...
+class TaskBackend(Backend, Protocol):
+    """A backend whose answers are awaited."""
 
     async def persist(self, update: OperationUpdate) -> None:
         """Return when *update* has been accepted and the reply merged."""
@@ -73,10 +49,6 @@ class Backend(Protocol):
         Raises:
             UnrecoverableError: it was not.
         """
-        ...
-
-    def poll(self) -> None:
-        """Ask what has changed."""
         ...
 
     async def drain(self) -> bool:
@@ -99,7 +71,7 @@ class PushingBackend:
 
     pushes = True
 
-    def __init__(self, arn: str, client: PushingClient, driver: Driver) -> None:
+    def __init__(self, arn: str, client: PushingClient, driver: TaskDriver) -> None:
         self._arn = arn
         self._client = client
         self._driver = driver
@@ -154,7 +126,7 @@ class QueueingBackend:
     pushes = False
 
     def __init__(
-        self, arn: str, token: str, client: AnyClient, driver: Driver, ids: IdSource
+        self, arn: str, token: str, client: AnyClient, driver: TaskDriver, ids: IdSource
     ) -> None:
         self._driver = driver
         self._outbox = Outbox(arn, token, ids, self._transport_for(client))

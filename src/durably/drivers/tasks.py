@@ -24,7 +24,7 @@ from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parked, Parking
 from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
-from durably.drivers.task_backends import Backend, PushingBackend, QueueingBackend
+from durably.drivers.task_backends import PushingBackend, QueueingBackend, TaskBackend
 from durably.drivers.task_bodies import PASSED_ON, run_attempt
 from durably.drivers.task_future import TaskFuture
 from durably.drivers.unwinding import Swallowed
@@ -61,7 +61,7 @@ class TaskRun:
         self.settings = settings
         self.activity = Activity()
         self.work = OpenWork(self.loop, self.activity, self._note_crash)
-        self._backend: Backend = (
+        self._backend: TaskBackend = (
             PushingBackend(journal.arn, client, self)
             if pushes(client)
             else QueueingBackend(journal.arn, token, client, self, settings.ids)
@@ -208,10 +208,10 @@ class TaskRun:
     ) -> bool:
         """Take over records that have changed, and wake who waits for them."""
         changed = self.journal.take_reply(operations, accepted)
-        if self.settings.observers is not None:
-            self.settings.observers.operations_changed(changed)
         if self._parking:
             self._parking.wake(changed)
+        if self.settings.observers is not None:
+            self.settings.observers.operations_changed(changed)
         return self._ending is None
 
     def note_quiet(self) -> None:

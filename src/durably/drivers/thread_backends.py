@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from durably.drivers.backends import Backend, Driver
 from durably.drivers.client import (
     AnyClient,
     AsyncDurableExecutionClient,
@@ -16,10 +17,10 @@ from durably.drivers.client import (
     PushingClient,
     pushes,
 )
+from durably.drivers.news import News
 from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.paging import checkpoint_with_all_pages
 from durably.errors import (
-    DurableSignal,
     TerminationReason,
     UnrecoverableError,
     ValidationError,
@@ -45,25 +46,12 @@ Wait = Callable[[], None]
 """Returns when the reply has been merged, or the invocation ends. Called without the lock."""
 
 
-class Driver(Protocol):
-    """What a backend tells the invocation."""
+class ThreadDriver(Driver, Protocol):
+    """An invocation in threads. `merge` leaves it to `news` to tell plugins, without the lock."""
 
     lock: threading.RLock
     changed: threading.Condition
-
-    def merge(
-        self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
-        """Take over records that have changed; `True` if the invocation goes on with them."""
-        ...
-
-    def break_off(self, error: UnrecoverableError) -> DurableSignal:
-        """End the invocation with *error*; give the signal to raise."""
-        ...
-
-    def stop(self, reason: TerminationReason) -> DurableSignal:
-        """End the invocation as pending; give the signal to raise."""
-        ...
+    news: News
 
     @property
     def is_ending(self) -> bool:
@@ -71,18 +59,8 @@ class Driver(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """Takes updates in order. All but `drain`, `persist_last` and `close` under the lock."""
-
-    pushes: bool
-
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way that could change a record."""
-        ...
-
-    def post(self, update: OperationUpdate) -> None:
-        """Take *update*; nobody waits for it."""
-        ...
+class ThreadBackend(Backend, Protocol):
+    """A backend that blocks. All but `drain`, `persist_last` and `close` under the lock."""
 
     def persist(self, update: OperationUpdate) -> Wait:
         """Take *update*; the answer waits until it is accepted."""
@@ -94,10 +72,6 @@ class Backend(Protocol):
         Raises:
             UnrecoverableError: it was not.
         """
-        ...
-
-    def poll(self) -> None:
-        """Ask what has changed."""
         ...
 
     def drain(self) -> bool:
@@ -121,14 +95,14 @@ class LoopBackend:
     pushes = True
 
     def __init__(
-        self, arn: str, client: PushingClient, loop: asyncio.AbstractEventLoop, driver: Driver
+        self, arn: str, client: PushingClient, loop: asyncio.AbstractEventLoop, driver: ThreadDriver
     ) -> None:
         self._arn = arn
         self._client = client
         self._loop = loop
         self._driver = driver
         with suppress(RuntimeError):  # the loop is closed: the first call will say so
-            loop.call_soon_threadsafe(client.listen, driver.merge)
+            loop.call_soon_threadsafe(client.listen, self._merge)
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way; what is posted changes no record by itself."""
@@ -184,17 +158,27 @@ class LoopBackend:
         )
         response = await self._client.checkpoint(request)
         # Here, in the loop, so that replies and what is pushed are taken over in their order.
-        self._driver.merge(response.new_execution_state.operations)
+        self._merge(response.new_execution_state.operations)
         return response
 
+    def _merge(self, operations: Sequence[Operation]) -> bool:
+        goes_on = self._driver.merge(operations)
+        self._driver.news.tell()
+        return goes_on
 
-class QueueingBackend:
+
+class SendingBackend:
     """A backend elsewhere: one request in flight, sent by a thread that this invocation owns."""
 
     pushes = False
 
     def __init__(
-        self, arn: str, token: str, client: DurableExecutionClient, driver: Driver, ids: IdSource
+        self,
+        arn: str,
+        token: str,
+        client: DurableExecutionClient,
+        driver: ThreadDriver,
+        ids: IdSource,
     ) -> None:
         self._client = client
         self._driver = driver
@@ -264,6 +248,7 @@ class QueueingBackend:
     def _send_all(self) -> None:
         while (batch := self._next_batch()) is not None:
             self._send(batch)
+            self._driver.news.tell()
 
     def _next_batch(self) -> Batch | None:
         with self._driver.lock:
@@ -353,8 +338,8 @@ def backend_for(
     client: AnyClient,
     loop: asyncio.AbstractEventLoop | None,
     ids: IdSource,
-) -> Callable[[Driver], Backend]:
+) -> Callable[[ThreadDriver], ThreadBackend]:
     """Say how to make the backend of an invocation."""
     if pushes(client) and loop is not None:
         return partial(LoopBackend, arn, client, loop)
-    return lambda driver: QueueingBackend(arn, token, blocking(client, loop), driver, ids)
+    return lambda driver: SendingBackend(arn, token, blocking(client, loop), driver, ids)

@@ -31,10 +31,11 @@ from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
+from durably.drivers.news import News
 from durably.drivers.nursery import BranchRun, Nursery
 from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchParked, Watchers
-from durably.drivers.thread_backends import Backend
+from durably.drivers.thread_backends import ThreadBackend
 from durably.drivers.thread_bodies import run_attempt
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
@@ -64,6 +65,7 @@ class ThreadRun:
         changed: told whenever something here has changed.
         crew: the threads that branches run in.
         watchers: the branches that are asleep.
+        news: what plugins have not heard of yet.
         strand: which branch a thread runs; nothing in the thread of the handler.
     """
 
@@ -71,7 +73,7 @@ class ThreadRun:
         self,
         journal: Journal,
         settings: RunSettings,
-        make_backend: Callable[[ThreadRun], Backend],
+        make_backend: Callable[[ThreadRun], ThreadBackend],
     ) -> None:
         self.journal = journal
         self.settings = settings
@@ -79,13 +81,13 @@ class ThreadRun:
         self.changed = threading.Condition(self.lock)
         self.crew = Crew(self.lock)
         self.watchers = Watchers()
+        self.news = News(settings.observers, self.lock)
         self.strand: contextvars.ContextVar[BranchRun | None] = contextvars.ContextVar(
             "durably_strand", default=None
         )
         self._swallowed = Swallowed(settings.max_swallowed_signals)
         self._ending: Ending | None = None
-        self._is_over = False
-        self._is_leaked = False
+        self._is_over = self._is_leaked = False
         self._crash: BaseException | None = None
         self._backend = make_backend(self)  # last: from here on it may push
 
@@ -182,6 +184,7 @@ class ThreadRun:
                 self._backend.post(update)
         if until_accepted is not None:
             until_accepted()
+        self.news.settle()
         self._check_running(scope)
 
     def _park(self, scope: Scope, op: Op, until: datetime | None, seen: int) -> None:
@@ -238,11 +241,10 @@ class ThreadRun:
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
     ) -> bool:
-        """Take over records that have changed and wake who waits for them, as one."""
+        """Take over records that have changed and wake who waits, as one; note the news."""
         with self.lock:
             changed = self.journal.take_reply(operations, accepted)
-            if self.settings.observers is not None:
-                self.settings.observers.operations_changed(changed)
+            self.news.note(changed)
             self.watchers.wake(changed)
             self.changed.notify_all()
             return self._ending is None
@@ -257,8 +259,7 @@ class ThreadRun:
 
     def crash(self, error: BaseException) -> None:
         """Note an interruption of the process: it is no failure of the user's code."""
-        with self.lock:
-            self._crash = error
+        self._crash = error
         self.break_off(UnrecoverableInvocationError(TerminationReason.CUSTOM, "interrupted", error))
 
     @property
@@ -268,8 +269,7 @@ class ThreadRun:
 
     def _end(self, ending: Ending) -> DurableSignal:
         with self.lock:
-            if self._ending is None:
-                self._ending = ending
+            self._ending = self._ending or ending
             self.changed.notify_all()
         return InvocationSuspended()
 
@@ -313,7 +313,9 @@ class ThreadRun:
         if self._crash is not None:
             raise self._crash
         assert self._ending is not None, "a strand ends with an ending"
-        return self._drained(self._ending)
+        ending = self._drained(self._ending)
+        self.news.settle(self.settings.unwind_seconds)
+        return ending
 
     def persist_last(self, update: OperationUpdate) -> None:
         """Send the update that closes the execution, after the handler has returned.
@@ -322,6 +324,7 @@ class ThreadRun:
             UnrecoverableError: it was not accepted.
         """
         self._backend.persist_last(update)
+        self.news.settle()
 
     def close(self) -> None:
         """Send nothing more, and let go of every thread."""
@@ -338,12 +341,8 @@ class ThreadRun:
                 "the handler does not unwind, and is left behind without its token",
                 extra={"executionArn": self.journal.arn},
             )
-        left = self.crew.dismiss(patience if self._is_over and not self._is_leaked else 0)
-        if left:
-            package_log.error(
-                "branches do not unwind, and are left behind",
-                extra={"executionArn": self.journal.arn, "threads": left},
-            )
+        has_unwound = self._is_over and not self._is_leaked
+        self.crew.dismiss(patience if has_unwound else 0, self.journal.arn)
 
     def _drained(self, ending: Ending) -> Ending:
         if not isinstance(ending, Returned | Raised):
@@ -374,6 +373,7 @@ class ThreadRun:
     # User code
 
     def _call(self, scope: Scope, body: Callable[..., Any], place: Attempt | Scope) -> Outcome[Any]:
+        self.news.settle()
         observers = self.settings.observers
         info = None if observers is None else observers.body_starts(place)
         if isinstance(place, Scope):
