@@ -64,9 +64,10 @@ lint: $(READY)
 	@$(call quietly,$(VENV)/bin/lint-imports --no-logo)
 
 type: $(READY)
-	@echo "type: mypy and pyright, both strict"
+	@echo "type: mypy and pyright, both strict, and what users see of the types"
 	@$(call quietly,$(RUN) -m mypy)
 	@$(call quietly,$(RUN) -m pyright)
+	@$(call quietly,$(RUN) scripts/check_types.py)
 
 unit: $(READY)
 	@echo "unit: rules and values, without I/O"
