@@ -168,9 +168,7 @@ class Dispatcher:
                 left = (due - self._service.clock.now()).total_seconds()
                 seconds = min(seconds, left)
         if seconds > 0 and not self._nudged.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._nudged.wait()
+            await _wait(self._nudged, seconds)
 
     def _launch(self, claim: Claim) -> None:
         task = asyncio.create_task(self._run(claim), name=f"durably {claim.arn}")
@@ -212,9 +210,7 @@ class Dispatcher:
     async def _pause(self, failures: int) -> None:
         """Wait before the store is asked again, ever longer, but not once this worker drains."""
         seconds = min(0.05 * 2 ** min(failures, 10), _MAX_PAUSE_SECONDS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._draining.wait()
+        await _wait(self._draining, seconds)
 
     async def _invoke(self, session: Session) -> None:
         try:
@@ -274,3 +270,10 @@ class Dispatcher:
                 log.warning("the store failed: %s", error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for *event*, and no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

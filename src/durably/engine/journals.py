@@ -172,8 +172,8 @@ class Journals:
     ) -> None:
         """Have *command* done on a pinned tip.
 
-        With *is_soon* nobody waits for what leaves the claim as it is: it is written with what
-        comes after it, or soon.
+        With *is_soon* nobody waits for a single fact that leaves the claim as it is: it is
+        written with what comes after it, or soon.
         """
         parent: Tip | None = None
         is_orphan = False
@@ -187,8 +187,9 @@ class Journals:
                         parent = await self.pin(needed.arn)
                     except ResourceNotFoundException:
                         is_orphan = True
-            if is_soon and [type(change.wake) for change in plan.changes] == [KeepClaim]:
-                self._store.append_soon(plan.changes[0])
+            change = plan.changes[0] if is_soon and len(plan.changes) == 1 else None
+            if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
+                self._store.append_soon(change)
             else:
                 await self.write(plan)
         finally:

@@ -263,7 +263,8 @@ async def begin_session(
     """Begin an invocation under *claim*, if one is owed; otherwise give the claim up.
 
     That it has begun is written with its first checkpoint: the claim is durable already, and if
-    nothing more comes, whoever takes it over is told of a lost invocation.
+    nothing more comes, whoever takes it over is told of a lost invocation. The ends of timers that
+    are due by then are durable before it is told of them.
 
     Raises:
         VersionConflict: the claim does not stand any more.

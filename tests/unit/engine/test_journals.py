@@ -260,6 +260,26 @@ def test_two_commands_load_one_state() -> None:
     run(main)
 
 
+def test_what_came_due_is_durable_before_an_invocation_begins_with_it() -> None:
+    async def main() -> None:
+        store = GatedStore()
+        async with Bench(store=store) as bench:
+            _, session = await bench.running(wait(seconds=1))
+            await session.end(PENDING)
+            await asyncio.sleep(1)
+            claim = await bench.claim()
+            assert claim is not None
+            store.gate.clear()
+            beginning = asyncio.ensure_future(bench.service.begin(claim))
+            await asyncio.sleep(1)
+            assert not beginning.done()
+            store.gate.set()
+
+            assert await beginning is not None
+
+    run(main)
+
+
 def test_closing_ends_what_runs_in_the_background() -> None:
     async def main() -> None:
         store = GatedStore()
