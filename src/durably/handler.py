@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from durably.drivers.threads import ThreadRun
     from durably.wire.operation import Operation
 
+_CUT_OFF_SECONDS = 0.5
 UNEXPECTED_EVENT = (
     "an unexpected payload was used to start the durable execution.\n"
     "Check that the resource is configured as durable: its event must carry "
@@ -116,8 +117,8 @@ class DurableFunction:
     ) -> InvocationOutput:
         """Run one invocation in the event loop that this is awaited in.
 
-        When it is cancelled, nothing more is recorded. Code that does not end then is left behind
-        after a few seconds.
+        When it is cancelled, nothing more is recorded. The thread of a `def` handler that comes to
+        no operation within half a second is then left behind.
 
         Raises:
             UnrecoverableInvocationError: this invocation failed, and is to be tried again.
@@ -163,6 +164,8 @@ class DurableFunction:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:
             run.break_off(foreign_cancellation())
+            await asyncio.wait((ended,), timeout=_CUT_OFF_SECONDS)
+            ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)
             raise
 

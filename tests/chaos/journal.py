@@ -129,7 +129,8 @@ class Database:
             found = connection.execute("PRAGMA integrity_check").fetchall()
             if found != [("ok",)]:
                 self._report("integrity", str(found))
-            self._read(connection)
+            if self.journals or _has_schema(connection):  # the first life may die before it has one
+                self._read(connection)
         for journal in self.journals.values():
             self._check_row(journal)
             self._check_children(journal)
@@ -269,3 +270,8 @@ class Database:
             parent = self.journals.get(parent_arn)
             if parent is None or journal.row.arn not in parent.children.values():
                 self._report("half-applied", f"{journal.row.arn} was called by nobody")
+
+
+def _has_schema(connection: sqlite3.Connection) -> bool:
+    sql = "SELECT count(*) FROM sqlite_master WHERE name = 'executions'"
+    return bool(connection.execute(sql).fetchone()[0])
