@@ -153,7 +153,7 @@ def _render(name: str, node: Node) -> Iterator[str]:
 def _class(name: str, node: griffe.Class) -> Iterator[str]:
     public = {str(one) for one in node.package.exports or ()}
     base = next((one.name for one in node.mro() if one.name in public), None)
-    maker = node.members.get("__init__")
+    maker = node.members.get("__init__") or _maker_of_struct(node)
     is_data = "dataclass" in node.labels or any(_is_of_values(base) for base in node.bases)
     if isinstance(maker, griffe.Function) and (is_data or _is_made_by_users(node, maker)):
         yield _code(_signature(name, maker, skip_self=True))
@@ -169,6 +169,21 @@ def _class(name: str, node: griffe.Class) -> Iterator[str]:
         is_property = isinstance(inner, griffe.Attribute) and "property" in inner.labels
         if not member.startswith("_") and (is_method or is_property):
             yield from _method(name, member, _resolved(inner))
+
+
+def _maker_of_struct(node: griffe.Class) -> griffe.Function | None:
+    """Give the `__init__` that a plain struct gets from its fields."""
+    if not any(str(base).rpartition(".")[2] == "Struct" for base in node.bases):
+        return None
+    head = "".join(node.lines).partition(":")[0]
+    plain, named = griffe.ParameterKind.positional_or_keyword, griffe.ParameterKind.keyword_only
+    kind = named if "kw_only=True" in head else plain
+    fields = [
+        griffe.Parameter(name, annotation=one.annotation, kind=kind, default=one.value)
+        for name, one in node.members.items()
+        if isinstance(one, griffe.Attribute) and _is_field(name, one)
+    ]
+    return griffe.Function("__init__", parameters=griffe.Parameters(*fields), parent=node)
 
 
 def _is_of_values(base: object) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from durably.batch_result import BatchItemStatus
 from durably.errors import ValidationError
 from durably.limits import check_count, check_percentage
@@ -18,8 +20,7 @@ class CompletionOutcome(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionItemStatus:
+class CompletionItemStatus(msgspec.Struct, frozen=True):
     """How far one item is; `status` is `None` before it starts."""
 
     index: int
@@ -27,8 +28,7 @@ class CompletionItemStatus:
     status: BatchItemStatus | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompletionStatus:
+class CompletionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How far a batch is: what a completion predicate is asked about."""
 
     success_count: int
@@ -38,8 +38,7 @@ class CompletionStatus:
     items: tuple[CompletionItemStatus, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionDecision:
+class CompletionDecision(msgspec.Struct, frozen=True):
     """What a completion predicate answers: no outcome lets the batch go on."""
 
     outcome: CompletionOutcome | None = None

@@ -6,7 +6,6 @@ written, raises `SerdesError` with the place of what is wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
@@ -23,8 +22,7 @@ from durably.wire.operation import ErrorObject
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class SerdesContext:
+class SerdesContext(msgspec.Struct, frozen=True):
     """Whose value is being written or read.
 
     Attributes:

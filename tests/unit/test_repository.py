@@ -41,7 +41,8 @@ def committed() -> Iterator[Path]:
     for folder, subfolders, names in os.walk(ROOT):
         hidden = {name for name in subfolders if name.startswith(".")} - {".ci", ".github"}
         subfolders[:] = set(subfolders) - hidden - GENERATED
-        yield from (Path(folder, name) for name in names if not name.startswith(".coverage"))
+        tools_own = tuple(name for name in names if name.startswith(".coverage") or name == ".git")
+        yield from (Path(folder, name) for name in names if name not in tools_own)
 
 
 # Limits

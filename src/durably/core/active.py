@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+import msgspec
 
 from durably.core.effects import Attempt
 from durably.core.scope import DurableExecutionMode, Scope
 from durably.errors import ContextUsageError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepContext:
+class StepContext(msgspec.Struct, frozen=True, eq=False):
     """What the body of a step, a submitter or a condition's check may know of its attempt.
 
     Attributes:
@@ -44,8 +44,7 @@ WaitForCallbackContext = StepContext
 WaitForConditionContext = StepContext
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveOperation:
+class ActiveOperation(msgspec.Struct, frozen=True):
     """Where user code stands, in the terms of the other SDKs."""
 
     context_id: str

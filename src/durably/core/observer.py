@@ -7,11 +7,12 @@ The hooks and their order follow `protocol.md` §10.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from durably.core.effects import Attempt, Err, Outcome
 from durably.core.journal import Journal, attempts_of, error_of, result_of
@@ -37,8 +38,7 @@ class AttemptOutcome(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvocationInfo:
+class InvocationInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One invocation. At its end *status* is set, and *result* or *execution_error* if closed."""
 
     request_id: str | None
@@ -53,8 +53,7 @@ class InvocationInfo:
     execution_error: ErrorObject | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationInfo:
+class OperationInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, as far as it has come. *attempt* counts its finished attempts."""
 
     id: str
@@ -71,8 +70,7 @@ class OperationInfo:
     is_replay: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptInfo:
+class AttemptInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt of a step or a check, or one run of a context's body (*attempt* is `None`)."""
 
     id: str
@@ -89,8 +87,7 @@ class AttemptInfo:
     is_replaying_children: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationChangeInfo:
+class OperationChangeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a reply of the backend has changed, and everything that was known then."""
 
     execution_arn: str
@@ -129,8 +126,7 @@ class DurablePlugin:
         """Records have changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginFactoryInfo:
+class PluginFactoryInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a factory may know when it makes the plugin of one invocation."""
 
     execution_arn: str

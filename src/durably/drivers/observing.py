@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from durably.clock import Clock
 from durably.core.journal import Journal
@@ -82,8 +84,7 @@ def _load(name: str) -> Any:
     raise PluginLoadError(f"no plugin {name!r} is installed in {' or '.join(ENTRY_POINT_GROUPS)}")
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(msgspec.Struct):
     """What an invocation answers.
 
     Attributes:

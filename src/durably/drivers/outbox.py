@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from durably.core.batch import batch_length
 from durably.seams import IdSource
@@ -16,8 +17,7 @@ from durably.wire.update import OperationUpdate
 Accepted = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """What one request carries, and whom to tell when it is accepted."""
 
     request: CheckpointRequest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from durably.errors import InvalidParameterValueException
 
@@ -22,8 +23,7 @@ _match_function = re.compile(
 _MAX_ARN = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(msgspec.Struct, frozen=True):
     """Where the functions of one service are said to live."""
 
     region: str = "local"
@@ -38,8 +38,7 @@ class Home:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionArn:
+class ExecutionArn(msgspec.Struct, frozen=True):
     """The parts of an execution's arn; `str` writes it."""
 
     home: Home

@@ -7,8 +7,9 @@ their types and are never recorded twice.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 from durably.batch_result import BatchItem, BatchItemStatus, BatchResult
 from durably.config import (
@@ -29,8 +30,7 @@ from durably.serdes import JsonSerdes
 _JSON = JsonSerdes()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """How one of the futures of `all_settled` ended.
 
     Attributes:
