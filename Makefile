@@ -15,6 +15,7 @@ PYTHON := python3.11
 endif
 endif
 KILLS ?= 60
+REQUESTS ?= 20000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -83,8 +84,9 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with many more examples"
+	@echo "fuzz: the properties, with many more examples; and $(REQUESTS) hostile requests"
 	@$(RUN) -m pytest -q -n auto --timeout=3600 --hypothesis-profile=long tests/properties
+	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
 
 chaos: $(READY)
 	@echo "chaos: real processes, killed $(KILLS) times"
@@ -94,8 +96,15 @@ mutants: $(READY)
 	@echo "mutants: small faults put into the code, which the tests must notice"
 	@$(RUN) -m tests.mutants.main
 
-conformance: $(READY)
-	@echo "conformance: the official requirements arrive with the server"
+conformance: $(READY)-conformance
+	@echo "conformance: the official suite, against our server with our handlers"
+	@$(RUN) -m tests.conformance.main $(if $(REQUIREMENTS),--requirements '$(REQUIREMENTS)')
+
+# It asks for a Python that it does not need: it runs unchanged on 3.11.
+$(READY)-conformance: $(READY)
+	@echo "conformance: installing the official validator"
+	@$(PIP_INSTALL) --ignore-requires-python aws-durable-execution-conformance-tests
+	@touch $@
 
 bench: $(READY)-bench
 	@echo "bench: ours beside peers and floors, one table"

@@ -25,7 +25,8 @@ DurableError
 │   │   ├── NonDeterministicExecutionError
 │   │   └── CheckpointUnrecoverableExecutionError
 │   └── UnrecoverableInvocationError        …and is tried again
-│       └── CheckpointUnrecoverableInvocationError
+│       ├── CheckpointUnrecoverableInvocationError
+│       └── InvocationExitError             user code wanted to end the process
 ├── DurableExecutionClientError             a client that says which of the two it is
 ├── ApiError                                a backend refused
 │   ├── InvalidParameterValueException      400
@@ -134,6 +135,7 @@ __all__ = [
     "FunctionNotFoundError",
     "InvalidParameterValueException",
     "InvalidStateError",
+    "InvocationExitError",
     "InvocationSuspended",
     "InvokeError",
     "NonDeterministicExecutionError",
@@ -230,6 +232,10 @@ class UnrecoverableExecutionError(UnrecoverableError):
 
 class UnrecoverableInvocationError(UnrecoverableError):
     """This invocation fails and is tried again, from what has been recorded."""
+
+
+class InvocationExitError(UnrecoverableInvocationError):
+    """User code wanted to end the process. That ends its invocation, and no other."""
 
 
 class NonDeterministicExecutionError(UnrecoverableExecutionError):

@@ -18,6 +18,8 @@ from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.bodies import foreign_cancellation, is_coroutine_function
+from durably.drivers.client import pushes
+from durably.drivers.deadline import time_left
 from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
@@ -109,7 +111,7 @@ class DurableFunction:
             except Exception as error:
                 raise classify_checkpoint_error(error) from error
             run = self._thread_run(invocation, operations, client, lambda_context)
-            output = self._run_in_threads(run, invocation, lambda_context)
+            output = self._run_in_threads(run, invocation, _request_id(client, lambda_context))
         return _as_json_object(output)
 
     async def invoke(
@@ -133,12 +135,13 @@ class DurableFunction:
 
         journal = Journal(invocation.durable_execution_arn, operations)
         settings = self._settings(journal, lambda_context)
+        request_id = _request_id(client, lambda_context)
         run = TaskRun(journal, invocation.checkpoint_token, client, settings)
 
         async def body(ctx: DurableContext) -> Any:
             return await self.handler(read_input(journal, self.input_type), ctx)
 
-        with watched(settings, journal, invocation, lambda_context) as watch:
+        with watched(settings, journal, invocation, request_id) as watch:
             output = output_of(await run.run(body), self.result_type)
             ahead = watch.ends_with(output, self._clock.now())
             if ahead is not None:
@@ -158,7 +161,7 @@ class DurableFunction:
 
         loop = asyncio.get_running_loop()
         run = self._thread_run(invocation, operations, client, lambda_context, loop)
-        work = partial(self._run_in_threads, run, invocation, lambda_context)
+        work = partial(self._run_in_threads, run, invocation, _request_id(client, lambda_context))
         ended = asyncio.ensure_future(in_thread(work, "durably invocation"))
         try:
             return await asyncio.shield(ended)
@@ -187,13 +190,13 @@ class DurableFunction:
         return ThreadRun(journal, self._settings(journal, lambda_context), make_backend)
 
     def _run_in_threads(
-        self, run: ThreadRun, invocation: InvocationInput, lambda_context: object
+        self, run: ThreadRun, invocation: InvocationInput, request_id: str | None
     ) -> InvocationOutput:
         def body(ctx: SyncDurableContext) -> Any:
             return self.handler(read_input(run.journal, self.input_type), ctx)
 
         try:
-            with watched(run.settings, run.journal, invocation, lambda_context) as watch:
+            with watched(run.settings, run.journal, invocation, request_id) as watch:
                 output = output_of(run.run(body), self.result_type)
                 ahead = watch.ends_with(output, self._clock.now())
                 if ahead is not None:
@@ -216,6 +219,7 @@ class DurableFunction:
             ids=self._ids,
             logger=self._logger,
             observers=observers_of(self._all_plugins, journal, self._clock),
+            time_left=time_left(self._clock, lambda_context),
         )
 
 
@@ -257,6 +261,12 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
         return InvocationInput.parse(members)
     except msgspec.ValidationError as error:
         raise ValidationError("event", str(error)) from error
+
+
+def _request_id(client: AnyClient, lambda_context: object) -> str | None:
+    if pushes(client):
+        return client.request_id
+    return getattr(lambda_context, "aws_request_id", None)
 
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:

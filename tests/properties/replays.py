@@ -383,6 +383,8 @@ class Awaited:
 class Pushing(Awaited):
     """A client in the same process; nothing happens outside while an invocation runs."""
 
+    request_id = "request"
+
     def post(self, update: OperationUpdate) -> None:
         request = CheckpointRequest(
             durable_execution_arn="arn", checkpoint_token="", updates=(update,)

@@ -395,6 +395,22 @@ def test_a_context_says_where_it_runs() -> None:
     assert result_of(handler) == [True, None]
 
 
+def test_a_plugin_hears_the_request_id_of_aws_lambda() -> None:
+    class Hearing(DurablePlugin):
+        def on_invocation_start(self, info: InvocationInfo) -> None:
+            heard.append(info.request_id)
+
+    class LambdaContext:
+        aws_request_id = "request"
+
+    heard: list[str | None] = []
+    client = InMemoryClient()
+    function = durable_execution(values, client=client, plugins=[Hearing()])
+    function(client.event(), LambdaContext())
+
+    assert heard == ["request"]
+
+
 def test_a_durable_function_keeps_the_name_of_its_handler() -> None:
     function = durable_execution(values)
 

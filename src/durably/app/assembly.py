@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from durably.app.settings import EngineSettings
@@ -17,7 +18,7 @@ from durably.engine.arns import LATEST, Home, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
-from durably.engine.invokers import InProcessInvoker
+from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store
@@ -28,12 +29,21 @@ from durably.stores.sqlite import SqliteStore
 
 _BROKEN = "the engine works no more"
 _CLOSED = "the engine was closed before the execution had ended"
+_NOTHING: Mapping[str, RemoteFunction] = MappingProxyType({})
 _PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.02
 
 
 class Assembly:
     """An engine at work, from `open` to `close`.
+
+    Args:
+        store: where executions are kept; it is opened and closed here.
+        functions: those of this process, by name. They may change while it is in use.
+        settings: how it runs.
+        clock: where the time comes from.
+        ids: where ids come from.
+        elsewhere: functions that do not run in this process, likewise by name.
 
     Attributes:
         service: everything that can be asked of executions.
@@ -47,16 +57,19 @@ class Assembly:
         settings: EngineSettings,
         clock: Clock | None = None,
         ids: IdSource | None = None,
+        *,
+        elsewhere: Mapping[str, RemoteFunction] = _NOTHING,
     ) -> None:
         ids = ids or RandomIds()
         self.loop = asyncio.get_running_loop()
         self._functions = functions
+        self._elsewhere = elsewhere
         policy = ServicePolicy(home=Home(settings.region, settings.account))
         self.service = Service(store, clock or SystemClock(), ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
             self.service,
-            InProcessInvoker(functions, EmbeddedClient),
-            lambda: tuple(functions),
+            RemoteInvoker(elsewhere, InProcessInvoker(functions, EmbeddedClient)),
+            lambda: (*functions, *elsewhere),
             f"{os.getpid()}-{ids.hex(16)}",
             DispatcherPolicy(max_concurrency=settings.max_concurrency),
         )
@@ -97,6 +110,10 @@ class Assembly:
             else:
                 return
 
+    async def drain(self, grace: timedelta) -> None:
+        """Begin nothing more, and give what runs *grace*; then cut it off."""
+        await self._dispatcher.drain(grace)
+
     async def close(self, grace: timedelta) -> None:
         """Begin nothing more, give what runs *grace*, and let go of everything.
 
@@ -115,6 +132,11 @@ class Assembly:
             if self._socket is not None:
                 await self._socket.close()
             await self.service.close()
+
+    @property
+    def functions(self) -> Mapping[str, DurableFunction]:
+        """The functions of this process, by name."""
+        return self._functions
 
     @property
     def running(self) -> int:
@@ -155,6 +177,7 @@ class Assembly:
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)
-        if name in self._functions and qualifier in (None, LATEST):
+        is_known = name in self._functions or name in self._elsewhere
+        if is_known and qualifier in (None, LATEST):
             return Target(name, LATEST)
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.app.assembly import Assembly
+    from durably.engine.service import Service
     from durably.engine.store import Page, Query, Store
     from durably.engine.views import Description, Why
     from durably.wire.history import HistoryPage
@@ -111,6 +112,20 @@ class Engine:
             await assembly.close(self._settings.grace)
         finally:
             self._assembly = None
+
+    @property
+    def functions(self) -> Mapping[str, DurableFunction]:
+        """The durable functions that may be started, by their names."""
+        return self._functions
+
+    @property
+    def service(self) -> Service:
+        """Everything that can be asked of executions, for what is built over an engine.
+
+        Raises:
+            InvalidStateError: it is not open, or it was opened in another event loop.
+        """
+        return self._opened().service
 
     async def run_forever(self) -> None:
         """Work until SIGTERM or SIGINT, then give what runs its grace period: a worker.

@@ -22,7 +22,7 @@ DEFAULT_GRACE = timedelta(seconds=10)
 
 _is_region = re.compile(r"[a-zA-Z0-9-]{1,64}").fullmatch
 _is_account = re.compile(r"[0-9]{12}").fullmatch
-_is_function_name = re.compile(r"[a-zA-Z0-9_-]{1,140}").fullmatch
+is_function_name = re.compile(r"[a-zA-Z0-9_-]{1,140}").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def functions_by_name(functions: Iterable[object]) -> Mapping[str, DurableFuncti
         if not isinstance(function, DurableFunction):
             name = getattr(function, "__name__", repr(function))
             raise ValidationError("functions", f"{name} needs @durable_execution above its def")
-        if _is_function_name(function.name) is None:
+        if is_function_name(function.name) is None:
             said = "is no name that an arn can carry: use letters, digits and '_'"
             raise ValidationError("functions", f"{function.name!r} {said}")
         if named.setdefault(function.name, function) is not function:

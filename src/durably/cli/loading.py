@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -54,6 +54,20 @@ def load_functions(*files: str) -> Mapping[str, DurableFunction]:
         return functions_by_name(found)
     except ValidationError as error:
         raise Trouble(f"{', '.join(files)}: {error.message}.") from error
+
+
+def unload(folders: Iterable[Path]) -> None:
+    """Forget every module out of *folders*, so that loading reads it anew.
+
+    What is installed there stays: libraries do not change, and some cannot be loaded twice.
+    """
+    for name, module in tuple(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "")
+        is_installed = file.is_relative_to(sys.prefix) or "site-packages" in file.parts
+        is_ours = any(file.is_relative_to(folder) for folder in folders)
+        if is_ours and not is_installed and name != "__main__":
+            del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def _no_function(file: str, name: str, functions: Mapping[str, DurableFunction]) -> Trouble:

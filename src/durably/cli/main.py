@@ -11,11 +11,13 @@ from typing import NoReturn
 import click
 
 from durably.cli.callback import callback
+from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
 from durably.cli.history import history
 from durably.cli.list import list_executions
 from durably.cli.operate import delete, pause, resume, stop
 from durably.cli.run import run
+from durably.cli.serve import serve
 from durably.cli.show import show
 from durably.cli.start import start
 from durably.cli.why import why
@@ -34,6 +36,8 @@ def cli() -> None:
 
 for _command in (
     run,
+    dev,
+    serve,
     worker,
     start,
     list_executions,

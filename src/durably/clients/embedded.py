@@ -25,6 +25,11 @@ class EmbeddedClient:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @property
+    def request_id(self) -> str:
+        """What the history calls this invocation."""
+        return self._session.request_id
+
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Have the updates accepted together; return when they are durable.
 

@@ -28,9 +28,14 @@ class Ok(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Err(msgspec.Struct, frozen=True):
-    """User code raised *error*."""
+    """User code raised *error*, or was given up.
+
+    Attributes:
+        is_cut_off: it was given up because the time of its invocation was nearly over.
+    """
 
     error: Exception
+    is_cut_off: bool = False
 
 
 Outcome: TypeAlias = Ok[T] | Err
@@ -44,11 +49,17 @@ class Persist(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One try of a step's body or of a condition's check, counted from 1."""
+    """One try of a step's body or of a condition's check, counted from 1.
+
+    Attributes:
+        timeout_seconds: after how long it is given up.
+        may_be_cut_off: it may also be given up shortly before its invocation ends.
+    """
 
     op: Op
     number: int
     timeout_seconds: float | None = None
+    may_be_cut_off: bool = True
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from durably.drivers.futures import Broken, Ending, Suspended
 from durably.drivers.logs import DurableLogger
 from durably.drivers.settings import RunSettings
 from durably.errors import (
+    InvocationExitError,
     TerminationReason,
     UnrecoverableExecutionError,
     UnrecoverableInvocationError,
@@ -63,12 +64,12 @@ def root_scope(journal: Journal, settings: RunSettings) -> Scope:
     return scope
 
 
-def exited(crash: BaseException) -> UnrecoverableInvocationError:
+def exited(crash: BaseException) -> InvocationExitError:
     """Say that user code wanted to end the process: that ends its invocation, and no other."""
     what = f"raised {type(crash).__name__}"
     if isinstance(crash, SystemExit):
         what = f"called sys.exit({crash.code!r})"
-    return UnrecoverableInvocationError(TerminationReason.CUSTOM, f"user code {what}")
+    return InvocationExitError(TerminationReason.CUSTOM, f"user code {what}")
 
 
 def foreign_cancellation() -> UnrecoverableInvocationError:

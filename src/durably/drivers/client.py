@@ -62,6 +62,11 @@ class PushingClient(Protocol):
     changes from outside, so nobody need poll it.
     """
 
+    @property
+    def request_id(self) -> str:
+        """What the backend calls this invocation."""
+        ...
+
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """See `AsyncDurableExecutionClient.checkpoint`. The token in *request* is not read."""
         ...

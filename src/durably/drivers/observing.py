@@ -110,7 +110,7 @@ class Watch(msgspec.Struct):
 
 @contextmanager
 def watched(
-    settings: RunSettings, journal: Journal, invocation: InvocationInput, lambda_context: object
+    settings: RunSettings, journal: Journal, invocation: InvocationInput, request_id: str | None
 ) -> Generator[Watch]:
     """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case.
 
@@ -118,7 +118,7 @@ def watched(
     """
     watch = Watch()
     observers = settings.observers
-    info = None if observers is None else _begin(observers, journal, invocation, lambda_context)
+    info = None if observers is None else _begin(observers, journal, invocation, request_id)
     try:
         yield watch
     except UnrecoverableExecutionError as error:
@@ -130,7 +130,7 @@ def watched(
 
 
 def _begin(
-    observers: Observers, journal: Journal, invocation: InvocationInput, lambda_context: object
+    observers: Observers, journal: Journal, invocation: InvocationInput, request_id: str | None
 ) -> InvocationInfo:
     root = root_operation(journal)
     records = journal.snapshot()
@@ -142,7 +142,7 @@ def _begin(
     others = [record for record in records.values() if record.type is not OperationType.EXECUTION]
     details = None if root is None else root.execution_details
     info = InvocationInfo(
-        request_id=getattr(lambda_context, "aws_request_id", None),
+        request_id=request_id,
         execution_arn=journal.arn,
         is_first_invocation=not others,
         execution_start_timestamp=None if root is None else root.start_timestamp,

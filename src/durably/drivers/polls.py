@@ -13,14 +13,19 @@ from durably.core.polling import poll_delay_seconds
 class Polls:
     """One timer for all operations that wait: each is due for a look of its own, all share one."""
 
-    __slots__ = ("_clock", "_loop", "_poll", "_timer", "_waiting")
+    __slots__ = ("_clock", "_loop", "_poll", "_time_left", "_timer", "_waiting")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, poll: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        poll: Callable[[], None],
+        time_left: Callable[[], float] | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._poll = poll
+        self._time_left = time_left
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[str, tuple[int, datetime | None]] = {}
 
@@ -40,6 +45,8 @@ class Polls:
 
     def _arm(self, polls_made: int, expected_at: datetime | None) -> None:
         delay = poll_delay_seconds(polls_made, self._clock.now(), expected_at)
+        if self._time_left is not None and delay > self._time_left():
+            return  # the invocation will have ended
         due = self._loop.time() + delay
         if self._timer is None or due < self._timer.when():
             self.close()

@@ -24,6 +24,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         started_at: when the execution was started, on the backend's clock.
         logger: where user code's records go.
         observers: the plugins, if there are any.
+        time_left: says how many seconds are left before the invocation must come to its end;
+            `None` if it need not.
         cooldown_seconds: how long to look away before the second look, where it is not certain
             that nothing goes on.
         unwind_seconds: how long user code may take to unwind before it is left behind.
@@ -36,6 +38,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     ids: IdSource
     logger: logging.Logger
     observers: Observers | None = None
+    time_left: Callable[[], float] | None = None
     cooldown_seconds: float = COOLDOWN_SECONDS
     unwind_seconds: float = MAX_UNWIND_SECONDS
     max_swallowed_signals: int = MAX_SWALLOWED_SIGNALS

@@ -14,9 +14,10 @@ from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
 from durably.drivers.beside import in_thread
 from durably.drivers.bodies import exited, is_coroutine_function, step_context
+from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
-from durably.errors import ContextUsageError, StepTimeoutError, UnrecoverableError
+from durably.errors import ContextUsageError, UnrecoverableError
 
 PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, KeyboardInterrupt)
 """What user code may raise that is no outcome of it."""
@@ -34,9 +35,12 @@ async def run_attempt(
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
     try:
-        if attempt.timeout_seconds is None and is_coroutine_function(body):
-            return Ok(await body())
-        return await _run(body, attempt)
+        if is_coroutine_function(body):
+            limit = limit_of(settings, attempt)
+            if limit is None:
+                return Ok(await body())
+            return await _within(limit, attempt, partial(_run_here, body))
+        return await _run_beside(settings, body, attempt)
     except PASSED_ON:
         raise
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
@@ -47,24 +51,29 @@ async def run_attempt(
         active.reset(token)
 
 
-async def _run(body: Callable[..., Any], attempt: Attempt) -> Outcome[Any]:
-    if is_coroutine_function(body):
-        return await _within(attempt, partial(_run_here, body))
+async def _run_beside(
+    settings: RunSettings, body: Callable[..., Any], attempt: Attempt
+) -> Outcome[Any]:
     loop = asyncio.get_running_loop()
     slots = _slots.setdefault(loop, asyncio.Semaphore(_THREADS))
     async with slots:  # an attempt has the time that it may take from when it begins
-        return await _within(attempt, partial(_run_in_thread, body, attempt))
+        limit = limit_of(settings, attempt)
+        if limit is None:
+            return await _run_in_thread(body, attempt)
+        return await _within(limit, attempt, partial(_run_in_thread, body, attempt))
 
 
-async def _within(attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]) -> Outcome[Any]:
-    limit = asyncio.timeout(attempt.timeout_seconds)
+async def _within(
+    limit: Limit, attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]
+) -> Outcome[Any]:
+    timer = asyncio.timeout(limit.seconds)
     try:
-        async with limit:
+        async with timer:
             return await work()
     except TimeoutError:
-        if not limit.expired():
+        if not timer.expired():
             raise
-    return Err(StepTimeoutError(f"{attempt.op} ran longer than {attempt.timeout_seconds:g} s"))
+    return limit.given_up(attempt)
 
 
 async def _run_here(body: Callable[..., Any]) -> Outcome[Any]:

@@ -66,9 +66,9 @@ class TaskRun:
             if pushes(client)
             else QueueingBackend(journal.arn, token, client, self, settings.ids)
         )
-        self._parking = Parking(
-            None if self._backend.pushes else Polls(self.loop, settings.clock, self._backend.poll)
-        )
+        clock, poll, time_left = settings.clock, self._backend.poll, settings.time_left
+        polls = None if self._backend.pushes else Polls(self.loop, clock, poll, time_left)
+        self._parking = Parking(polls)
         self._swallowed = Swallowed(settings.max_swallowed_signals)
         self._root: asyncio.Task[None] | None = None
         self._over = asyncio.Event()

@@ -12,9 +12,10 @@ from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
 from durably.drivers.bodies import exited, step_context
+from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
-from durably.errors import ContextUsageError, DurableSignal, StepTimeoutError, UnrecoverableError
+from durably.errors import ContextUsageError, DurableSignal, UnrecoverableError
 
 
 def run_attempt(
@@ -24,9 +25,8 @@ def run_attempt(
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
     try:
-        if attempt.timeout_seconds is not None:
-            return Ok(_run_within(body, attempt, attempt.timeout_seconds))
-        return Ok(_run_plainly(body))
+        limit = limit_of(settings, attempt)
+        return Ok(_run_plainly(body)) if limit is None else _run_within(body, attempt, limit)
     except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
@@ -46,7 +46,7 @@ def _run_plainly(body: Callable[[], Any]) -> Any:
     return value
 
 
-def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> Any:
+def _run_within(body: Callable[[], Any], attempt: Attempt, limit: Limit) -> Outcome[Any]:
     """Run *body* in a thread that is left behind when it takes too long."""
     values: list[Any] = []
     errors: list[BaseException] = []
@@ -61,14 +61,14 @@ def _run_within(body: Callable[[], Any], attempt: Attempt, seconds: float) -> An
     name = f"durably step {attempt.op}"
     thread = threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(limit.seconds)
     for error in errors:
         raise error
     for value in values:
-        return value
+        return Ok(value)
     package_log.warning(
         "an attempt of %s was given up, and its thread is left behind",
         attempt.op,
         extra={"operationId": attempt.op.id, "attempt": attempt.number},
     )
-    raise StepTimeoutError(f"{attempt.op} ran longer than {seconds:g} s")
+    return limit.given_up(attempt)

@@ -16,7 +16,7 @@ from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
 from durably.engine.store import Claim
-from durably.errors import StoreError, error_object
+from durably.errors import InvocationExitError, StoreError, error_object
 from durably.wire.operation import ErrorObject
 
 log = logging.getLogger("durably.engine")
@@ -231,9 +231,9 @@ class Dispatcher:
                 error,
                 extra={"executionArn": session.arn},
             )
-            await session.fail(error_object(error))
+            await session.fail(_recorded(error))
         else:
-            await session.end(output, is_remote=self._invoker.is_remote)
+            await session.end(output)
 
     async def _extend_if_late(self) -> None:
         """Extend before claiming, lest this worker takes over what runs here (R9).
@@ -277,3 +277,14 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def _recorded(error: Exception) -> ErrorObject:
+    """Give what the history says of a failed invocation.
+
+    User code that wants to end this process is, in the terms of the service, one whose process has
+    ended.
+    """
+    if isinstance(error, InvocationExitError):
+        return ErrorObject(error_type=EXIT_ERROR[0], error_message=str(error))
+    return error_object(error)

@@ -257,7 +257,10 @@ class _View:
         )
 
     def execution_resumed(self, fact: ExecutionResumed, _event_id: int) -> ExecutionResumedDetails:
-        return ExecutionResumedDetails(reason=self._optional_input(fact.reason))
+        return ExecutionResumedDetails(
+            resume_request_timestamp=timestamp_of(fact.at),
+            reason=self._optional_input(fact.reason),
+        )
 
     def invocation_completed(
         self, fact: InvocationCompleted, _event_id: int

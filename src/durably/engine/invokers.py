@@ -1,13 +1,18 @@
-"""How functions are called."""
+"""How functions are called: in this process, or elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
 
+import msgspec
+
+from durably.engine.rules import INVALID_RESPONSE_TYPE
 from durably.engine.sessions import Session
-from durably.errors import FunctionNotFoundError
-from durably.wire.invocation import InvocationInput, InvocationOutput
+from durably.errors import FunctionNotFoundError, RecordedError
+from durably.wire.base import decode_wire
+from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
 
 ClientT = TypeVar("ClientT")
 ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
@@ -15,8 +20,6 @@ ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
 class Invoker(Protocol):
     """Calls the function that an invocation is of."""
-
-    is_remote: bool
 
     def holds_thread(self, function_name: str) -> bool:
         """Whether an invocation of that function occupies a thread of this process."""
@@ -51,8 +54,6 @@ class InProcessInvoker(Generic[ClientT]):
         connect: makes the client that a function is given for one invocation.
     """
 
-    is_remote = False
-
     def __init__(
         self,
         functions: Mapping[str, Invocable[ClientT]],
@@ -76,3 +77,159 @@ class InProcessInvoker(Generic[ClientT]):
         if function is None:
             raise FunctionNotFoundError(session.function_name, tuple(self._functions))
         return await function.invoke(session.input(), self._connect(session))
+
+
+class FunctionError(RecordedError):
+    """A function elsewhere failed, or gave no answer.
+
+    Attributes:
+        payload: what the service answers in its place: a JSON object that says why.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str | None,
+        stack_trace: tuple[str, ...] | None = None,
+        payload: bytes | None = None,
+    ) -> None:
+        super().__init__(message, error_type=error_type, stack_trace=stack_trace)
+        members = {"errorType": error_type, "errorMessage": message}
+        self.payload = msgspec.json.encode(members) if payload is None else payload
+
+    @classmethod
+    def read(cls, payload: bytes, fallback_type: str = "Unhandled") -> FunctionError:
+        """Read what a function says of its failure, in whatever form it says it."""
+        members = _members_of(payload)
+        message = members.get("errorMessage")
+        error_type = members.get("errorType")
+        trace = members.get("stackTrace") or members.get("trace")
+        return cls(
+            message if isinstance(message, str) else "",
+            error_type=error_type if isinstance(error_type, str) else fallback_type,
+            stack_trace=_lines_of(trace),
+            payload=payload,
+        )
+
+
+def _members_of(payload: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _lines_of(trace: object) -> tuple[str, ...] | None:
+    if not isinstance(trace, list):
+        return None
+    return tuple(line for line in cast("list[object]", trace) if isinstance(line, str)) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a function elsewhere.
+
+    Attributes:
+        request_id: what the caller calls it.
+        function_arn: the function, with its version.
+        payload: gives what is sent, asked for when it is; `None` if nobody wants it any more.
+        tenant_id: the tenant it is made for.
+        trace_id: the trace it belongs to.
+    """
+
+    request_id: str
+    function_arn: str
+    payload: Callable[[], bytes | None]
+    tenant_id: str | None = None
+    trace_id: str | None = None
+
+
+class RemoteFunction(Protocol):
+    """A function that runs elsewhere."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it speaks the protocol. A plain one is called once, with its input."""
+        ...
+
+    async def call(self, call: Call, /) -> bytes:
+        """Give the function's answer.
+
+        Raises:
+            FunctionError: it failed, or gave no answer.
+        """
+        ...
+
+
+class RemoteInvoker:
+    """Calls functions elsewhere, and leaves all others to another invoker.
+
+    Args:
+        functions: by name. Functions may be added while it is in use.
+        others: calls what is not among them.
+    """
+
+    def __init__(self, functions: Mapping[str, RemoteFunction], others: Invoker) -> None:
+        self._functions = functions
+        self._others = others
+
+    def holds_thread(self, function_name: str) -> bool:
+        """A function elsewhere holds none."""
+        return function_name not in self._functions and self._others.holds_thread(function_name)
+
+    async def invoke(self, session: Session) -> InvocationOutput:
+        """Run one invocation.
+
+        Raises:
+            FunctionError: the function failed, gave no answer, or one that is none.
+        """
+        function = self._functions.get(session.function_name)
+        if function is None:
+            return await self._others.invoke(session)
+        if function.is_durable:
+            return _output_of(await function.call(_call_of(session, session.hand_out)))
+        return await _called_plainly(function, session)
+
+
+async def _called_plainly(function: RemoteFunction, session: Session) -> InvocationOutput:
+    """Call a function that knows nothing of executions: its answer is the end of this one."""
+    payload = (session.input_payload or "null").encode()
+    call = _call_of(session, lambda: None if session.is_over else payload)
+    try:
+        answer = await function.call(call)
+        result = answer.decode()
+    except FunctionError as error:
+        return InvocationOutput(status=InvocationStatus.FAILED, error=error.to_error_object())
+    except UnicodeDecodeError as error:
+        raise _no_answer("its answer is not UTF-8 text") from error
+    return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=result)
+
+
+def _call_of(session: Session, payload: Callable[[], bytes | None]) -> Call:
+    return Call(
+        request_id=session.request_id,
+        function_arn=session.function_arn,
+        payload=payload,
+        tenant_id=session.tenant_id,
+        trace_id=session.trace_id,
+    )
+
+
+def _output_of(answer: bytes) -> InvocationOutput:
+    """Read what a handler answers.
+
+    Not every target says apart whether it is an answer or an error, so an object that looks like
+    an error is one.
+    """
+    try:
+        return decode_wire(answer, InvocationOutput)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if "errorType" in _members_of(answer):
+            raise FunctionError.read(answer) from error
+        raise _no_answer(f"it did not answer as a durable function does: {error}") from error
+
+
+def _no_answer(message: str) -> FunctionError:
+    return FunctionError(message, error_type=INVALID_RESPONSE_TYPE)

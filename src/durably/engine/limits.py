@@ -33,6 +33,7 @@ MAX_RECURSION: Final = 16
 _is_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _is_name = re.compile(r"[ -~]{1,256}").fullmatch
 _is_token = re.compile(r"[!-~]{1,64}").fullmatch
+_is_tenant = re.compile(r"[a-zA-Z0-9._:/=+@ -]{1,256}").fullmatch
 
 
 def check_identity(update: OperationUpdate) -> None:
@@ -132,6 +133,16 @@ def check_client_token(token: str | None) -> None:
         raise _refusal("ClientToken", "must be 1 to 64 printable ASCII characters without space")
 
 
+def check_tenant(tenant_id: str | None) -> None:
+    """Refuse a tenant's id that is not 1 to 256 of the characters that the service allows.
+
+    Raises:
+        InvalidParameterValueException: it is not.
+    """
+    if tenant_id is not None and _is_tenant(tenant_id) is None:
+        raise _refusal("TenantId", "must be 1 to 256 letters, digits, spaces or any of ._:/=+-@")
+
+
 def check_start(command: Start) -> None:
     """Refuse a start whose name, payload, time-out or retention breaks a limit.
 
@@ -149,7 +160,7 @@ def check_start(command: Start) -> None:
         raise _refusal("ExecutionTimeout", f"must be 1 to {MAX_DELAY_SECONDS} seconds")
     if not 1 <= command.retention_days <= MAX_RETENTION_DAYS:
         raise _refusal("RetentionPeriodInDays", f"must be 1 to {MAX_RETENTION_DAYS} days")
-    check_text(command.tenant_id, "TenantId", MAX_TARGET)
+    check_tenant(command.tenant_id)
     check_text(command.trace_id, "XAmznTraceId", MAX_TRACE_ID)
 
 

@@ -130,11 +130,13 @@ INVOKE_LOOP_TYPE = "ChainedInvoke.RecursiveLoop"
 LOST_TYPE = "Runtime.AuthorityLost"
 UNRECORDED = "What the invocation did last could not be recorded."
 EXIT_ERROR = ("Runtime.ExitError", "The invocation ended without an answer.")
+TIMED_OUT_TYPE = "Sandbox.Timedout"
+INVALID_RESPONSE_TYPE = "Runtime.InvalidResponse"
 NOTHING_OUTSTANDING = (
-    "Runtime.InvalidResponse",
+    INVALID_RESPONSE_TYPE,
     "The function answered PENDING, but nothing is outstanding that could wake it.",
 )
-RESULT_WITH_FAILED = ("Runtime.InvalidResponse", "The function answered FAILED with a Result.")
-ERROR_WITH_SUCCEEDED = ("Runtime.InvalidResponse", "The function answered SUCCEEDED with an Error.")
+RESULT_WITH_FAILED = (INVALID_RESPONSE_TYPE, "The function answered FAILED with a Result.")
+ERROR_WITH_SUCCEEDED = (INVALID_RESPONSE_TYPE, "The function answered SUCCEEDED with an Error.")
 RESULT_TOO_LARGE_TYPE = "Runtime.ResponseSizeTooLarge"
 STOPPED_BY_USER = "Execution stopped by user request"

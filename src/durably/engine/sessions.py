@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from durably.engine.arns import title_of
+from durably.engine.arns import parse_execution_arn, title_of
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
@@ -25,6 +25,7 @@ from durably.engine.store import Claim, VersionConflict
 from durably.engine.tips import Push, Tip
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
 from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
+from durably.wire.base import encode_invocation
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
 from durably.wire.operation import ErrorObject, Operation, OperationType
 from durably.wire.update import OperationUpdate
@@ -48,8 +49,8 @@ class Listener(Protocol):
 class Session:
     """One invocation under one claim of this process.
 
-    An invocation in this process calls `checkpoint` and `post`, and is told by its listener. A
-    remote one comes in with tokens, through the service; of this it uses the input and the end.
+    An invocation in this process calls `checkpoint` and `post`, and is told by its listener. One
+    that is handed out comes in with tokens, through the service; of this it uses only the end.
 
     Attributes:
         epoch: the claim.
@@ -60,6 +61,7 @@ class Session:
 
     __slots__ = (
         "_heard",
+        "_is_handed_out",
         "_journals",
         "_listener",
         "_surroundings",
@@ -79,6 +81,7 @@ class Session:
         self._tip = tip
         self._surroundings = surroundings
         self._listener: Listener | None = None
+        self._is_handed_out = False
         self._undelivered: deque[Push] = deque()
         self._told = self._heard = len(tip.execution.changes)
         invocation = tip.execution.invocation
@@ -108,15 +111,35 @@ class Session:
         """The trace it belongs to."""
         return self._tip.execution.start.trace_id
 
-    def input(self, *, is_paged: bool = False) -> InvocationInput:
-        """Give what the handler is called with, now.
+    @property
+    def function_arn(self) -> str:
+        """The arn of the function to call, with its version."""
+        return parse_execution_arn(self.arn).function_arn
 
-        Args:
-            is_paged: only the first page of a large state, for what is sent elsewhere.
+    @property
+    def input_payload(self) -> str | None:
+        """What the execution was started with, as JSON text."""
+        return self._tip.execution.start.input_payload
+
+    def input(self) -> InvocationInput:
+        """Give what a handler in this process is called with, now."""
+        operations = readable_operations(self._tip.execution)
+        return self._input(operations, len(operations))
+
+    def hand_out(self) -> bytes | None:
+        """Give what a handler elsewhere is sent, now: a large state only as its first page.
+
+        From here on, nothing but its checkpoints tells what it has seen. `None` when the
+        invocation is over, and no handler may be called any more.
         """
+        if self.is_over:
+            return None
+        self._is_handed_out = True
+        operations = readable_operations(self._tip.execution)
+        return encode_invocation(self._input(operations, page_of(operations)))
+
+    def _input(self, operations: Sequence[Operation], page: int) -> InvocationInput:
         execution = self._tip.execution
-        operations = readable_operations(execution)
-        page = page_of(operations) if is_paged else len(operations)
         has_more = page < len(operations)
         state = ExecutionState(
             operations=tuple(operations[:page]),
@@ -220,13 +243,13 @@ class Session:
         """See `Audience.release`."""
         self.is_over = True
 
-    async def end(self, output: InvocationOutput, *, is_remote: bool = False) -> None:
+    async def end(self, output: InvocationOutput) -> None:
         """Take the handler's answer.
 
         Raises:
             StoreError: it could not be written; the claim will run out.
         """
-        seen = None if is_remote else self._heard
+        seen = None if self._is_handed_out else self._heard
         await self._finish(EndInvocation(self.epoch, output, seen))
 
     async def fail(self, error: ErrorObject, *, is_counted: bool = True) -> None:

@@ -46,6 +46,7 @@ from durably.engine.limits import (
     check_content,
     check_delay,
     check_identity,
+    check_tenant,
     check_text,
 )
 from durably.engine.policy import FailurePolicy
@@ -271,7 +272,7 @@ class _Batch:
                 "ChainedInvokeOptions is required to START a CHAINED_INVOKE."
             )
         check_text(options.function_name, "FunctionName", MAX_TARGET)
-        check_text(options.tenant_id, "TenantId", MAX_TARGET)
+        check_tenant(options.tenant_id)
         check_text(options.x_amzn_trace_id, "XAmznTraceId", MAX_TRACE_ID)
         found = self._surroundings.find_target(options.function_name)
         target = Target(options.function_name, "") if found is None else found

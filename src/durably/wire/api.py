@@ -36,5 +36,5 @@ class GetExecutionStateRequest(WireStruct, frozen=True):
 class GetExecutionStateResponse(WireStruct, frozen=True):
     """One page of operations."""
 
-    operations: tuple[Operation, ...] = ()
+    operations: tuple[Operation, ...]
     next_marker: str | None = None

@@ -105,8 +105,9 @@ class ExecutionPausedDetails(WireStruct, frozen=True):
 
 
 class ExecutionResumedDetails(WireStruct, frozen=True):
-    """Why a pause was ended."""
+    """When and why a pause was ended."""
 
+    resume_request_timestamp: Timestamp
     reason: EventInput | None = None
 
 

@@ -41,7 +41,7 @@ def test_the_first_check_gets_the_initial_state_while_the_start_is_on_its_way() 
     effect = program.until_asked()
 
     assert isinstance(effect, Call)
-    assert (effect.body(), effect.place) == (1, Attempt(OP, 1))
+    assert (effect.body(), effect.place) == (1, Attempt(OP, 1, may_be_cut_off=False))
     assert program.waited == [False]
 
 

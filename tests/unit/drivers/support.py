@@ -152,6 +152,7 @@ class Awaited:
 class Pushing(Awaited):
     """The way to it of a client in this process, which tells by itself what changes."""
 
+    request_id = "request"
     listener: Listener | None = None
 
     def post(self, update: OperationUpdate) -> None:

@@ -179,10 +179,7 @@ def test_what_has_ended_between_two_invocations_is_told_once() -> None:
     plugin, journal = Noting(), trial.journal()
     over = trial.backend.operation("w").id
 
-    class Lambda:
-        aws_request_id = "request"
-
-    with watched(settings_of(plugin, journal), journal, invocation(over, "unknown"), Lambda()):
+    with watched(settings_of(plugin, journal), journal, invocation(over, "unknown"), "request"):
         """Nothing happens."""
 
     start = plugin.told[0][1]

@@ -11,10 +11,11 @@ from tests.unit.drivers.support import LeapingLoop
 class Asked:
     """Notes when it was asked, in the time of its loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_after: float = 1e9) -> None:
         self.loop = LeapingLoop()
         self.at: list[float] = []
-        self.polls = Polls(self.loop, ManualClock(), self.ask)
+        left = lambda: ends_after - self.loop.time()  # noqa: E731 - one expression
+        self.polls = Polls(self.loop, ManualClock(), self.ask, left)
 
     def ask(self) -> None:
         self.at.append(round(self.loop.time(), 3))
@@ -34,6 +35,14 @@ def test_it_is_asked_after_a_second_and_then_ever_more_seldom() -> None:
     asked.polls.watch("a", None)
 
     assert asked.after(60) == [1, 3, 6, 10, 15, 21, 28, 36, 45, 55]
+    asked.close()
+
+
+def test_nothing_is_armed_past_the_end_of_the_invocation() -> None:
+    asked = Asked(ends_after=12)
+    asked.polls.watch("a", None)
+
+    assert asked.after(60) == [1, 3, 6, 10]
     asked.close()
 
 

@@ -69,6 +69,7 @@ def test_a_start_with_another_payload_is_refused() -> None:
         ({"timeout_seconds": 0}, "ExecutionTimeout"),
         ({"retention_days": 91}, "RetentionPeriodInDays"),
         ({"tenant_id": ""}, "TenantId"),
+        ({"tenant_id": "a\tb"}, "TenantId"),
         ({"trace_id": "\ud800"}, "XAmznTraceId"),
     ],
 )

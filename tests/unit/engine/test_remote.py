@@ -34,6 +34,7 @@ def state_request(
 
 async def remote(bench: Bench) -> tuple[str, Session]:
     arn, session = await bench.running()
+    session.hand_out()
     return arn, session
 
 
@@ -97,7 +98,7 @@ def test_the_closing_checkpoint_gives_no_token_and_may_be_repeated() -> None:
 
             assert (await bench.service.checkpoint(last)).checkpoint_token is None
             assert (await bench.service.checkpoint(last)).checkpoint_token is None
-            await session.end(succeeded(""), is_remote=True)
+            await session.end(succeeded(""))
             assert (await bench.service.get(arn)).result == "1"
 
     run(main)
@@ -177,8 +178,30 @@ def test_a_remote_invocation_that_missed_a_completion_is_made_again() -> None:
             assert details.callback_id is not None
             await bench.service.succeed_callback(details.callback_id, "1")
 
-            await session.end(PENDING, is_remote=True)
+            await session.end(PENDING)
 
             assert (await bench.service.why(arn)).owed_invocations == 1
+
+    run(main)
+
+
+def test_a_remote_invocation_that_was_told_of_a_completion_is_not_made_again() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            arn, session = await remote(bench)
+            first = await bench.service.checkpoint(
+                request(arn, session.token, callback("a"), callback("b"))
+            )
+            details = (await bench.operation(arn, "a")).callback_details
+            assert details is not None
+            assert details.callback_id is not None
+            await bench.service.succeed_callback(details.callback_id, "1")
+            assert first.checkpoint_token is not None
+            told = await bench.service.checkpoint(request(arn, first.checkpoint_token))
+            assert [one.id for one in told.new_execution_state.operations] == ["a"]
+
+            await session.end(PENDING)
+
+            assert (await bench.service.why(arn)).owed_invocations == 0
 
     run(main)

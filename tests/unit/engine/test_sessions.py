@@ -14,6 +14,7 @@ from durably.engine.sessions import Session
 from durably.engine.store import Change
 from durably.errors import InvalidParameterValueException
 from durably.wire.api import GetExecutionStateRequest
+from durably.wire.invocation import InvocationInput
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationAction
 from tests.unit.engine.shell import Bench, FailingStore, run, send
@@ -328,7 +329,9 @@ def test_the_input_has_the_state_and_what_changed_from_outside() -> None:
 
 
 async def all_pages(client: EmbeddedClient, session: Session) -> list[str]:
-    state = session.input(is_paged=True).initial_execution_state
+    payload = session.hand_out()
+    assert payload is not None, "the invocation runs"
+    state = InvocationInput.parse(payload).initial_execution_state
     found, marker = ids(state.operations), state.next_marker
     while marker is not None:
         request = GetExecutionStateRequest(

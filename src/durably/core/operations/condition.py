@@ -40,7 +40,9 @@ def wait_for_condition(
             case OperationStatus.STARTED:
                 state = _state(journal, op, record, config, serdes)
                 number = attempts_of(record) + 1
-                outcome = yield from call(partial(check, state), Attempt(op, number))
+                outcome = yield from call(
+                    partial(check, state), Attempt(op, number, may_be_cut_off=False)
+                )
                 if isinstance(outcome, Ok):
                     update = _verdict(journal, op, number, outcome.value, config, serdes)
                 else:

@@ -11,7 +11,14 @@ from durably.core.journal import Journal, attempts_of, due_at, error_of, result_
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal, within_limit
 from durably.core.strategies import ask_retry
-from durably.errors import StepError, StepInterruptedError, UnrecoverableError, error_object
+from durably.errors import (
+    StepError,
+    StepInterruptedError,
+    TerminationReason,
+    UnrecoverableError,
+    UnrecoverableInvocationError,
+    error_object,
+)
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationUpdate
@@ -80,10 +87,21 @@ def _verdict(
             return op.succeed(within_limit(fresh[0], op)), fresh
         decision = ask_retry(config.retry_strategy, outcome.error, number)
         if not decision.should_retry:
-            return op.fail(error_object(outcome.error)), None
+            return _failed(op, outcome, config), None
         delay = max(1, duration_seconds(decision.delay, "delay"))
         return op.retry(delay, error_object(outcome.error)), None
     except UnrecoverableError:
         raise
     except Exception as failure:  # noqa: BLE001 - the user's strategy and serdes may raise anything
         return op.fail(error_object(failure)), None
+
+
+def _failed(op: Op, outcome: Err, config: StepConfig[Any]) -> OperationUpdate:
+    """Record that the step failed for good; unless the attempt was cut off and may run again.
+
+    Raises:
+        UnrecoverableInvocationError: so it was, and the next invocation is to run it.
+    """
+    if outcome.is_cut_off and not _is_at_most_once(config):
+        raise UnrecoverableInvocationError(TerminationReason.CUSTOM, str(outcome.error))
+    return op.fail(error_object(outcome.error))

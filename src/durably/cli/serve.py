@@ -1,0 +1,151 @@
+"""`durably serve`: the API over a store, with functions elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
+
+import click
+
+from durably.app.settings import DEFAULT_GRACE
+from durably.cli.errors import Trouble
+from durably.cli.loading import EMPTY
+from durably.cli.options import concurrency_option, log_level_option, store_option
+
+F = TypeVar("F", bound=Callable[..., Any])
+_Option = Callable[[Any], Any]
+
+DEFAULT_PORT = 9000
+LOOPBACK = "127.0.0.1"
+DEFAULT_FUNCTION_SECONDS = 900
+DEFAULT_MEMORY_MB = 128
+
+
+def server_options(command: F) -> F:
+    """Let a command be told what to serve, and where."""
+    options = (
+        *_function_options(),
+        click.option(
+            "--port",
+            default=DEFAULT_PORT,
+            show_default=True,
+            type=click.IntRange(0, 65_535),
+            help="Where the API is served; 0 takes a port that is free.",
+        ),
+        *_address_options(),
+        store_option,
+        concurrency_option,
+        click.option(
+            "--grace",
+            default=DEFAULT_GRACE.total_seconds(),
+            show_default=True,
+            metavar="SECONDS",
+            type=click.FloatRange(0),
+            help="How long running invocations may go on at the end.",
+        ),
+        log_level_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _function_options() -> tuple[_Option, ...]:
+    return (
+        click.option(
+            "--function",
+            "durable",
+            metavar="NAME=COMMAND|URL",
+            multiple=True,
+            help="A durable function elsewhere: the command of a process with a Lambda runtime,"
+            " or the address that takes its invocations. May be given again.",
+        ),
+        click.option(
+            "--plain-function",
+            "plain",
+            metavar="NAME=COMMAND|URL",
+            multiple=True,
+            help="Likewise, a function that is not durable.",
+        ),
+        click.option(
+            "--timeout",
+            default=DEFAULT_FUNCTION_SECONDS,
+            show_default=True,
+            metavar="SECONDS",
+            type=click.FloatRange(0, min_open=True),
+            help="How long one invocation of those may take.",
+        ),
+        click.option(
+            "--memory",
+            default=DEFAULT_MEMORY_MB,
+            show_default=True,
+            metavar="MB",
+            type=click.IntRange(1),
+            help="What those are told that they may use.",
+        ),
+    )
+
+
+def _address_options() -> tuple[_Option, ...]:
+    return (
+        click.option(
+            "--host",
+            default=LOOPBACK,
+            show_default=True,
+            metavar="ADDRESS",
+            help="The address that the API is served at. At any but this machine's own, requests"
+            " must be signed.",
+        ),
+        click.option(
+            "--allow-host",
+            "names",
+            metavar="NAME",
+            multiple=True,
+            help="A name that clients call it by, other than this machine's own. May be given"
+            " again.",
+        ),
+        click.option(
+            "--access-key",
+            metavar="ID:SECRET",
+            envvar="DURABLY_ACCESS_KEY",
+            show_envvar=True,
+            help="Take only requests signed with this key. Better set the variable: commands are"
+            " seen by others.",
+        ),
+    )
+
+
+@click.command()
+@server_options
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    help="There is a proxy in front that speaks TLS; without one it is not served to others.",
+)
+def serve(*, behind_proxy: bool, **options: Any) -> None:
+    """Serve the API of AWS Lambda's durable functions, until SIGTERM or Ctrl-C.
+
+    Functions are those that --function names. `durably dev` serves those of files, too.
+    """
+    serving = the_server()
+    asked = serving.asked_for(options)
+    if asked.is_public and not (behind_proxy and options["access_key"]):
+        step = "Set DURABLY_ACCESS_KEY, put a proxy in front that speaks TLS, say --behind-proxy."
+        raise Trouble(f"{asked.host} is not served to others without keys and TLS.", step)
+    asyncio.run(serving.run_server(asked, EMPTY, {}, serving.nothing_else))
+
+
+def the_server() -> ModuleType:
+    """Give `durably.cli.serving`, which needs what the extra `[server]` brings.
+
+    Raises:
+        Trouble: it is not installed.
+    """
+    try:
+        from durably.cli import serving  # noqa: PLC0415 - only these commands need the server
+    except ImportError as error:
+        step = "Install durably[cli,server]."
+        raise Trouble(f"The server is not here: there is no {error.name}.", step) from error
+    return serving

@@ -1,0 +1,219 @@
+"""What `durably dev` and `durably serve` do. Nothing else of the command line needs the server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from durably.app.settings import EngineSettings, is_function_name
+from durably.app.signals import StopSignals
+from durably.cli.errors import Trouble
+from durably.cli.logs import log_to_console
+from durably.cli.printing import colored, counted, safe
+from durably.handler import DurableFunction
+from durably.seams import RandomIds
+from durably.server.access import LOOPBACK_HOSTS, Access, AccessKey, is_loopback
+from durably.server.attached import FunctionSettings
+from durably.server.http_target import split_url
+from durably.server.listening import bound_socket
+from durably.server.processes import split_command
+from durably.server.serving import Serving, Source
+from durably.server.watching import changes
+
+__all__ = ["asked_for", "changes", "nothing_else", "run_server"]
+
+_COLORS = ("cyan", "magenta", "green", "yellow", "blue")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What both commands are told."""
+
+    engine: EngineSettings
+    sources: tuple[Source, ...]
+    host: str
+    port: int
+    access: Access
+    is_key_made: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine are served."""
+        return not is_loopback(self.host)
+
+
+def asked_for(options: Mapping[str, Any]) -> Asked:
+    """Read the options that `server_options` adds, and begin to show log records.
+
+    Raises:
+        Trouble: a function is not described as NAME=COMMAND or NAME=URL.
+        ValidationError: a command or an address is none.
+    """
+    log_to_console(options["log_level"])
+    sources = [
+        _source(text, is_durable=kind == "durable", options=options)
+        for kind in ("durable", "plain")
+        for text in options[kind]
+    ]
+    names = [source.settings.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise Trouble(f"Two functions are called {name!r}.", "Give one of them another name.")
+    engine = EngineSettings(
+        store_url=options["url"],
+        max_concurrency=options["max_concurrency"],
+        grace=timedelta(seconds=options["grace"]),
+    )
+    return Asked(
+        engine=engine,
+        sources=tuple(sources),
+        host=options["host"],
+        port=options["port"],
+        access=_access(options),
+        is_key_made=options["access_key"] is None and not is_loopback(options["host"]),
+    )
+
+
+def _access(options: Mapping[str, Any]) -> Access:
+    """Say who may use the API: at an address that others reach, only who has the key."""
+    host, said = options["host"], options["access_key"]
+    named = f"[{host}]" if ":" in host else host
+    hosts = dict.fromkeys((*LOOPBACK_HOSTS, named, *(name.lower() for name in options["names"])))
+    if said is None and not is_loopback(host):
+        ids = RandomIds()
+        said = f"DURABLY{ids.hex(12).upper()}:{ids.hex(40)}"
+    if said is None:
+        return Access(hosts=tuple(hosts))
+    key_id, _, secret = said.partition(":")
+    return Access(hosts=tuple(hosts), keys=(AccessKey(key_id, secret),))
+
+
+def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Source:
+    name, equals, where = text.partition("=")
+    if not equals or not is_function_name(name):
+        step = "Write NAME=COMMAND or NAME=URL, as in --function 'resize=node resize.mjs'."
+        raise Trouble(f"{text!r} does not name a function.", step)
+    settings = FunctionSettings(
+        name=name,
+        is_durable=is_durable,
+        timeout_seconds=options["timeout"],
+        memory_mb=options["memory"],
+        handler=where,
+    )
+    source = Source(settings=settings, where=where)
+    if source.is_address:
+        split_url(where)
+    else:
+        split_command(where)
+    return source
+
+
+Meanwhile = Callable[[Serving], Awaitable[None]]
+
+
+async def run_server(
+    asked: Asked,
+    here: Mapping[str, DurableFunction],
+    origins: Mapping[str, str],
+    meanwhile: Meanwhile,
+) -> None:
+    """Serve until a signal comes, and say what is going on.
+
+    Args:
+        asked: what was asked for.
+        here: the functions of this process.
+        origins: the file that each of them is from.
+        meanwhile: what is done beside it.
+
+    Raises:
+        Trouble: the port is taken.
+        StoreError: the store cannot be used.
+    """
+    serving = Serving(
+        asked.engine, here, asked.sources, _bound(asked), asked.access, teller(asked.sources)
+    )
+    async with StopSignals() as signals:
+        await serving.open()
+        beside = asyncio.ensure_future(meanwhile(serving))
+        try:
+            for line in banner(serving, asked, origins):
+                click.echo(line)
+            await serving.wait_for_work_to_end(signals.first, beside)
+        finally:
+            beside.cancel()
+            await _close(serving, asked.engine, signals)
+    if beside.done() and not beside.cancelled():
+        beside.result()
+
+
+async def _close(serving: Serving, engine: EngineSettings, signals: StopSignals) -> None:
+    if serving.running:
+        many = counted(serving.running, "invocation")
+        grace = f"{engine.grace.total_seconds():g} s"
+        click.echo(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
+    await signals.hurry(serving.close(engine.grace))
+    click.echo("Ended; what was not finished goes on the next time.")
+
+
+async def nothing_else(_: Serving) -> None:
+    """Do nothing beside it."""
+    await asyncio.Event().wait()
+
+
+def _bound(asked: Asked) -> socket.socket:
+    try:
+        return bound_socket(asked.port, asked.host)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            where = f"{asked.host}, port {asked.port},"
+            raise Trouble(f"{safe(where)} cannot be used: {error.strerror}.") from error
+        step = "Name another with --port; 0 takes a free one."
+        raise Trouble(f"Port {asked.port} is taken.", step) from error
+
+
+def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
+    """Give what shows the lines of processes, each with the name of its function in front."""
+    names = [source.settings.name for source in sources if not source.is_address]
+    width = max((len(name) for name in names), default=0)
+    colors = {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
+
+    def say(name: str, line: str) -> None:
+        click.echo(f"{colored(f'{name:{width}} |', colors[name])} {safe(line)}")
+
+    return say
+
+
+def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[str]:
+    """Say where it listens and which functions it has."""
+    where = {**origins, **{source.settings.name: _where(source) for source in asked.sources}}
+    infos = serving.attached.known()
+    width = max((len(info.name) for info in infos), default=0)
+    rows = [
+        f"{colored(f'{info.name:{width}}', 'cyan')}  {safe(where.get(info.name, ''))}"
+        for info in infos
+    ]
+    export = colored(f"export AWS_ENDPOINT_URL_LAMBDA={serving.endpoint}", "bright_black")
+    labels = [
+        ("API", f"{serving.endpoint}  {export}"),
+        ("Store", safe(asked.engine.store_url)),
+        ("Functions", rows[0] if rows else "none"),
+        *(("", row) for row in rows[1:]),
+    ]
+    if asked.is_key_made:
+        key = asked.access.keys[0]
+        said = f"export AWS_ACCESS_KEY_ID={key.key_id} AWS_SECRET_ACCESS_KEY={key.secret}"
+        labels.insert(1, ("Key", f"{said}  {colored('shown once', 'bright_black')}"))
+    lines = [f"{colored(f'{label:10}', 'bright_black')} {text}" for label, text in labels]
+    return [*lines, colored("Ready.", "green") + " Ctrl-C ends it."]
+
+
+def _where(source: Source) -> str:
+    kind = "" if source.settings.is_durable else "  (not durable)"
+    return f"{source.where}{kind}"

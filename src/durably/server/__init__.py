@@ -1,0 +1,1 @@
+"""The API of AWS Lambda's durable functions over HTTP, as an ASGI application."""

@@ -1,0 +1,136 @@
+"""Which functions a server has, and how each of them is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from durably.engine.arns import LATEST, Home
+from durably.engine.invokers import Call, FunctionError, RemoteFunction
+from durably.handler import DurableFunction
+from durably.seams import IdSource, RandomIds
+from durably.server.functions import FunctionCall, FunctionInfo, FunctionReply, info_of
+
+log = logging.getLogger("durably.server")
+
+DEFAULT_FUNCTION_SECONDS = 900
+DEFAULT_MEMORY_MB = 128
+_UNHANDLED = "Unhandled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSettings:
+    """What holds for one function that does not run in this process.
+
+    Attributes:
+        name: what it is called by.
+        is_durable: whether it speaks the protocol. A plain one is called once, with its input.
+        timeout_seconds: how long one invocation of it may take.
+        memory_mb: what it is told that it may use. Nothing holds it to that.
+        handler: what its process runs, or its address, for people to read.
+    """
+
+    name: str
+    is_durable: bool = True
+    timeout_seconds: float = DEFAULT_FUNCTION_SECONDS
+    memory_mb: int = DEFAULT_MEMORY_MB
+    handler: str | None = None
+
+
+class AttachedFunction(RemoteFunction, Protocol):
+    """A function that does not run in this process."""
+
+    @property
+    def settings(self) -> FunctionSettings:
+        """What holds for it."""
+        ...
+
+
+class Attached:
+    """The functions of one server, as the API knows them.
+
+    Args:
+        here: those that run in this process, by name. They change when files are loaded anew.
+        elsewhere: those behind an address, or in a process of their own.
+        home: where they are said to live.
+        ids: where the ids of calls come from.
+    """
+
+    def __init__(
+        self,
+        here: Mapping[str, DurableFunction],
+        elsewhere: Sequence[AttachedFunction],
+        home: Home,
+        ids: IdSource | None = None,
+    ) -> None:
+        self._here = here
+        self._home = home
+        self._ids = ids or RandomIds()
+        self._posted: set[asyncio.Task[None]] = set()
+        self.elsewhere = MappingProxyType({one.settings.name: one for one in elsewhere})
+
+    def known(self) -> Sequence[FunctionInfo]:
+        """Give all of them, by name."""
+        found = (self.find(name, None) for name in sorted({*self._here, *self.elsewhere}))
+        return [info for info in found if info is not None]
+
+    def find(self, name: str, qualifier: str | None) -> FunctionInfo | None:
+        """Give the function of that name. There is one version."""
+        if qualifier not in (None, LATEST):
+            return None
+        remote = self.elsewhere.get(name)
+        if remote is not None:
+            return _info_of(remote.settings)
+        function = self._here.get(name)
+        return None if function is None else info_of(function)
+
+    async def call(self, call: FunctionCall) -> FunctionReply:
+        """Call a function that is not durable, and wait for its answer."""
+        function = self.elsewhere[call.function.name]
+        payload = call.payload or b"null"
+        asked = Call(
+            request_id=str(self._ids.uuid4()),
+            function_arn=self._home.function_arn(call.function.name, call.function.version),
+            payload=lambda: payload,
+            tenant_id=call.tenant_id,
+            trace_id=call.trace_id,
+        )
+        try:
+            return FunctionReply(payload=await function.call(asked))
+        except FunctionError as error:
+            return FunctionReply(payload=error.payload, error=_UNHANDLED)
+
+    async def post(self, call: FunctionCall) -> None:
+        """Take a call of a function that is not durable, and make it soon, once.
+
+        Nothing records it: it is lost with this process, and when it fails.
+        """
+        task = asyncio.create_task(self._make(call), name=f"durably {call.function.name}")
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
+
+    async def _make(self, call: FunctionCall) -> None:
+        reply = await self.call(call)
+        if reply.error is not None:
+            log.warning("a posted call failed", extra={"function": call.function.name})
+
+    async def close(self) -> None:
+        """Give up the calls that were posted."""
+        posted = tuple(self._posted)
+        for task in posted:
+            task.cancel()
+        await asyncio.gather(*posted, return_exceptions=True)
+
+
+def _info_of(settings: FunctionSettings) -> FunctionInfo:
+    return FunctionInfo(
+        name=settings.name,
+        is_durable=settings.is_durable,
+        handler=settings.handler,
+        timeout_seconds=round(settings.timeout_seconds) or 1,
+        memory_mb=settings.memory_mb,
+    )

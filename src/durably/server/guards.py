@@ -1,0 +1,174 @@
+"""What a request must be like before anybody looks at what it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Scope
+
+from durably.errors import ApiError, TooManyRequestsException
+from durably.server.access import Access, is_loopback
+from durably.server.errors import denied, too_large, wrong_media
+
+_MIB = 1024 * 1024
+_DRAINED = 64 * _MIB
+_SAME = frozenset({"none", "same-origin"})
+_SIMPLE = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+"""What a page of any origin may send without being asked first."""
+
+_JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of an API may be used at once.
+
+    Attributes:
+        max_requests: how many requests may be under way, those that wait for an execution's end
+            left out.
+        max_waiting: how many Invokes may be under way, which may wait for long.
+        max_buffered_bytes: what the bodies may take that are arriving.
+        body_seconds: how long a body may take to arrive.
+        max_headers: how many headers a request may have.
+        max_head_bytes: what its address and its headers may take.
+    """
+
+    max_requests: int = 500
+    max_waiting: int = 2000
+    max_buffered_bytes: int = 256 * _MIB
+    body_seconds: float = 30.0
+    max_headers: int = 100
+    max_head_bytes: int = 32 * 1024
+
+
+def check_head(scope: Scope, access: Access, limits: Limits) -> None:
+    """Refuse a request that is too large, or comes where it must not come from.
+
+    Raises:
+        ApiError: the class says why.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if len(headers) > limits.max_headers or size + target > limits.max_head_bytes:
+        text = "The request has too many headers, or too long ones."
+        raise ApiError(431, "RequestHeaderSectionTooLargeException", text)
+    said = Headers(scope=scope)
+    _check_host(said, access)
+    _check_origin(said, access)
+    _check_peer(scope, access)
+
+
+def _check_host(headers: Headers, access: Access) -> None:
+    """Refuse other names than ours: a page whose name leads here now is of another origin."""
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or _without_port(hosts[0].lower()) not in access.hosts:
+        raise denied("AccessDeniedException", "The API is not called by that name.")
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isascii() and port.isdigit() else host
+
+
+def _check_origin(headers: Headers, access: Access) -> None:
+    """Refuse what a browser sends for a page that is not ours."""
+    site = headers.getlist("sec-fetch-site")
+    if set(headers.getlist("origin")) <= set(access.origins) and set(site) <= _SAME:
+        return
+    raise denied("AccessDeniedException", "Pages of other origins may not use the API.")
+
+
+def _check_peer(scope: Scope, access: Access) -> None:
+    """Refuse other machines while no credentials are asked for."""
+    peer = scope.get("client")
+    if access.needs_credentials or peer is None or is_loopback(peer[0]):
+        return
+    text = "Without credentials the API is for its own machine alone."
+    raise denied("AccessDeniedException", text)
+
+
+def check_media(headers: Headers, *, is_json: bool) -> None:
+    """Refuse a body that is packed, or of a kind that any page could send.
+
+    Raises:
+        ApiError: the text says what to send.
+    """
+    if any(packed.strip().lower() != "identity" for packed in headers.getlist("content-encoding")):
+        raise wrong_media("Send the body without a content encoding.")
+    for text in headers.getlist("content-type"):
+        media = text.partition(";")[0].strip().lower()
+        if media in _SIMPLE or (is_json and media not in _JSON):
+            raise wrong_media("Send the body as application/json.")
+
+
+class Gate:
+    """Counts what is under way, and refuses what is too much."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._requests = 0
+        self._waiting = 0
+        self._buffered = 0
+
+    @contextmanager
+    def passed(self, *, waits: bool) -> Generator[None]:
+        """Let one request be under way.
+
+        Raises:
+            TooManyRequestsException: there are too many.
+        """
+        if waits:
+            self._count(self._waiting, self.limits.max_waiting)
+            self._waiting += 1
+        else:
+            self._count(self._requests, self.limits.max_requests)
+            self._requests += 1
+        try:
+            yield
+        finally:
+            if waits:
+                self._waiting -= 1
+            else:
+                self._requests -= 1
+
+    def _count(self, now: int, maximum: int) -> None:
+        if now >= maximum:
+            raise TooManyRequestsException("Too many requests are under way. Ask again later.")
+
+    async def read(self, request: Request, max_bytes: int) -> bytes:
+        """Read the body. Of one that is too long the rest is read, too, if that is not too much.
+
+        Raises:
+            ApiError: it is too long, takes too long, or too much arrives at the same time.
+            ClientDisconnect: the caller went away.
+        """
+        body = bytearray()
+        size = 0
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > _DRAINED:
+                        break
+                    if size <= max_bytes:
+                        body += chunk
+                        self._buffer(len(chunk))
+        except TimeoutError:
+            text = "The body took too long to arrive."
+            raise ApiError(408, "RequestTimeoutException", text) from None
+        finally:
+            self._buffered -= len(body)
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        return bytes(body)
+
+    def _buffer(self, size: int) -> None:
+        self._buffered += size
+        if self._buffered > self.limits.max_buffered_bytes:
+            raise TooManyRequestsException("Too much arrives at the same time. Ask again later.")

@@ -1,0 +1,148 @@
+"""Functions behind an HTTP address that takes the payload of an invocation.
+
+It is what the Lambda runtime interface emulator serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+
+from durably.engine.invokers import Call, FunctionError
+from durably.engine.rules import EXIT_ERROR, INVALID_RESPONSE_TYPE
+from durably.errors import ValidationError
+from durably.server.attached import FunctionSettings
+from durably.server.runtime_api import MAX_ANSWER_BYTES, lost, timed_out
+
+EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
+UNREACHABLE_TYPE = "Runtime.Unreachable"
+_READ_BYTES = 65_536
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """A function behind an address.
+
+    Attributes:
+        settings: what holds for the function.
+        url: its address, `http:` or `https:`. Without a path, that of the emulator is meant.
+            Nothing leads to any other address: redirects are not followed.
+    """
+
+    settings: FunctionSettings
+    url: str
+
+    def __post_init__(self) -> None:
+        split_url(self.url)
+
+    @property
+    def is_durable(self) -> bool:
+        """See `RemoteFunction`."""
+        return self.settings.is_durable
+
+    async def call(self, call: Call) -> bytes:
+        """Post *call*, and give the answer.
+
+        Raises:
+            FunctionError: the function failed or took too long, or is not there.
+        """
+        payload = call.payload()
+        if payload is None:
+            raise lost(EXIT_ERROR[1])
+        seconds = self.settings.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._post(call, payload)
+        except TimeoutError:
+            raise timed_out(seconds) from None
+        except OSError as error:
+            text = f"{self.url} cannot be reached: {error.strerror or type(error).__name__}"
+            raise FunctionError(text, error_type=UNREACHABLE_TYPE) from error
+        except h11.RemoteProtocolError as error:
+            text = f"{self.url} broke off its answer: {error}"
+            raise FunctionError(text, error_type=INVALID_RESPONSE_TYPE) from error
+
+    async def _post(self, call: Call, payload: bytes) -> bytes:
+        address = split_url(self.url)
+        is_secure = address.scheme == "https"
+        reader, writer = await asyncio.open_connection(
+            address.hostname, address.port or (443 if is_secure else 80), ssl=is_secure or None
+        )
+        try:
+            connection = h11.Connection(h11.CLIENT)
+            for event in _events_of(address, call, payload):
+                writer.write(connection.send(event) or b"")
+            await writer.drain()
+            return await _read(connection, reader)
+        finally:
+            writer.close()
+
+
+def split_url(url: str) -> SplitResult:
+    """Read the address of a function, with the emulator's path if it has none.
+
+    Raises:
+        ValidationError: it is none that could be called.
+    """
+    refusal = ValidationError("url", f"must be http://HOST:PORT or https://…, not {url!r}")
+    try:
+        split = urlsplit(url)
+        is_legal = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
+    except ValueError as error:
+        raise refusal from error
+    if not is_legal or split.username is not None:
+        raise refusal
+    return split if split.path.strip("/") else split._replace(path=EMULATOR_PATH)
+
+
+def _events_of(address: SplitResult, call: Call, payload: bytes) -> tuple[h11.Event, ...]:
+    target = f"{address.path}?{address.query}" if address.query else address.path
+    headers = [
+        ("Host", address.netloc),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(payload))),
+        ("Connection", "close"),
+        ("X-Amzn-RequestId", call.request_id),
+    ]
+    if call.trace_id is not None:
+        headers.append(("X-Amzn-Trace-Id", call.trace_id))
+    if call.tenant_id is not None:
+        headers.append(("X-Amz-Tenant-Id", call.tenant_id))
+    request = h11.Request(method="POST", target=target, headers=headers)
+    return request, h11.Data(data=payload), h11.EndOfMessage()
+
+
+async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    response: h11.Response | None = None
+    body = bytearray()
+    while True:
+        event = connection.next_event()
+        match event:
+            case h11.NEED_DATA:
+                connection.receive_data(await reader.read(_READ_BYTES))
+            case h11.Response():
+                response = event
+            case h11.Data():
+                body += event.data
+                if len(body) > MAX_ANSWER_BYTES:
+                    text = f"Its answer takes more than {MAX_ANSWER_BYTES} bytes."
+                    raise FunctionError(text, error_type="Function.ResponseSizeTooLarge")
+            case h11.EndOfMessage() if response is not None:
+                return _answer_of(response, bytes(body))
+            case _:
+                pass  # what announces the answer
+
+
+def _answer_of(response: h11.Response, body: bytes) -> bytes:
+    if response.status_code != _OK:
+        text = f"The target answered with HTTP status {response.status_code}."
+        raise FunctionError(text, error_type=INVALID_RESPONSE_TYPE)
+    headers = {name: value.decode("latin-1") for name, value in response.headers}
+    said_type = headers.get(b"x-amz-function-error")
+    if said_type is not None:
+        raise FunctionError.read(body, said_type)
+    return body

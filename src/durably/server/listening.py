@@ -1,0 +1,80 @@
+"""Serving an application at sockets of this process, for as long as a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+LOOPBACK = "127.0.0.1"
+
+
+def bound_socket(port: int = 0, host: str = LOOPBACK) -> socket.socket:
+    """Give a socket that is bound to an address of its own, 0 to a port that is free.
+
+    Raises:
+        OSError: the address is taken, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def port_of(bound: socket.socket) -> int:
+    """Say which port a socket is bound to."""
+    return int(bound.getsockname()[1])
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals of the process to whoever runs it, and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(
+    app: Any, sockets: Sequence[socket.socket], *, grace_seconds: int = 1
+) -> AsyncGenerator[None]:
+    """Serve *app* at *sockets*; at the end, requests under way have *grace_seconds* to end.
+
+    The sockets are closed with it.
+    """
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=grace_seconds,
+        ws="none",
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=list(sockets)), name="durably server")
+    ready = asyncio.create_task(server.ready.wait())
+    try:
+        await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+        yield
+    finally:
+        ready.cancel()
+        server.should_exit = True
+        await serving

@@ -1,0 +1,225 @@
+"""Functions in processes of their own: started, shown, started again, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from durably.engine.arns import LATEST
+from durably.errors import ValidationError
+from durably.server.access import AccessKey
+from durably.server.attached import FunctionSettings
+from durably.server.listening import LOOPBACK
+from durably.server.runtime_api import Runtime, lost
+
+_ANYTHING = "durably"
+_FIRST_PAUSE_SECONDS = 0.25
+_MAX_PAUSE_SECONDS = 10.0
+_PATIENCE_SECONDS = 2.0
+_READ_BYTES = 65_536
+_MAX_LINE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What processes of functions are told of the world.
+
+    Attributes:
+        endpoint: where the API is served.
+        region: which region it is said to be.
+        key: what they sign requests with there; any will do if it is `None`.
+        folder: where they are started.
+        environ: what they inherit. Settings of AWS are not among it: neither the profile nor the
+            keys of whoever has started this server are any business of a function's.
+    """
+
+    endpoint: str
+    region: str
+    folder: Path
+    environ: Mapping[str, str]
+    key: AccessKey | None = None
+
+    def environ_for(self, settings: FunctionSettings, command: str, port: int) -> dict[str, str]:
+        """Give the environment of a function's process."""
+        own = {name: value for name, value in self.environ.items() if not name.startswith("AWS_")}
+        return own | {
+            "AWS_ACCESS_KEY_ID": _ANYTHING if self.key is None else self.key.key_id,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_LAMBDA": self.endpoint,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory_mb),
+            "AWS_LAMBDA_FUNCTION_NAME": settings.name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": f"{settings.timeout_seconds:g}",
+            "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{settings.name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+            "AWS_LAMBDA_RUNTIME_API": f"{LOOPBACK}:{port}",
+            "AWS_REGION": self.region,
+            "AWS_SECRET_ACCESS_KEY": _ANYTHING if self.key is None else self.key.secret,
+            "LAMBDA_TASK_ROOT": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
+            "_HANDLER": own.get("_HANDLER") or split_command(command)[-1],
+        }
+
+
+def split_command(command: str) -> tuple[str, ...]:
+    """Split a command into words, as a shell does; nothing else that a shell does is done.
+
+    Raises:
+        ValidationError: there are no words, or a quotation mark is missing.
+    """
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise ValidationError("command", f"{command!r}: {error}") from error
+    if not words:
+        raise ValidationError("command", "is empty")
+    return words
+
+
+class FunctionProcess:
+    """Keeps the process of one function running, from `run` until that is cancelled.
+
+    Args:
+        runtime: the function, as its process meets it.
+        command: what is run.
+        environ: its environment.
+        folder: where it is run.
+        say: told every line that the process writes, and what becomes of it.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        command: str,
+        environ: Mapping[str, str],
+        folder: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.runtime = runtime
+        self._words = split_command(command)
+        self._environ = dict(environ)
+        self._folder = folder
+        self._say = say
+        self._process: Process | None = None
+        self._told: Process | None = None
+        self._hurry = asyncio.Event()
+        runtime.on_timeout = self._end_at_time_out
+
+    async def run(self) -> None:
+        """Start the process, and again whenever it ends; ever later while it does nothing."""
+        idle_ends = 0
+        while True:
+            self.runtime.begin()
+            is_told = await self._run_once()
+            idle_ends = 0 if is_told or self.runtime.has_handed_out else idle_ends + 1
+            self._hurry.clear()
+            if idle_ends:
+                pause = min(_FIRST_PAUSE_SECONDS * 2 ** (idle_ends - 1), _MAX_PAUSE_SECONDS)
+                self._say(f"will be started again in {pause:g} s")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._hurry.wait()
+
+    async def reload(self) -> None:
+        """Have the process started anew, once it has answered what it works on."""
+        self._hurry.set()
+        process = self._told = self._process
+        if process is None:
+            return
+        self._say("its files have changed: it is started anew")
+        with self.runtime.paused():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MAX_PAUSE_SECONDS):
+                    await self.runtime.wait_until_idle()
+            await _end(process)
+
+    async def _run_once(self) -> bool:
+        """Run the process once. `True`: it ended because it was told to."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._words,
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                env=self._environ,
+                cwd=self._folder,
+                start_new_session=True,  # Ctrl-C is ours to pass on, and it may start others
+            )
+        except OSError as error:
+            self._give_up(f"{self._words[0]} cannot be started: {error.strerror}")
+            return False
+        self._process = process
+        showing = asyncio.create_task(self._show(process))
+        try:
+            code = await process.wait()
+            is_told = self._told is process
+            self._give_up("" if is_told else f"the process ended: {_exit_text(code)}")
+            return is_told
+        finally:
+            self._process = None
+            await asyncio.shield(_end(process))
+            await _ended(showing)
+
+    def _give_up(self, why: str) -> None:
+        if why:
+            self._say(why)
+        error = lost(f"Error: Runtime exited: {why or 'it was started anew'}")
+        self.runtime.end(error, with_waiting=not self.runtime.has_asked)
+
+    def _end_at_time_out(self) -> None:
+        """End a process that has not answered in time, whatever it does."""
+        self._say(f"did not answer within {self.runtime.settings.timeout_seconds:g} s")
+        if self._process is not None:
+            _signal(self._process, signal.SIGKILL)
+
+    async def _show(self, process: Process) -> None:
+        rest = b""
+        while process.stdout is not None and (chunk := await process.stdout.read(_READ_BYTES)):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _MAX_LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._say(line.decode(errors="replace").rstrip("\r"))
+        if rest:
+            self._say(rest.decode(errors="replace"))
+
+
+async def _end(process: Process) -> None:
+    """End *process* and what it has started: told first, made to soon after."""
+    if process.returncode is None:
+        _signal(process, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await process.wait()
+    _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+async def _ended(showing: asyncio.Task[None]) -> None:
+    """Wait for the last lines, but not for ever: others may hold the pipe open."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await asyncio.shield(showing)
+    showing.cancel()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _exit_text(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"signal: {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal: {-code}"

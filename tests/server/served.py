@@ -1,0 +1,138 @@
+"""An engine behind its API, as clients meet it: through boto3 on loopback, or in this process."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import boto3
+import botocore.session
+import httpx
+from botocore.config import Config
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from starlette.types import ASGIApp
+
+from durably import Engine
+from durably.server.app import make_app
+from durably.server.listening import bound_socket, listening, port_of
+from tests.app.functions import ALL
+
+KEY, SECRET = "AKIDEXAMPLE", "a-secret"
+
+
+@asynccontextmanager
+async def engine_app(*, max_concurrency: int = 100) -> AsyncIterator[tuple[Engine, ASGIApp]]:
+    engine = Engine("memory:", ALL, region="us-east-1", grace=0, max_concurrency=max_concurrency)
+    async with engine:
+        yield engine, make_app(engine)
+
+
+Opened: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Engine, ASGIApp]]]
+
+
+@contextmanager
+def served(opened: Opened = engine_app) -> Iterator[str]:
+    """Serve an application from a thread of its own, and give its address."""
+    bound = bound_socket()
+    ended = asyncio.Event()
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    thread = threading.Thread(target=_serve, args=(opened, bound, loop, ready, ended))
+    thread.start()
+    try:
+        ready.wait()
+        yield f"http://127.0.0.1:{port_of(bound)}"
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+def _serve(
+    opened: Opened,
+    bound: socket.socket,
+    loop: asyncio.AbstractEventLoop,
+    ready: threading.Event,
+    ended: asyncio.Event,
+) -> None:
+    async def work() -> None:
+        async with opened() as (_, app), listening(app, [bound]):
+            ready.set()
+            await ended.wait()
+
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(work())
+    finally:
+        ready.set()
+
+
+def boto_client(address: str, key: str = KEY, secret: str = SECRET) -> Any:
+    client: Any = boto3.client(
+        "lambda",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+    )
+    return client
+
+
+@asynccontextmanager
+async def http_client(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9000") as client:
+        yield client
+
+
+SERVICE = botocore.session.get_session().get_service_model("lambda")
+
+
+def check_reply(operation: str, reply: dict[str, Any]) -> None:
+    """Hold a reply, as boto3 has read it, to the model: members, kinds, limits, what must be."""
+    shape = SERVICE.operation_model(operation).output_shape
+    assert shape is not None
+    said = {name: value for name, value in reply.items() if name != "ResponseMetadata"}
+    _check(shape, said, operation)
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "string": str,
+    "timestamp": datetime,
+}
+
+
+def _check(shape: Shape, value: Any, place: str) -> None:
+    if isinstance(shape, StructureShape):
+        for name in shape.required_members:
+            assert name in value, f"{place} lacks {name}"
+        for name, member in value.items():
+            assert name in shape.members, f"{place} has {name}, which the model does not know"
+            _check(shape.members[name], member, f"{place}.{name}")
+    elif isinstance(shape, ListShape):
+        for index, item in enumerate(value):
+            _check(shape.member, item, f"{place}[{index}]")
+    elif isinstance(shape, MapShape):
+        assert isinstance(value, dict), place
+    elif shape.type_name == "blob":
+        assert hasattr(value, "read") or isinstance(value, bytes), place
+    else:
+        assert isinstance(value, _KINDS[shape.type_name]), f"{place} is {value!r}"
+        _check_limits(shape, value, place)
+
+
+def _check_limits(shape: Shape, value: Any, place: str) -> None:
+    choices = getattr(shape, "enum", [])
+    assert not choices or value in choices, f"{place} is {value!r}"
+    if isinstance(value, datetime | bool):
+        return
+    size = len(value) if isinstance(value, str) else value
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    assert low is None or size >= low, f"{place} is {value!r}"
+    assert high is None or size <= high, f"{place} is {value!r}"

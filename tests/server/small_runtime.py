@@ -1,0 +1,54 @@
+"""A Lambda runtime of a few lines, whose function does what it is told to."""
+
+import fcntl
+import http.client
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+PREFIX = "/2018-06-01/runtime"
+KEPT = ("_HANDLER", "LAMBDA_TASK_ROOT", "AWS_")
+
+
+def say(path: str, said: object) -> tuple[bytes, str]:
+    host, _, port = os.environ["AWS_LAMBDA_RUNTIME_API"].partition(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    method = "GET" if said is None else "POST"
+    connection.request(method, PREFIX + path, None if said is None else json.dumps(said))
+    reply = connection.getresponse()
+    return reply.read(), reply.headers.get("Lambda-Runtime-Aws-Request-Id", "")
+
+
+def do(event: dict[str, object]) -> object:
+    match event["do"]:
+        case "environ":
+            return {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+        case "die":
+            os._exit(7)
+        case "be killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            Path("hanging").touch()
+            threading.Event().wait()
+        case "pid":
+            return os.getpid()
+        case "touch":
+            Path("touched").touch()
+    return None
+
+
+def main() -> None:
+    if "broken" in sys.argv:
+        sys.exit(3)
+    held = Path("lock").open("w")  # noqa: SIM115 - for as long as it lives
+    fcntl.flock(held, fcntl.LOCK_EX)
+    os.write(1, b"here I am\n")
+    while True:
+        event, request_id = say("/invocation/next", None)
+        say(f"/invocation/{request_id}/response", do(json.loads(event)))
+
+
+main()

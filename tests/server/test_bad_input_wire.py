@@ -1,0 +1,255 @@
+"""What goes wrong below a request: cut off, slow, endless, lying. Over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from durably import Engine
+from durably.engine.views import Standing
+from durably.server.app import make_app
+from durably.server.guards import Limits
+from durably.server.listening import bound_socket, listening, port_of
+from tests.app.functions import ALL, GATES, Gate, reach
+
+INVOKE = "/2015-03-31/functions/echo/invocations"
+
+
+@dataclass
+class Wire:
+    """A server at a port of its own."""
+
+    engine: Engine
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def say(self, *lines: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+        """Send a request as it is given, and read what comes back until the server hangs up."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(head(*lines) + body)
+            return answer(await reader.read())
+        finally:
+            writer.close()
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join((*lines, "Host: localhost", "Connection: close", "", "")).encode("latin-1")
+
+
+def answer(raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    top, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = top.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return int(first.split(" ")[1]), headers, body
+
+
+@asynccontextmanager
+async def serving(limits: Limits | None = None) -> AsyncIterator[Wire]:
+    async with Engine("memory:", ALL, grace=0) as engine:
+        bound = bound_socket()
+        async with listening(make_app(engine, limits=limits), [bound]):
+            yield Wire(engine, port_of(bound))
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with serving() as made:
+        yield made
+
+
+async def untouched(wire: Wire) -> bool:
+    return not (await wire.engine.list()).executions
+
+
+@pytest.mark.parametrize("label", [".", "..", "%2e%2e", "%00", "%2F", "..%2F..", "%c0%af", "a%"])
+async def test_what_leads_elsewhere_in_a_path_is_a_name_here(wire: Wire, label: str) -> None:
+    for line in (
+        f"GET /2015-03-31/functions/{label} HTTP/1.1",
+        f"POST /2015-03-31/functions/{label}/invocations HTTP/1.1",
+        f"GET /2025-12-01/durable-executions/{label}/history HTTP/1.1",
+    ):
+        status, headers, body = await wire.say(line)
+        assert status == 400
+        assert headers["x-amzn-errortype"] == "invalidparametervalueexception"
+        assert json.loads(body)["Type"] == "User"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET //2015-03-31/functions HTTP/1.1",
+        "GET /2015-03-31//functions HTTP/1.1",
+        "GET http://evil.example/2015-03-31/functions HTTP/1.1",
+        "GET /2015-03-31/functions/a/../../functions HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+    ],
+)
+async def test_other_ways_to_write_a_path_lead_nowhere(wire: Wire, line: str) -> None:
+    status, headers, _ = await wire.say(line)
+    assert status == 404
+    assert headers["x-amzn-errortype"] == "unknownoperationexception"
+
+
+async def test_a_body_shorter_than_was_said_does_nothing(wire: Wire) -> None:
+    reader, writer = await wire.connect()
+    writer.write(head(f"POST {INVOKE} HTTP/1.1", "Content-Length: 100") + b'{"a":')
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    assert await untouched(wire)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Content-Length: -1",),
+        ("Content-Length: x",),
+        ("Content-Length: 1", "Content-Length: 2"),
+        ("Content-Length: 1", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: chunked, chunked",),
+        (" folded: header",),
+        ("no colon",),
+    ],
+    ids=str,
+)
+async def test_a_head_that_lies_starts_nothing(wire: Wire, lines: tuple[str, ...]) -> None:
+    status, _, _ = await wire.say(f"POST {INVOKE} HTTP/1.1", *lines, body=b"zz\r\n")
+    assert 400 <= status < 500
+    assert await untouched(wire)
+
+
+async def test_a_chunk_that_is_none_starts_nothing(wire: Wire) -> None:
+    await wire.say(f"POST {INVOKE} HTTP/1.1", "Transfer-Encoding: chunked", body=b"zz\r\nx\r\n")
+    assert await untouched(wire)
+
+
+async def test_endless_chunks_are_cut_off(wire: Wire) -> None:
+    reader, writer = await wire.connect()
+    writer.write(head(f"POST {INVOKE} HTTP/1.1", "Transfer-Encoding: chunked"))
+    chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+
+    async def flood() -> None:
+        while True:
+            writer.write(chunk)
+            await writer.drain()
+
+    flooding = asyncio.create_task(flood())
+    said = await reader.readline()
+    assert said.split(b" ")[1] == b"413"
+    with pytest.raises(ConnectionError):
+        await flooding
+    writer.close()
+    assert await untouched(wire)
+
+
+async def test_a_body_that_trickles_is_cut_off() -> None:
+    async with serving(Limits(body_seconds=0.05)) as wire:
+        reader, writer = await wire.connect()
+        writer.write(head(f"POST {INVOKE} HTTP/1.1", "Content-Length: 100") + b"1")
+        status, headers, body = answer(await reader.read())
+        writer.close()
+        assert status == 408
+        assert headers["connection"] == "close"
+        assert json.loads(body)["__type"] == "RequestTimeoutException"
+        assert await untouched(wire)
+
+
+async def test_more_requests_than_allowed_are_sent_away() -> None:
+    async with serving(Limits(max_requests=1, max_waiting=1)) as wire:
+        slow = head("POST /2025-12-01/durable-executions/a/stop HTTP/1.1", "Content-Length: 9")
+        _, writer = await wire.connect()
+        writer.write(slow)
+        status = 0
+        while status != 429:
+            status, headers, body = await wire.say("GET /2015-03-31/functions HTTP/1.1")
+        assert headers["retry-after"] == "1"
+        assert json.loads(body)["Reason"] == "CallerRateLimitExceeded"
+        # Who waits for executions is counted apart: a function must be able to checkpoint.
+        gate = GATES["slow"] = Gate()
+        said = b'"slow"'
+        waiting = asyncio.create_task(
+            wire.say(
+                "POST /2015-03-31/functions/gated/invocations HTTP/1.1",
+                f"Content-Length: {len(said)}",
+                body=said,
+            )
+        )
+        await gate.reached.wait()
+        status, _, _ = await wire.say(f"POST {INVOKE} HTTP/1.1", "Content-Length: 1", body=b"1")
+        assert status == 429
+        gate.opened.set()
+        assert (await waiting)[0] == 200
+        writer.close()
+
+
+async def test_too_much_at_the_same_time_is_sent_away() -> None:
+    async with serving(Limits(max_buffered_bytes=1000)) as wire:
+        said = b'"' + b"x" * 2000 + b'"'
+        lines = (f"POST {INVOKE} HTTP/1.1", f"Content-Length: {len(said)}")
+        for _ in range(3):
+            assert (await wire.say(*lines, body=said))[0] == 429
+        small = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 1")
+        assert (await wire.say(*small, body=b"1"))[0] == 200
+
+
+async def test_a_caller_that_vanishes_stops_nothing(wire: Wire) -> None:
+    gate = GATES["vanished"] = Gate()
+    said = b'"vanished"'
+    lines = ("POST /2015-03-31/functions/gated/invocations HTTP/1.1",)
+    _, writer = await wire.connect()
+    writer.write(head(*lines, f"Content-Length: {len(said)}") + said)
+    await gate.reached.wait()
+    writer.transport.abort()
+    (listed,) = (await wire.engine.list()).executions
+    gate.opened.set()
+    await reach(wire.engine, listed.arn, Standing.CLOSED)
+    assert (await wire.engine.describe(listed.arn)).result == '"through"'
+
+
+async def test_a_caller_that_vanishes_takes_no_room() -> None:
+    async with serving(Limits(max_waiting=1)) as wire:
+        gate = GATES["room"] = Gate()
+        said = b'"room"'
+        lines = ("POST /2015-03-31/functions/gated/invocations HTTP/1.1",)
+        _, writer = await wire.connect()
+        writer.write(head(*lines, f"Content-Length: {len(said)}") + said)
+        await gate.reached.wait()
+        writer.transport.abort()
+        status = 429
+        while status == 429:
+            ask = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 1")
+            status, _, _ = await wire.say(*ask, body=b"1")
+        assert status == 200
+        gate.opened.set()
+
+
+async def test_many_idle_sockets_keep_nobody_out(wire: Wire) -> None:
+    idle = [await wire.connect() for _ in range(300)]
+    for _, writer in idle[::2]:
+        writer.write(b"GET /2015-03-31/func")
+    assert (await wire.say("GET /2015-03-31/functions HTTP/1.1"))[0] == 200
+    for _, writer in idle:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("websocket", [{"type": "websocket.close", "code": 1008}]), ("lifespan", [])]
+)
+async def test_what_is_not_http_is_refused(wire: Wire, kind: str, said: list[object]) -> None:
+    sent: list[object] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": f"{kind}.connect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    await make_app(wire.engine)({"type": kind}, receive, send)
+    assert sent == said

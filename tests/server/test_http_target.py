@@ -1,0 +1,203 @@
+"""Functions behind an HTTP address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from durably.engine.invokers import Call, FunctionError
+from durably.engine.policy import StartOptions
+from durably.errors import ValidationError
+from durably.server.attached import FunctionSettings
+from durably.server.http_target import EMULATOR_PATH, HttpTarget
+from durably.server.listening import bound_socket, listening, port_of
+from durably.server.runtime_api import MAX_ANSWER_BYTES
+from tests.server.support import service_with
+
+DURABLE = FunctionSettings(name="f")
+DONE = json.dumps({"Status": "SUCCEEDED", "Result": "1"})
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@asynccontextmanager
+async def target(endpoint: Endpoint, path: str = EMULATOR_PATH) -> AsyncIterator[str]:
+    """Serve *endpoint*; give the address of its host."""
+    app = Starlette(routes=[Route(path, endpoint, methods=["GET", "POST"])])
+    bound = bound_socket()
+    async with listening(app, [bound]):
+        yield f"http://127.0.0.1:{port_of(bound)}"
+
+
+def a_call(**changes: Any) -> Call:
+    fields: dict[str, Any] = {"request_id": "r", "function_arn": "arn", "payload": lambda: b"{}"}
+    return Call(**fields | changes)
+
+
+async def test_an_execution_is_run_by_posting_its_invocations() -> None:
+    got: list[tuple[Any, dict[str, str]]] = []
+
+    async def endpoint(request: Request) -> Response:
+        got.append((await request.json(), dict(request.headers)))
+        return Response(DONE)
+
+    async with target(endpoint) as url:
+        function = HttpTarget(DURABLE, url)
+        async with service_with({"f": function}) as service:
+            options = StartOptions(trace_id="Root=1-5", tenant_id="acme")
+            arn = await service.start("f", "1", options=options)
+
+            assert (await service.wait_closed(arn)).result == "1"
+
+    [(event, headers)] = got
+    assert event["DurableExecutionArn"] == arn
+    assert headers["content-type"] == "application/json"
+    assert headers["x-amzn-trace-id"] == "Root=1-5"
+    assert headers["x-amz-tenant-id"] == "acme"
+    assert len(headers["x-amzn-requestid"]) == 36
+
+
+async def test_an_address_with_a_path_is_used_as_it_is() -> None:
+    async def endpoint(request: Request) -> Response:
+        return Response(request.url.query)
+
+    async with target(endpoint, "/own/path") as url:
+        function = HttpTarget(DURABLE, f"{url}/own/path?code=7")
+
+        assert await function.call(a_call()) == b"code=7"
+
+
+async def test_what_the_function_reports_is_raised() -> None:
+    said = b'{"errorType": "E",  "errorMessage": "m"}'
+
+    async def endpoint(request: Request) -> Response:
+        return Response(said, headers={"X-Amz-Function-Error": "Unhandled"})
+
+    async with target(endpoint) as url:
+        with pytest.raises(FunctionError, match="E: m") as failure:
+            await HttpTarget(DURABLE, url).call(a_call())
+
+    assert failure.value.payload == said
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    seen: list[str] = []
+
+    async def endpoint(request: Request) -> Response:
+        seen.append(request.url.path)
+        return RedirectResponse("/elsewhere")
+
+    async with target(endpoint, "/{path:path}") as url:
+        with pytest.raises(FunctionError, match="HTTP status 307"):
+            await HttpTarget(DURABLE, url).call(a_call())
+
+    assert seen == [EMULATOR_PATH]
+
+
+async def test_an_answer_that_is_too_large_is_not_taken() -> None:
+    async def endpoint(request: Request) -> Response:
+        return Response(b"x" * (MAX_ANSWER_BYTES + 1))
+
+    async with target(endpoint) as url:
+        with pytest.raises(FunctionError) as failure:
+            await HttpTarget(DURABLE, url).call(a_call())
+
+    assert failure.value.error_type == "Function.ResponseSizeTooLarge"
+
+
+async def test_a_target_that_never_answers_hits_the_time_out() -> None:
+    hasty = FunctionSettings(name="f", timeout_seconds=0.05)
+    let_go = asyncio.Event()
+
+    async def endpoint(request: Request) -> Response:
+        await let_go.wait()
+        return Response(DONE)
+
+    async with target(endpoint) as url:
+        with pytest.raises(FunctionError) as failure:
+            await HttpTarget(hasty, url).call(a_call())
+        let_go.set()
+
+    assert failure.value.error_type == "Sandbox.Timedout"
+
+
+async def test_a_target_that_is_not_there_is_named() -> None:
+    with bound_socket() as nobody:
+        url = f"http://127.0.0.1:{port_of(nobody)}"
+
+        with pytest.raises(FunctionError, match="cannot be reached") as failure:
+            await HttpTarget(DURABLE, url).call(a_call())
+
+    assert failure.value.error_type == "Runtime.Unreachable"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
+)
+async def test_an_answer_that_breaks_off_is_none(said: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(FunctionError) as failure:
+            await HttpTarget(DURABLE, f"http://127.0.0.1:{port}").call(a_call())
+
+    assert failure.value.error_type == "Runtime.InvalidResponse"
+
+
+async def test_what_nobody_wants_any_more_is_not_posted() -> None:
+    with pytest.raises(FunctionError, match="ended without an answer"):
+        await HttpTarget(DURABLE, "http://127.0.0.1:1").call(a_call(payload=lambda: None))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "file:///etc/passwd",
+        "http://",
+        "http://u:p@h/",
+        "http://h:0",
+        "http://h:x",
+        "//h",
+        "h:80",
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValidationError):
+        HttpTarget(DURABLE, url)
+
+
+async def test_only_configured_addresses_are_connected_to() -> None:
+    connected: list[object] = []
+    is_watched = True
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if is_watched and event == "socket.connect":
+            connected.append(args[1])
+
+    async def endpoint(request: Request) -> Response:
+        return RedirectResponse("http://169.254.169.254/latest/meta-data", 302)
+
+    async with target(endpoint) as url:
+        sys.addaudithook(watch)
+        with pytest.raises(FunctionError):
+            await HttpTarget(DURABLE, url).call(a_call())
+        is_watched = False
+
+    assert connected == [("127.0.0.1", int(url.rpartition(":")[2]))]

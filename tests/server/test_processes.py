@@ -1,0 +1,225 @@
+"""Functions in processes of their own, and what becomes of those that die."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durably.engine.invokers import Call, FunctionError
+from durably.errors import ValidationError
+from durably.server.attached import FunctionSettings
+from durably.server.processes import FunctionProcess, Surroundings, split_command
+from tests.server.support import runtimes, service_with, wait_for_event
+
+pytestmark = pytest.mark.process
+SCRIPT = Path(__file__).with_name("small_runtime.py")
+
+
+@dataclass
+class Running:
+    """A function in a process, and what was said of it."""
+
+    process: FunctionProcess = field(init=False)
+    said: list[str] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+        self.news.set()
+
+    async def until_said(self, text: str) -> None:
+        while not any(text in line for line in self.said):
+            self.news.clear()
+            await self.news.wait()
+
+    async def do(self, what: str) -> Any:
+        payload = json.dumps({"do": what}).encode()
+        call = Call(request_id=what, function_arn="arn", payload=lambda: payload)
+        return json.loads(await self.process.runtime.call(call))
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *words: str, settings: FunctionSettings | None = None, command: str = ""
+) -> AsyncIterator[Running]:
+    settings = settings or FunctionSettings(name="f", is_durable=False)
+    environ = {**os.environ, "AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "secret"}
+    around = Surroundings(
+        endpoint="http://127.0.0.1:9000", region="local", folder=folder, environ=environ
+    )
+    command = command or f"{sys.executable} {SCRIPT} {' '.join(words)}"
+    async with runtimes(settings) as [(runtime, client)]:
+        function = Running()
+        environ = around.environ_for(settings, command, client.http.base_url.port or 0)
+        function.process = FunctionProcess(runtime, command, environ, folder, function.say)
+        work = asyncio.create_task(function.process.run())
+        try:
+            yield function
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_a_function_is_told_what_lambda_would_tell_it(tmp_path: Path) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=30, memory_mb=512)
+    async with running(tmp_path, "app.handler", settings=settings) as function:
+        environ = await function.do("environ")
+        await function.until_said("here I am")
+
+    port = environ.pop("AWS_LAMBDA_RUNTIME_API").partition("127.0.0.1:")[2]
+    assert 0 < int(port) < 65_536
+    assert environ == {
+        "AWS_ACCESS_KEY_ID": "durably",
+        "AWS_DEFAULT_REGION": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL_LAMBDA": "http://127.0.0.1:9000",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_NAME": "f",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": "30",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "AWS_REGION": "local",
+        "AWS_SECRET_ACCESS_KEY": "durably",
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+        "_HANDLER": "app.handler",
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("die", "exit status 7"), ("be killed", "signal: SIGKILL")]
+)
+async def test_a_process_that_dies_fails_its_call_at_once_and_is_started_again(
+    tmp_path: Path, how: str, said: str
+) -> None:
+    async with running(tmp_path) as function:
+        first = await function.do("pid")
+
+        with pytest.raises(FunctionError, match=said) as failure:
+            await function.do(how)
+
+        assert failure.value.error_type == "Runtime.ExitError"
+        assert await function.do("pid") != first
+
+
+async def test_a_process_that_does_not_answer_in_time_is_ended(tmp_path: Path) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=0.5)
+    async with running(tmp_path, settings=settings) as function:
+        first = await function.do("pid")
+
+        with pytest.raises(FunctionError, match=r"timed out after 0\.50 seconds") as failure:
+            await function.do("hang")
+
+        assert failure.value.error_type == "Sandbox.Timedout"
+        await function.until_said("did not answer within 0.5 s")
+        assert await function.do("pid") != first
+
+
+async def test_one_that_cannot_begin_fails_what_waits_and_is_started_ever_later(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, "broken") as function:
+        with pytest.raises(FunctionError, match="exit status 3") as failure:
+            await function.do("pid")
+
+        assert failure.value.error_type == "Runtime.ExitError"
+        await function.until_said("started again in 0.25 s")
+        await function.until_said("started again in 0.5 s")
+
+
+async def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path, command="no-such-program --fast") as function:
+        await function.until_said("no-such-program cannot be started: No such file or directory")
+
+
+async def test_a_reload_lets_what_runs_end_and_hands_nothing_out_meanwhile(tmp_path: Path) -> None:
+    async with running(tmp_path) as function:
+        first = await function.do("pid")
+
+        await function.process.reload()
+
+        assert await function.do("pid") != first
+        assert not any("ended" in line for line in function.said)
+
+
+async def test_a_reload_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(3)\n")
+    async with running(tmp_path, command=f"{sys.executable} {broken}") as function:
+        await function.until_said("started again in 0.5 s")
+        broken.write_text(SCRIPT.read_text())
+
+        await function.process.reload()
+
+        assert isinstance(await function.do("pid"), int)
+
+
+async def test_nothing_of_it_is_left_at_the_end(tmp_path: Path) -> None:
+    shell = f"sh -c '{sys.executable} {SCRIPT}; true'"
+    async with running(tmp_path, command=shell) as function:
+        await function.do("pid")
+
+    with (tmp_path / "lock").open() as held:
+        await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)  # free once it is gone
+
+
+async def test_output_is_passed_on_line_by_line_however_long_or_broken(tmp_path: Path) -> None:
+    script = tmp_path / "talk.py"
+    script.write_text(
+        "import os\nos.write(1, b'x' * 200_000 + b'\\r\\nbad \\xff\\n\\nlast')\nos.write(2, b'!')\n"
+    )
+    async with running(tmp_path, command=f"{sys.executable} {script}") as function:
+        await function.until_said("exit status 0")
+        await function.until_said("last!")
+
+    said = "\n".join(function.said)
+    assert said.count("x") >= 200_000
+    assert "bad �" in said
+
+
+async def test_an_execution_survives_the_death_of_its_function(tmp_path: Path) -> None:
+    script = tmp_path / "once.py"
+    text = SCRIPT.read_text().replace("do(json.loads(event))", "answer()")
+    script.write_text(
+        text.replace(
+            "def main()",
+            """def answer() -> object:
+    if not Path("died").exists():
+        Path("died").touch()
+        os._exit(1)
+    return {"Status": "SUCCEEDED", "Result": "1"}
+
+
+def main()""",
+        )
+    )
+    settings = FunctionSettings(name="f")
+    command = f"{sys.executable} {script}"
+    async with (
+        running(tmp_path, settings=settings, command=command) as function,
+        service_with({"f": function.process.runtime}) as service,
+    ):
+        arn = await service.start("f", "1")
+
+        event = await wait_for_event(service, arn, "InvocationCompleted")
+        assert event.invocation_completed_details is not None
+        assert event.invocation_completed_details.error is not None
+        assert event.invocation_completed_details.error.payload is not None
+        assert event.invocation_completed_details.error.payload.error_type == "Runtime.ExitError"
+        assert (await service.wait_closed(arn)).result == "1"
+
+
+@pytest.mark.parametrize("command", ["", "  ", "echo 'open"])
+def test_a_command_that_is_none_is_refused(command: str) -> None:
+    with pytest.raises(ValidationError):
+        split_command(command)
