@@ -20,18 +20,18 @@ settings.register_profile(
 settings.register_profile("long", deadline=None, max_examples=5_000, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
-# What these start are processes, whose speed is the machine's: only a hang takes a minute.
+# Processes, and many examples: their speed is the machine's, so only a hang takes two minutes.
 _HERE = Path(__file__).parent
-_PROCESSES = tuple(_HERE / name for name in ("app", "cli", "docs", "examples", "server"))
+_SLOW = ("app", "cli", "docs", "examples", "properties", "server", "stores")
 _SLEEPLESS = (_HERE / "unit", _HERE / "properties")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of real processes the time that a busy machine needs."""
+    """Give the slower tests the time that a busy machine needs."""
     for item in items:
-        is_of_processes = any(item.path.is_relative_to(folder) for folder in _PROCESSES)
-        if is_of_processes and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(60))
+        is_slow = any(item.path.is_relative_to(_HERE / name) for name in _SLOW)
+        if is_slow and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="session")

@@ -396,4 +396,13 @@ DEFECTS = (
         put="new_execution_state=ExecutionState(operations=push.operations),",
         tests=(_ENGINE + "test_sessions.py",),
     ),
+    Defect(
+        name="an invocation begins with what is only being written",
+        rule="P2, P8",
+        origin="java#659",
+        path="engine/sessions.py",
+        find="            await journals.settle(tip)\n            invocation",
+        put="            invocation",
+        tests=(_ENGINE + "test_durable_first.py",),
+    ),
 )

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from durably.engine.arns import parse_execution_arn
 from durably.engine.commands import (
     DEFAULT_EXECUTION_TIMEOUT_SECONDS,
-    DEFAULT_RETENTION_DAYS,
     BeginInvocation,
     Command,
     CompleteInvoke,
@@ -36,6 +35,7 @@ from durably.engine.facts import (
     decode_fact,
     microseconds_of,
 )
+from durably.engine.limits import MAX_RETENTION_DAYS
 from durably.engine.store import Stored
 from durably.errors import ResourceConflictException
 from durably.wire.execution import ExecutionStatus
@@ -51,6 +51,8 @@ def execution_of(stored: Stored) -> Execution:
     try:
         execution = fold(map(decode_fact, stored.facts))
         assert execution.arn == stored.arn, "its first fact says who it is"
+    except (MemoryError, RecursionError):
+        raise  # this process is in trouble, not the record
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not break whoever looks
         return _stand_in(stored, f"{type(error).__name__}: {error}"[:_MAX_DETAIL_CHARACTERS])
     return execution
@@ -96,7 +98,7 @@ def _stand_in(stored: Stored, detail: str) -> Execution:
         summary.execution_name,
         None,
         DEFAULT_EXECUTION_TIMEOUT_SECONDS,
-        DEFAULT_RETENTION_DAYS,
+        MAX_RETENTION_DAYS,  # how long it was to be kept is lost: rather too long than too short
         parent_arn=summary.parent_arn,
     )
     execution = evolve(Execution(), started)

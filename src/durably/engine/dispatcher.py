@@ -129,35 +129,39 @@ class Dispatcher:
 
     async def _work(self) -> None:
         """Claim once, and sleep until there may be more to claim."""
-        functions, limit = self._room()
-        self._is_behind = True
-        if functions and limit > 0:
-            await self._extend_if_late()
-            now = self._service.clock.now()
-            claims = await self._service.store.claim(
-                self._worker, functions, now, self._policy.lease, limit
-            )
-            for claim in claims:
-                if self._draining.is_set():
-                    await self._service.give_back(claim)
-                else:
-                    self._launch(claim)
-            self._is_behind = len(functions) < len(self._functions())
-        if not self._nudged.is_set():
-            await self._sleep(functions if limit > 0 else ())
-
-    def _room(self) -> tuple[Sequence[str], int]:
-        """Say what may be claimed now: of which functions, and how many."""
         functions = tuple(self._functions())
-        free = self._policy.max_concurrency - len(self._running)
+        plain = tuple(filter(self._invoker.holds_thread, functions))
+        others = tuple(name for name in functions if name not in plain)
+        self._is_behind = True
+        asked: tuple[str, ...] = ()
+        # Those that hold a thread first: they never take all the room.
+        for names, room in ((plain, self._free_threads), (others, self._free)):
+            if names and (limit := room()) > 0:
+                await self._claim(names, limit)
+                asked += names
+        self._is_behind = len(asked) < len(functions)
+        if not self._nudged.is_set():
+            await self._sleep(asked)
+
+    async def _claim(self, functions: Sequence[str], limit: int) -> None:
+        await self._extend_if_late()
+        now = self._service.clock.now()
+        claims = await self._service.store.claim(
+            self._worker, functions, now, self._policy.lease, limit
+        )
+        for claim in claims:
+            if self._draining.is_set():
+                await self._give_back(claim)
+            else:
+                self._launch(claim)
+
+    def _free(self) -> int:
+        return self._policy.max_concurrency - len(self._running)
+
+    def _free_threads(self) -> int:
         holds_thread = self._invoker.holds_thread
-        if not any(map(holds_thread, functions)):
-            return functions, free
         held = sum(holds_thread(claim.function_name) for claim in self._running.values())
-        threads = self._policy.max_threads - held
-        if threads > 0:
-            return functions, min(free, threads)
-        return tuple(name for name in functions if not holds_thread(name)), free
+        return min(self._free(), self._policy.max_threads - held)
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll."""

@@ -17,10 +17,7 @@ from typing import Any
 
 from durably.clock import Clock
 from durably.engine.children import child_end, child_start
-from durably.engine.commands import (
-    Command,
-    TimersDue,
-)
+from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
 from durably.engine.execution import Execution, next_timer_at
 from durably.engine.facts import (
@@ -30,7 +27,7 @@ from durably.engine.facts import (
     Fact,
     microseconds_of,
 )
-from durably.engine.plans import GIVING_UP, NOTABLE, ParentNeeded, Plan
+from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
@@ -211,7 +208,7 @@ class Journals:
         now = self._clock.now()
         facts = decide(tip.execution, command, now, self._policy.failures)
         if not facts:
-            given_up = (self._take(tip, (), epoch),) if _gives_up(tip, command) else ()
+            given_up = (self._take(tip, (), epoch),) if gives_up(tip, command) else ()
             return Plan((tip,), given_up)
         parent: Tip | None = None
         if type(facts[-1]) in CLOSING and not is_orphan:
@@ -251,7 +248,8 @@ class Journals:
                 if not isinstance(after, ChainedInvokeFailed):
                     plan.changes += (self._start_child(tip.execution, fact, now),)
             else:
-                plan.settled += (tip.execution,)
+                closed = tip.execution if type(fact) in CLOSING else None
+                plan.settled += ((tip.execution.arn, closed),)
         if tip.session is not None:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
@@ -293,8 +291,21 @@ class Journals:
             raise
         finally:
             for tip in tips:
-                tip.writing -= 1
+                tip.note_written()
         self._act(plan)
+
+    async def settle(self, tip: Tip) -> None:
+        """Return when all that somebody waits for to be written of *tip* is durable.
+
+        Raises:
+            VersionConflict: it must not be used any more, as something was not written.
+        """
+        while tip.writing:
+            tip.written = tip.written or asyncio.Event()
+            tip.written.clear()
+            await tip.written.wait()
+        if tip.failure is not None:
+            raise VersionConflict(tip.execution.arn)
 
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
@@ -319,9 +330,9 @@ class Journals:
         self._announce(plan, is_certain=True)
 
     def _announce(self, plan: Plan, *, is_certain: bool) -> None:
-        """Tell who waits; if it is not certain that it is written, he looks for himself."""
-        for execution in plan.settled:
-            self._on_settled(execution.arn, execution if is_certain else None)
+        """Tell who waits; where it is not certain, he looks for himself."""
+        for arn, closed in plan.settled:
+            self._on_settled(arn, closed if is_certain else None)
         for change in plan.changes:
             if not isinstance(change.wake, KeepClaim) and change.wake.at is not None:
                 self._on_wake()
@@ -380,13 +391,3 @@ class Journals:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _gives_up(tip: Tip, command: Command) -> bool:
-    """Whether a claim is given up with *command*, because nothing is in flight under it."""
-    if not isinstance(command, GIVING_UP):
-        return False
-    if tip.session is not None and tip.session.epoch > command.epoch:
-        return False  # somebody here has claimed it since
-    invocation = tip.execution.invocation
-    return invocation is None or invocation.epoch != command.epoch

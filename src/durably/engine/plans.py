@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
+from durably.engine.commands import BeginInvocation, Command, EndInvocation, FailInvocation
 from durably.engine.execution import Execution
 from durably.engine.facts import ChainedInvokeStarted, Parked
 from durably.engine.store import Change
 from durably.engine.tips import CLOSING, Audience, Push, Tip
 
-GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
+_GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
 """With one of these an owner gives up the claim, unless its invocation is in flight after it."""
 
 NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
@@ -31,10 +31,20 @@ class Plan:
 
     Attributes:
         pushes: what an invocation running here is to be told, once it is durable.
-        settled: the executions that this closes or parks.
+        settled: the executions that this closes, as they are then, or parks.
     """
 
     tips: tuple[Tip, ...]
     changes: tuple[Change, ...]
     pushes: tuple[tuple[Audience, Push], ...] = ()
-    settled: tuple[Execution, ...] = ()
+    settled: tuple[tuple[str, Execution | None], ...] = ()
+
+
+def gives_up(tip: Tip, command: Command) -> bool:
+    """Whether a claim is given up with *command*, because nothing is in flight under it."""
+    if not isinstance(command, _GIVING_UP):
+        return False
+    if tip.session is not None and tip.session.epoch > command.epoch:
+        return False  # somebody here has claimed it since
+    invocation = tip.execution.invocation
+    return invocation is None or invocation.epoch != command.epoch

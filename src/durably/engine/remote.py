@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 from durably.engine.commands import Checkpoint, Surroundings
-from durably.engine.execution import Execution, changed_since
+from durably.engine.execution import Execution, LastCheckpoint, changed_since
 from durably.engine.history import page_size
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of
@@ -36,19 +39,32 @@ async def remote_checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )
     try:
-        execution = await journals.ask(arn, command, parts.epoch)
+        last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
+        assert last is not None, "the checkpoint has just been accepted"
+        async with _settled(journals, arn) as execution:
+            return _reply(key, arn, execution, parts.epoch, last)
     except (ResourceNotFoundException, VersionConflict) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
-    return _reply(key, arn, execution, parts)
 
 
-def _reply(key: bytes, arn: str, execution: Execution, parts: TokenParts) -> CheckpointResponse:
+@asynccontextmanager
+async def _settled(journals: Journals, arn: str) -> AsyncGenerator[Execution]:
+    """Give an execution of which all that may be told is durable."""
+    tip = await journals.pin(arn)
+    try:
+        await journals.settle(tip)
+        yield tip.execution
+    finally:
+        journals.unpin(tip)
+
+
+def _reply(
+    key: bytes, arn: str, execution: Execution, epoch: int, last: LastCheckpoint
+) -> CheckpointResponse:
     """Tell what has changed since the reply before.
 
     A reply that got lost is not stored but made again: it may tell more by then, never less.
     """
-    last = execution.last_checkpoint
-    assert last is not None, "the checkpoint has just been accepted"
     operations = changed_since(execution, last.told_before)
     page = page_of(operations)
     has_more = page < len(operations)
@@ -58,7 +74,7 @@ def _reply(key: bytes, arn: str, execution: Execution, parts: TokenParts) -> Che
     )
     if not execution.is_listening:
         return CheckpointResponse(new_execution_state=state)
-    token = seal_token(key, arn, TokenParts(parts.epoch, last.sequence))
+    token = seal_token(key, arn, TokenParts(epoch, last.sequence))
     return CheckpointResponse(checkpoint_token=token, new_execution_state=state)
 
 
@@ -74,14 +90,11 @@ async def remote_state(
     parts = unseal_token(key, arn, request.checkpoint_token)
     limit = page_size(request.max_items)
     try:
-        tip = await journals.pin(arn)
-    except ResourceNotFoundException as error:
+        async with _settled(journals, arn) as execution:
+            invocation = execution.invocation
+            held = None if invocation is None else TokenParts(invocation.epoch, invocation.sequence)
+            if held != parts:
+                raise InvalidParameterValueException(INVALID_TOKEN)
+            return state_page(execution, request.marker, limit)
+    except (ResourceNotFoundException, VersionConflict) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
-    try:
-        invocation = tip.execution.invocation
-        held = None if invocation is None else TokenParts(invocation.epoch, invocation.sequence)
-        if held != parts:
-            raise InvalidParameterValueException(INVALID_TOKEN)
-        return state_page(tip, request.marker, limit)
-    finally:
-        journals.unpin(tip)

@@ -237,8 +237,8 @@ class Service:
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
         with self.waiters.waiting(arn) as waiter:
             while True:
-                if waiter.settled is not None and waiter.settled.is_closed:
-                    return describe(waiter.settled)  # written here, and nothing comes after it
+                if waiter.settled is not None:
+                    return describe(waiter.settled)  # nothing comes after its end
                 if not self._journals.is_known_open(arn):
                     found = await self.get(arn)
                     if found.is_closed or found.parked_reason is not None:

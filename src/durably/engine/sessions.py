@@ -17,7 +17,12 @@ from durably.engine.commands import (
     FailInvocation,
     Surroundings,
 )
-from durably.engine.execution import changed_since, readable_operations, updated_operation_ids
+from durably.engine.execution import (
+    Execution,
+    changed_since,
+    readable_operations,
+    updated_operation_ids,
+)
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE, UNRECORDED
@@ -64,10 +69,12 @@ class Session:
         "_is_handed_out",
         "_journals",
         "_listener",
+        "_operations",
         "_surroundings",
         "_tip",
         "_told",
         "_undelivered",
+        "_updated",
         "epoch",
         "is_over",
         "request_id",
@@ -83,6 +90,8 @@ class Session:
         self._listener: Listener | None = None
         self._is_handed_out = False
         self._undelivered: deque[Push] = deque()
+        self._operations = readable_operations(tip.execution)
+        self._updated = updated_operation_ids(tip.execution)
         self._told = self._heard = len(tip.execution.changes)
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
@@ -122,12 +131,11 @@ class Session:
         return self._tip.execution.start.input_payload
 
     def input(self) -> InvocationInput:
-        """Give what a handler in this process is called with, now."""
-        operations = readable_operations(self._tip.execution)
-        return self._input(operations, len(operations))
+        """Give what a handler in this process is called with: the state as it was at the begin."""
+        return self._input(len(self._operations))
 
     def hand_out(self) -> bytes | None:
-        """Give what a handler elsewhere is sent, now: a large state only as its first page.
+        """Give what a handler elsewhere is sent: a large state only as its first page.
 
         From here on, nothing but its checkpoints tells what it has seen. `None` when the
         invocation is over, and no handler may be called any more.
@@ -135,11 +143,10 @@ class Session:
         if self.is_over:
             return None
         self._is_handed_out = True
-        operations = readable_operations(self._tip.execution)
-        return encode_invocation(self._input(operations, page_of(operations)))
+        return encode_invocation(self._input(page_of(self._operations)))
 
-    def _input(self, operations: Sequence[Operation], page: int) -> InvocationInput:
-        execution = self._tip.execution
+    def _input(self, page: int) -> InvocationInput:
+        execution, operations = self._tip.execution, self._operations
         has_more = page < len(operations)
         state = ExecutionState(
             operations=tuple(operations[:page]),
@@ -149,7 +156,7 @@ class Session:
             durable_execution_arn=execution.arn,
             checkpoint_token=self.token,
             initial_execution_state=state,
-            updated_operation_ids=updated_operation_ids(execution) or None,
+            updated_operation_ids=self._updated or None,
         )
 
     async def checkpoint(self, updates: tuple[OperationUpdate, ...]) -> CheckpointResponse:
@@ -198,7 +205,7 @@ class Session:
 
     def state(self, marker: str | None, max_items: int) -> GetExecutionStateResponse:
         """Give one page of the state."""
-        return state_page(self._tip, marker, max_items)
+        return state_page(self._tip.execution, marker, max_items)
 
     def listen(self, listener: Listener) -> None:
         """Tell *listener* what changes from outside from now on, and what has until now."""
@@ -222,6 +229,8 @@ class Session:
         """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
         if self._is_next(push):
             self._tell(push)
+        elif not push.mark and self._listener is not None:
+            self.listen(self._listener)  # it was decided when nobody listened, and is durable now
 
     def _tell(self, push: Push) -> None:
         if push.operations and self._listener is not None and self._listener(push.operations):
@@ -286,8 +295,8 @@ async def begin_session(
     """Begin an invocation under *claim*, if one is owed; otherwise give the claim up.
 
     That it has begun is written with its first checkpoint: the claim is durable already, and if
-    nothing more comes, whoever takes it over is told of a lost invocation. The ends of timers that
-    are due by then are durable before it is told of them.
+    nothing more comes, whoever takes it over is told of a lost invocation. All else that it is
+    told of is durable.
 
     Raises:
         VersionConflict: the claim does not stand any more.
@@ -297,6 +306,7 @@ async def begin_session(
         try:
             _end_earlier(tip)
             await journals.ask_tip(tip, command, claim.epoch, is_soon=True)
+            await journals.settle(tip)
             invocation = tip.execution.invocation
             if invocation is None or invocation.epoch != claim.epoch:
                 _log_damage(tip)
@@ -338,13 +348,14 @@ def _end_earlier(tip: Tip) -> None:
         tip.session = None
 
 
-def state_page(tip: Tip, marker: str | None, max_items: int) -> GetExecutionStateResponse:
+def state_page(
+    execution: Execution, marker: str | None, max_items: int
+) -> GetExecutionStateResponse:
     """Give one page of the operations of an execution, those that a replay needs.
 
     Raises:
         InvalidParameterValueException: *marker* is not one that was given.
     """
-    execution = tip.execution
     places = execution.places
     first = _place_of(marker, len(execution.operations))
     operations = [one for one in readable_operations(execution) if places[one.id] >= first]

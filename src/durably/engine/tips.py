@@ -62,6 +62,7 @@ class Tip:
         pins: how many are working with it.
         failure: why it must not be used any more: what it was ahead by was not written.
         writing: how many changes are being written.
+        written: set when none is, for whoever waits for that.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Tip:
         "timer",
         "timer_due",
         "writing",
+        "written",
     )
 
     def __init__(self, execution: Execution) -> None:
@@ -81,6 +83,7 @@ class Tip:
         self.session: Audience | None = None
         self.pins = 0
         self.writing = 0
+        self.written: asyncio.Event | None = None
         self.failure: BaseException | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.timer_due = 0
@@ -136,6 +139,12 @@ class Tip:
             self._status = execution.status
             summary = self._summary = summary_of(execution)
         return summary
+
+    def note_written(self) -> None:
+        """One change less is being written."""
+        self.writing -= 1
+        if not self.writing and self.written is not None:
+            self.written.set()
 
     def disarm(self) -> None:
         """Call off the timer of the invocation in flight."""

@@ -14,7 +14,7 @@ class Waiter:
     """One who waits. What happens between two waits is not missed.
 
     Attributes:
-        settled: the execution that was closed or parked in this process, if it was.
+        settled: the execution, once it was closed in this process.
     """
 
     __slots__ = ("_happened", "settled")
@@ -61,9 +61,9 @@ class Waiters:
                 self._waiters.pop(arn, None)
 
     def settle(self, arn: str, execution: Execution | None) -> None:
-        """Wake all who wait for an execution, with what it is if that is certain."""
+        """Wake all who wait for an execution, with what it is if it is closed for certain."""
         for waiter in self._waiters.get(arn, ()):
-            waiter.settled = execution
+            waiter.settled = waiter.settled or execution
             waiter.wake()
 
     def abandon(self, why: str, error: BaseException | None) -> None:

@@ -94,6 +94,32 @@ class FailingStore(MemoryStore):
             raise StoreError("the disk is on fire")
 
 
+class GatedStore(FailingStore):
+    """Writes when its gate is open. What waits meanwhile keeps its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        await self.gate.wait()
+        await super().append(changes)
+
+
+class SteppedStore(FailingStore):
+    """Once it has *gates*, each write waits for one of its own, which is added to them."""
+
+    gates: list[asyncio.Future[None]] | None = None
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        if self.gates is not None and changes:
+            gate = asyncio.get_running_loop().create_future()
+            self.gates.append(gate)
+            await gate
+        await super().append(changes)
+
+
 Handler = Callable[[InvocationInput, EmbeddedClient], Awaitable[InvocationOutput]]
 
 

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Pause, Stop
 from durably.engine.policy import ServicePolicy
-from durably.engine.store import Change, VersionConflict
+from durably.engine.store import VersionConflict
 from durably.errors import InvalidParameterValueException, StoreError
 from durably.wire.operation import OperationStatus
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
+from tests.unit.engine.shell import LEASE, Bench, FailingStore, GatedStore, run, send
 from tests.unit.engine.support import ERROR, PENDING, callback, invoke, step, succeeded, wait
-
-
-class GatedStore(FailingStore):
-    """Writes when its gate is open. What waits meanwhile keeps its order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def append(self, changes: Sequence[Change]) -> None:
-        await self.gate.wait()
-        await super().append(changes)
 
 
 async def callback_id(bench: Bench, arn: str, operation_id: str = "cb") -> str:
