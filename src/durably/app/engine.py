@@ -271,7 +271,7 @@ class Engine:
         """End a pause, or what parked an execution.
 
         Raises:
-            ResourceConflictException: it is neither paused nor parked.
+            ResourceConflictException: it is neither paused nor parked, and waits for no retry.
             ResourceNotFoundException: there is none of this arn or name.
         """
         await self._opened().service.resume(await self._arn_of(execution), reason=reason)

@@ -235,7 +235,7 @@ def _resume(execution: Execution, command: Resume, at: int, _policy: FailurePoli
     if execution.is_closed:
         raise ResourceConflictException(CANNOT_RESUME_CLOSED)
     facts: list[Fact] = []
-    if execution.parked_reason is not None:
+    if execution.parked_reason is not None or execution.retry_at is not None:
         facts.append(Unparked(at, command.client_token))
     if execution.pause is not None:
         facts.append(ExecutionResumed(at, command.reason, command.client_token))

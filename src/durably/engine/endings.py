@@ -76,7 +76,7 @@ def paused_at_last(execution: Execution, at: int) -> list[Fact]:
 def failed(execution: Execution, at: int, error: ErrorObject, policy: FailurePolicy) -> list[Fact]:
     """End the invocation in flight badly: it is made again, later each time, or parked."""
     lost = broken_off(execution, at, error, is_counted=True)
-    verdict = after_failure(execution.failures + 1, at, error, policy)
+    verdict = after_failure(execution.failures_so_far + 1, at, error, policy)
     return [lost, verdict, *paused_at_last(execution, at)]
 
 

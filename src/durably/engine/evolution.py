@@ -30,7 +30,7 @@ from durably.engine.facts import (
     Unparked,
     timestamp_of,
 )
-from durably.engine.operations import OPERATION_FACTS
+from durably.engine.operations import OPERATION_FACTS, OWN_FACTS
 from durably.engine.timers import Timers
 from durably.limits import MAX_DELAY_SECONDS
 from durably.wire.execution import ExecutionStatus
@@ -45,6 +45,8 @@ from durably.wire.operation import (
 def evolve(execution: Execution, fact: Fact) -> Execution:
     """Take what happened. Total: what `decide` gives, and every prefix of it, is valid."""
     _EVOLVE[type(fact)](execution, fact)
+    if execution.invocation is not None and type(fact) in OWN_FACTS:
+        execution.invocation.has_recorded = True
     execution.version += 1
     execution.last_at = fact.at
     return execution
@@ -154,6 +156,7 @@ def _invocation_begun(execution: Execution, fact: InvocationBegun) -> None:
 
 def _invocation_completed(execution: Execution, fact: InvocationCompleted) -> None:
     invocation = execution.invocation
+    failures = execution.failures_so_far
     execution.invocation = None
     if fact.error is None:
         execution.failures = 0
@@ -164,7 +167,7 @@ def _invocation_completed(execution: Execution, fact: InvocationCompleted) -> No
             if place > fact.seen
         }
     else:
-        execution.failures += fact.is_counted
+        execution.failures = failures + fact.is_counted
         execution.last_error = fact.error
     if invocation is not None and (fact.error is not None or not invocation.has_authority):
         execution.owed += 1

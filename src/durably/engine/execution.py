@@ -37,6 +37,7 @@ class Invocation:
         sequence: that of the token it holds.
         seen: how far into `Execution.changes` it has been told by replies to its checkpoints.
         has_authority: `False` when the execution was paused under it.
+        has_recorded: whether anything of its own was recorded.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class Invocation:
     seen: int
     sequence: int = 0
     has_authority: bool = True
+    has_recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Execution:
         outstanding: how many operations could still wake the execution.
         owed: invocations still to be made: one for the start, and one for each thing from outside
             that no running invocation was told of.
-        failures: how many invocations failed in a row.
+        failures: how many invocations failed in a row; all but the last recorded nothing.
         last_error: how the last of them failed.
         retry_at: not before this instant is the next invocation made.
         deadline: when the execution times out.
@@ -129,6 +131,12 @@ class Execution:
     def arn(self) -> str:
         """The arn of the execution."""
         return self.start.arn
+
+    @property
+    def failures_so_far(self) -> int:
+        """How many failed in a row before the one in flight, which forgets them by recording."""
+        has_recorded = self.invocation is not None and self.invocation.has_recorded
+        return 0 if has_recorded else self.failures
 
     @property
     def is_closed(self) -> bool:

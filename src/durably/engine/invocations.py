@@ -55,7 +55,7 @@ def begin_invocation(
     if execution.invocation is not None or (command.is_takeover and owed):
         facts += _lost(execution, command, at, policy)
         # After one lost invocation the next one is made at once: its lease has been time enough.
-        if isinstance(facts[-1], Parked | ExecutionPaused) or execution.failures:
+        if isinstance(facts[-1], Parked | ExecutionPaused) or execution.failures_so_far:
             return facts
         facts.pop()
         owed += 1

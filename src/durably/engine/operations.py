@@ -374,3 +374,19 @@ OPERATION_FACTS: Mapping[type[Fact], Callable[[Execution, Any], None]] = Mapping
     }
 )
 """How each fact of an operation is taken."""
+
+OWN_FACTS = frozenset(
+    {
+        ContextStarted,
+        ContextSucceeded,
+        ContextFailed,
+        StepStarted,
+        StepSucceeded,
+        StepFailed,
+        StepRetried,
+        WaitStarted,
+        CallbackStarted,
+        ChainedInvokeStarted,
+    }
+)
+"""What only an invocation records: it got further."""

@@ -118,7 +118,7 @@ ALREADY_STARTED = "An execution of this name exists, and was started with anothe
 CANNOT_PAUSE_CLOSED = "A closed execution cannot be paused."
 ALREADY_PAUSED = "The execution is paused, or about to be."
 CANNOT_RESUME_CLOSED = "A closed execution cannot be resumed."
-NOT_PAUSED = "The execution is neither paused nor parked."
+NOT_PAUSED = "The execution is neither paused nor parked, and no failed invocation waits."
 CANNOT_DELETE_OPEN = "Only a closed execution can be deleted. Stop it first."
 
 CALLBACK_TIMEOUT = ("Callback.Timeout", "Callback timed out")

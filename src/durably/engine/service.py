@@ -282,7 +282,7 @@ class Service:
         """End a pause, or what parked the execution.
 
         Raises:
-            ResourceConflictException: it is neither paused nor parked.
+            ResourceConflictException: it is neither paused nor parked, and waits for no retry.
         """
         await self._journals.ask(arn, Resume(reason, client_token))
 

@@ -20,6 +20,7 @@ from durably.engine.policy import FailurePolicy
 from durably.wire.execution import ExecutionStatus
 from durably.wire.invocation import InvocationOutput, InvocationStatus
 from durably.wire.operation import ErrorObject, OperationStatus
+from durably.wire.update import OperationAction
 from tests.unit.engine.support import (
     BEGIN,
     ERROR,
@@ -235,6 +236,42 @@ def test_too_many_failures_in_a_row_park_the_execution_with_a_reason() -> None:
         "2 invocations failed in a row; the last with ValueError: no"
     )
     assert case.begin(after=3600) == []
+
+
+def test_an_invocation_that_recorded_something_before_it_failed_begins_a_new_row() -> None:
+    case = Case.running(policy=FailurePolicy(park_after=2))
+    for number in range(5):
+        case.send(step(f"s{number}"), step(f"s{number}", OperationAction.SUCCEED))
+        fail(case)
+        assert case.execution.failures == 1
+        case.begin(after=1)
+
+    fail(case)
+
+    assert case.execution.parked_reason is not None
+
+
+def test_a_lost_invocation_that_recorded_something_is_followed_at_once() -> None:
+    case = Case.running()
+    fail(case)
+    case.begin(after=1)
+    case.send(step())
+
+    facts = case.begin(is_takeover=True)
+
+    assert names(facts) == ["InvocationCompleted", "InvocationBegun"]
+    assert case.execution.failures == 1
+
+
+def test_resume_ends_the_wait_after_a_failed_invocation() -> None:
+    case = Case.running()
+    fail(case)
+    assert case.begin() == []
+
+    case.ask(Resume())
+
+    assert names(case.begin()) == ["InvocationBegun"]
+    assert case.execution.failures == 0
 
 
 def test_resume_lets_a_parked_execution_go_on() -> None:
