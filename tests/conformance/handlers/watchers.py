@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, NamedTuple
+
+from msgspec.structs import fields
 
 from durably import (
     AttemptInfo,
