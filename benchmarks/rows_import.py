@@ -28,7 +28,7 @@ _OFFICIAL_COLD = (
     "from aws_durable_execution_sdk_python.lambda_service import LambdaClient\n"
     "LambdaClient.initialize_client()"
 )
-_BOTO3 = "import boto3\nboto3.client('lambda')"
+_BOTOCORE = "import botocore.session\nbotocore.session.get_session().create_client('lambda')"
 _UNWANTED = ("asyncio", "boto3", "psycopg", "sqlite3", "starlette")
 
 
@@ -56,7 +56,7 @@ def imports(options: Options) -> list[Line]:
 
 def cold_start(options: Options) -> list[Line]:
     """Importing the package, and making a client that can checkpoint."""
-    programs = {"bare": _BARE, "ours": _COLD, "boto3": _BOTO3, "peer": _OFFICIAL_COLD}
+    programs = {"bare": _BARE, "ours": _COLD, "botocore": _BOTOCORE, "peer": _OFFICIAL_COLD}
     progress("cold starts, in fresh interpreters")
     found = _in_turns(options, programs)
     return [
@@ -65,7 +65,9 @@ def cold_start(options: Options) -> list[Line]:
             value=found["ours"] - found["bare"],
             unit="ms",
             limit=_COLD_START_MS,
-            floors=(Beside(name="a boto3 client alone", value=found["boto3"] - found["bare"]),),
+            floors=(
+                Beside(name="a botocore client alone", value=found["botocore"] - found["bare"]),
+            ),
             peers=_peers(options, found["peer"] - found["bare"]),
         )
     ]

@@ -1,4 +1,4 @@
-"""The way of a function to AWS Lambda, by boto3."""
+"""The way of a function to AWS Lambda, by botocore or boto3."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from durably.wire.base import convert_wire, encode_api
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 50
+MAX_ATTEMPTS = 3
 
 
 class AwsDurableExecutionClient:
@@ -35,10 +36,14 @@ class AwsDurableExecutionClient:
     def default(cls) -> Self:
         """Give the client of this process, made when it is first needed.
 
+        It is botocore's own, as boto3 would make it, with region and credentials from the
+        environment, but without the time that importing boto3 takes. It tries a request three
+        times at most, with growing, random pauses; a default session of boto3 has no part in it.
+
         Raises:
-            ValidationError: boto3 is not installed.
+            ValidationError: botocore is not installed.
         """
-        return cls(_boto3_client())
+        return cls(_default_client())
 
     def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Have the service accept updates together, and learn what has changed."""
@@ -55,12 +60,16 @@ class AwsDurableExecutionClient:
 
 
 @cache
-def _boto3_client() -> Any:
+def _default_client() -> Any:
     try:
-        import boto3  # noqa: PLC0415 - slow to import, and present where it is needed
-        from botocore.config import Config  # noqa: PLC0415 - comes with boto3
+        from botocore.config import Config  # noqa: PLC0415 - slow to import
+        from botocore.session import get_session  # noqa: PLC0415 - slow to import
     except ImportError as error:
-        text = "boto3 is not installed: install durably[aws], or pass a client of your own"
+        text = "botocore is not installed: install durably[aws], or pass a client of your own"
         raise ValidationError("client", text) from error
-    config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=READ_TIMEOUT_SECONDS)
-    return cast("Any", boto3).client("lambda", config=config)
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+    )
+    return cast("Any", get_session()).create_client("lambda", config=config)
