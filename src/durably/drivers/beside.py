@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from durably.core.effects import Ok
+from durably.drivers.starting import start_thread
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     """Run *work* in a thread of its own: one that hangs takes nobody's place, and no exit waits.
 
     When this is cancelled the thread is left behind, and what *work* gives is dropped.
+
+    Raises:
+        UnrecoverableInvocationError: there is no thread to be had, so *work* is not done.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[Ok[T] | BaseException] = loop.create_future()
@@ -32,7 +35,7 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(_settle, ended, outcome)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    start_thread(run, name)
     outcome = await ended
     if isinstance(outcome, Ok):
         return outcome.value

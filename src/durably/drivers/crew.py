@@ -8,6 +8,8 @@ from time import monotonic
 from typing import Protocol
 
 from durably.drivers.logs import package_log
+from durably.drivers.starting import start_thread
+from durably.errors import UnrecoverableInvocationError
 
 MAX_BRANCH_THREADS = 32
 """Threads that one invocation runs branches in, besides those that wait for branches."""
@@ -52,14 +54,18 @@ class Crew:
         return self._idle == 0 and len(self._threads) >= self._size
 
     def offer(self, source: Source) -> None:
-        """Have a thread take something of *source*."""
+        """Have a thread take something of *source*.
+
+        When no further thread is to be had, those that there are count as all.
+        """
         self._offers.append(source)
         if self._idle >= len(self._offers):
             self._has_work.notify()
         elif len(self._threads) < self._size:
-            thread = threading.Thread(target=self._work, name="durably branch", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                self._threads.append(start_thread(self._work, "durably branch"))
+            except UnrecoverableInvocationError:  # those that there are do it, or who waits for it
+                self._size = len(self._threads)
 
     def dismiss(self, seconds: float, arn: str) -> None:
         """End the threads, and wait for them; leave those behind that go on after *seconds*."""

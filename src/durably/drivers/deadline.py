@@ -53,6 +53,12 @@ def limit_of(settings: RunSettings, attempt: Attempt) -> Limit | None:
     return None if own is None else Limit(own, is_deadline=False)
 
 
+def before_end(seconds: float | None, time_left: TimeLeft | None) -> float | None:
+    """Give *seconds* to wait before a look; `None`, for ever, if the invocation ends before."""
+    is_past = seconds is not None and time_left is not None and seconds > time_left()
+    return None if is_past else seconds
+
+
 def time_left(clock: Clock, lambda_context: object) -> TimeLeft | None:
     """Give what says how many seconds are left to begin something; `None` if nobody knows.
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from durably.clock import Clock
 from durably.core.polling import poll_delay_seconds
+from durably.drivers.deadline import TimeLeft, before_end
 
 
 class Polls:
@@ -20,7 +21,7 @@ class Polls:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         poll: Callable[[], None],
-        time_left: Callable[[], float] | None = None,
+        time_left: TimeLeft | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
@@ -45,8 +46,8 @@ class Polls:
 
     def _arm(self, polls_made: int, expected_at: datetime | None) -> None:
         delay = poll_delay_seconds(polls_made, self._clock.now(), expected_at)
-        if self._time_left is not None and delay > self._time_left():
-            return  # the invocation will have ended
+        if before_end(delay, self._time_left) is None:
+            return
         due = self._loop.time() + delay
         if self._timer is None or due < self._timer.when():
             self.close()

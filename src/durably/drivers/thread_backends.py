@@ -20,6 +20,7 @@ from durably.drivers.client import (
 from durably.drivers.news import News
 from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.paging import checkpoint_with_all_pages
+from durably.drivers.starting import start_thread
 from durably.errors import (
     TerminationReason,
     UnrecoverableError,
@@ -240,9 +241,7 @@ class SendingBackend:
     def _hand_over(self, batch: Batch) -> None:
         self._handed_over = batch
         if self._sender is None:
-            name = "durably checkpoints"
-            self._sender = threading.Thread(target=self._send_all, name=name, daemon=True)
-            self._sender.start()
+            self._sender = start_thread(self._send_all, "durably checkpoints")
         self._to_send.notify()
 
     def _send_all(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from durably.core.active import Attempting, active
@@ -15,6 +15,7 @@ from durably.drivers.bodies import exited, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
+from durably.drivers.starting import start_thread
 from durably.errors import ContextUsageError, DurableSignal, UnrecoverableError
 
 
@@ -58,9 +59,7 @@ def _run_within(body: Callable[[], Any], attempt: Attempt, limit: Limit) -> Outc
             errors.append(error)
 
     context = contextvars.copy_context()
-    name = f"durably step {attempt.op}"
-    thread = threading.Thread(target=context.run, args=(run,), name=name, daemon=True)
-    thread.start()
+    thread = start_thread(partial(context.run, run), f"durably step {attempt.op}")
     thread.join(limit.seconds)
     for error in errors:
         raise error

@@ -6,6 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from durably.core.active import active, misuse, not_owner
@@ -29,12 +30,14 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.crew import Crew
+from durably.drivers.deadline import before_end
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.logs import package_log
 from durably.drivers.news import News
 from durably.drivers.nursery import BranchRun, Nursery
 from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchParked, Watchers
+from durably.drivers.starting import start_thread
 from durably.drivers.thread_backends import ThreadBackend
 from durably.drivers.thread_bodies import run_attempt
 from durably.drivers.unwinding import Swallowed
@@ -226,12 +229,9 @@ class ThreadRun:
     def _wait_for_change(self, nursery: Nursery) -> None:
         """Wait, and ask the backend for news when it is time, if it does not tell by itself."""
         sleepers = [] if self._backend.pushes else nursery.sleepers
-        if not sleepers:
-            self.changed.wait()
-            return
         now = self.settings.clock.now()
-        delay = min(asleep.delay_seconds(now) for asleep in sleepers)
-        if not self.changed.wait(delay):
+        delay = min((asleep.delay_seconds(now) for asleep in sleepers), default=None)
+        if not self.changed.wait(before_end(delay, self.settings.time_left)):
             for asleep in sleepers:
                 asleep.polls += 1
             self._backend.poll()
@@ -296,12 +296,12 @@ class ThreadRun:
         """Run the handler's *body* in a thread of its own, and say how the invocation ended.
 
         A handler that does not unwind is left behind, without its token.
+
+        Raises:
+            UnrecoverableInvocationError: there is no thread to be had.
         """
         context = contextvars.copy_context()
-        root = threading.Thread(
-            target=context.run, args=(self._run_root, body), name="durably handler", daemon=True
-        )
-        root.start()
+        root = start_thread(partial(context.run, self._run_root, body), "durably handler")
         try:
             with self.lock:
                 self.changed.wait_for(lambda: self._is_over or self._ending is not None)

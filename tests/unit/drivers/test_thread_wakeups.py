@@ -277,6 +277,29 @@ def test_a_backend_that_does_not_push_is_asked_while_another_branch_runs(client:
     assert trial.invoke() == Returned(["woken", "slow"])
 
 
+@EVERY_CLIENT
+def test_nobody_is_asked_for_what_would_come_after_the_end_of_the_invocation(client: str) -> None:
+    considered = threading.Event()
+
+    def left() -> float:
+        if threading.current_thread().name == "durably handler":
+            considered.set()
+        return -1.0
+
+    def slow(ctx: SyncDurableContext) -> bool:
+        return ctx.step("slow", considered.wait, 5)
+
+    def sleep(ctx: SyncDurableContext) -> None:
+        ctx.wait("w", 1)
+
+    first = ParallelConfig(completion_config=FIRST)
+    trial = Trial(lambda ctx: ctx.parallel("p", [sleep, slow], first).results(), client)
+    trial.changes |= {"clock": Ahead(trial), "time_left": left}
+
+    assert trial.invoke() == Returned([True])
+    assert all(request.updates for request in trial.backend.requests)
+
+
 class Ahead:
     """A clock that is far ahead of the backend's."""
 
