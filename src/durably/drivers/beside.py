@@ -35,7 +35,7 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(_settle, ended, outcome)
 
-    start_thread(run, name)
+    start_thread(name, run)
     outcome = await ended
     if isinstance(outcome, Ok):
         return outcome.value

@@ -63,7 +63,7 @@ class Crew:
             self._has_work.notify()
         elif len(self._threads) < self._size:
             try:
-                self._threads.append(start_thread(self._work, "durably branch"))
+                self._threads.append(start_thread("durably branch", self._work))
             except UnrecoverableInvocationError:  # those that there are do it, or who waits for it
                 self._size = len(self._threads)
 

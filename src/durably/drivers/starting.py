@@ -8,14 +8,14 @@ from collections.abc import Callable
 from durably.errors import TerminationReason, UnrecoverableInvocationError
 
 
-def start_thread(work: Callable[[], object], name: str) -> threading.Thread:
-    """Start a thread that does *work*, and that the process does not wait for at its exit.
+def start_thread(name: str, work: Callable[..., object], *args: object) -> threading.Thread:
+    """Start a thread that does *work* with *args*; the process does not wait for it at its exit.
 
     Raises:
         UnrecoverableInvocationError: there is none to be had, so *work* is not done. That is no
             outcome of it.
     """
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread = threading.Thread(target=work, args=args, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:

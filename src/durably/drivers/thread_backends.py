@@ -241,7 +241,7 @@ class SendingBackend:
     def _hand_over(self, batch: Batch) -> None:
         self._handed_over = batch
         if self._sender is None:
-            self._sender = start_thread(self._send_all, "durably checkpoints")
+            self._sender = start_thread("durably checkpoints", self._send_all)
         self._to_send.notify()
 
     def _send_all(self) -> None:

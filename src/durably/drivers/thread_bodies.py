@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from durably.core.active import Attempting, active
@@ -59,7 +58,7 @@ def _run_within(body: Callable[[], Any], attempt: Attempt, limit: Limit) -> Outc
             errors.append(error)
 
     context = contextvars.copy_context()
-    thread = start_thread(partial(context.run, run), f"durably step {attempt.op}")
+    thread = start_thread(f"durably step {attempt.op}", context.run, run)
     thread.join(limit.seconds)
     for error in errors:
         raise error

@@ -6,7 +6,6 @@ import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeVar
 
 from durably.core.active import active, misuse, not_owner
@@ -301,7 +300,7 @@ class ThreadRun:
             UnrecoverableInvocationError: there is no thread to be had.
         """
         context = contextvars.copy_context()
-        root = start_thread(partial(context.run, self._run_root, body), "durably handler")
+        root = start_thread("durably handler", context.run, self._run_root, body)
         try:
             with self.lock:
                 self.changed.wait_for(lambda: self._is_over or self._ending is not None)
