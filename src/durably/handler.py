@@ -54,6 +54,11 @@ class DurableFunction:
     Called as `(event, lambda_context)` it is the entry point of a Lambda function; an `Engine`
     that it is registered with runs it in this process.
 
+    On Lambda, an `async def` handler finds the same event loop in each invocation. The tasks that
+    an invocation has made and not awaited are cancelled when it ends, with a warning. One that is
+    to go on in the next, such as that of a client that is kept, is made in a context of its own:
+    `asyncio.create_task(connect(), context=contextvars.Context())`.
+
     Attributes:
         name: what it is registered as: the name of the handler.
         handler: the function that was decorated.
@@ -95,6 +100,8 @@ class DurableFunction:
 
         Raises:
             ValidationError: *event* is not one of a durable execution. Nothing was run.
+            InvalidStateError: the handler is an `async def`, and this was called in an event loop,
+                or another thread runs an invocation of one. Nothing was run.
             UnrecoverableInvocationError: this invocation failed, and is to be tried again.
         """
         invocation = validate_durable_execution_event(event)
@@ -102,7 +109,8 @@ class DurableFunction:
         if self.is_async:
             from durably.drivers.kept_loop import run_in_kept_loop  # noqa: PLC0415 - brings asyncio
 
-            output = run_in_kept_loop(self.invoke(invocation, client, lambda_context))
+            main = self.invoke(invocation, client, lambda_context)
+            output = run_in_kept_loop(main, invocation.durable_execution_arn)
         else:
             from durably.drivers.thread_backends import blocking  # noqa: PLC0415 - only for `def`
 

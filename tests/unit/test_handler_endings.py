@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from durably import DurableContext, SyncDurableContext, durable_execution
-from durably.clients.in_memory import InMemoryClient
+from durably.clients.in_memory import ARN, InMemoryClient
 from durably.drivers import kept_loop
 from durably.errors import InvalidStateError
 from durably.handler import DurableFunction, validate_durable_execution_event
+from durably.wire.arns import title_of
 from tests.unit.drivers.support import Backend, Messages, Pushing
 
 
@@ -81,12 +84,45 @@ def test_tasks_that_a_handler_leaves_behind_are_cancelled_and_named(
     assert output["Status"] == "SUCCEEDED"
     assert cancelled == ["for ever"]
     (record,) = messages.records
-    assert record.message == (
-        "tasks were still running when the invocation ended, and are cancelled"
-    )
+    said = "tasks of {} were still running when its invocation ended, and are cancelled: {}"
     (name,) = record.tasks  # type: ignore[attr-defined]  # a field of ours
+    assert record.message == said.format(title_of(ARN), name)
     assert name.startswith("left (")
     assert name.endswith("for_ever)")
+
+
+@pytest.mark.parametrize("is_made_by", ["a task", "a call"])
+def test_a_task_with_a_context_of_its_own_goes_on_in_the_next_invocation(is_made_by: str) -> None:
+    went_on: list[int] = []
+    pool: list[asyncio.Task[None]] = []
+
+    async def serve() -> None:
+        while True:
+            await asyncio.sleep(0)
+            went_on.append(len(pool))
+
+    async def connect() -> None:
+        pool.append(asyncio.create_task(serve()))
+
+    async def handler(event: Any, ctx: DurableContext) -> None:
+        if pool:
+            await asyncio.sleep(0)
+        elif is_made_by == "a task":
+            await asyncio.create_task(connect(), context=contextvars.Context())
+        else:
+            contextvars.Context().run(lambda: pool.append(asyncio.create_task(serve())))
+        await asyncio.sleep(0)
+
+    with Messages.of("durably") as messages:
+        invoked(handler)
+        before = len(went_on)
+        invoked(handler)
+
+    assert len(went_on) > before
+    assert messages.records == []
+    pool[0].cancel()
+    invoked(handler)
+    assert pool[0].cancelled()
 
 
 def test_a_task_that_will_not_end_is_left_behind_with_its_loop(
@@ -94,7 +130,7 @@ def test_a_task_that_will_not_end_is_left_behind_with_its_loop(
 ) -> None:
     monkeypatch.setattr(kept_loop, "MAX_UNWIND_SECONDS", 0.01)
     loops: list[asyncio.AbstractEventLoop] = []
-    kept: set[asyncio.Task[None]] = set()
+    kept: list[asyncio.Task[None]] = []
     goes_on = True
 
     async def stubborn() -> None:
@@ -107,19 +143,19 @@ def test_a_task_that_will_not_end_is_left_behind_with_its_loop(
     async def handler(event: Any, ctx: DurableContext) -> None:
         loops.append(asyncio.get_running_loop())
         if len(loops) == 1:
-            kept.add(asyncio.create_task(stubborn()))
+            kept.append(asyncio.create_task(stubborn()))
             await asyncio.sleep(0)
 
     with caplog.at_level(logging.ERROR, "durably"):
         for _ in range(3):
             assert invoked(handler)["Status"] == "SUCCEEDED"
 
-    assert "left behind with their event loop" in caplog.text
-    assert loops[0] is not loops[1]
-    assert loops[1] is loops[2]
+    said = caplog.messages[-1]
+    assert said.startswith(f"tasks of {title_of(ARN)} do not unwind, and are left behind with")
+    assert said.endswith("stubborn)")
+    assert [one is loops[1] for one in loops] == [False, True, True]
     goes_on = False
-    for task in kept:
-        task.cancel()
+    kept[0].cancel()
     loops[0].run_until_complete(asyncio.wait(kept))
     loops[0].close()
 
@@ -127,5 +163,55 @@ def test_a_task_that_will_not_end_is_left_behind_with_its_loop(
 async def test_a_lambda_entry_called_inside_an_event_loop_says_so_and_harms_nothing() -> None:
     async def handler(event: Any, ctx: DurableContext) -> None: ...
 
-    with pytest.raises(InvalidStateError, match="`invoke`"):
+    with pytest.raises(InvalidStateError, match=r"this thread must not wait.* `invoke`"):
         invoked(handler)
+
+
+def in_another_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+class Telling(logging.Handler):
+    """Calls *listen* for each record, in another thread."""
+
+    def __init__(self, listen: Callable[[], None]) -> None:
+        super().__init__()
+        self.listen = listen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        in_another_thread(self.listen)
+
+
+@pytest.mark.parametrize("when", ["it runs", "its tasks are cancelled"])
+def test_a_lambda_entry_is_refused_in_a_second_thread_and_does_not_harm_the_first(
+    when: str,
+) -> None:
+    refused: list[str] = []
+    kept: list[asyncio.Task[bool]] = []
+
+    def call() -> None:
+        with pytest.raises(InvalidStateError) as error:
+            invoked(other)
+        refused.append(str(error.value))
+
+    async def other(event: Any, ctx: DurableContext) -> None: ...
+
+    async def handler(event: Any, ctx: DurableContext) -> str:
+        if when == "it runs":
+            in_another_thread(call)
+        else:
+            kept.append(asyncio.create_task(asyncio.Event().wait()))
+        return "unharmed"
+
+    telling = Telling(call)
+    logging.getLogger("durably").addHandler(telling)
+    try:
+        assert invoked(handler)["Result"] == '"unharmed"'
+    finally:
+        logging.getLogger("durably").removeHandler(telling)
+
+    [said] = refused
+    assert said.startswith("another thread runs an invocation of an `async def` handler")
+    assert invoked(other)["Status"] == "SUCCEEDED"
