@@ -34,6 +34,8 @@ from durably.errors import (
 from durably.handler import DurableFunction, validate_durable_execution_event
 from durably.retries import RetryDecision
 from durably.testing.clock import ManualClock
+from durably.wire.api import CheckpointRequest, CheckpointResponse
+from durably.wire.operation import OperationType
 
 
 def give_up(error: Exception, attempts_made: int) -> RetryDecision:
@@ -219,6 +221,22 @@ HEARD = [
 ]
 
 
+class Posting(InMemoryClient):
+    """Speaks HTTP, and has a method named after what it does."""
+
+    def post(self, path: str, body: bytes) -> bytes:
+        raise AssertionError(path)
+
+
+@pytest.mark.parametrize("handler", [with_a_flaky_step, with_a_flaky_step_sync])
+def test_a_client_with_a_post_of_its_own_is_not_posted_to(handler: Any) -> None:
+    client = Posting()
+
+    output = durable_execution(handler, client=client)(client.event())
+
+    assert output["Status"] == "PENDING"
+
+
 @pytest.mark.parametrize("handler", [with_a_flaky_step, with_a_flaky_step_sync])
 def test_plugins_hear_of_everything_once_and_in_order(handler: Any) -> None:
     recorder = Recorder()
@@ -239,6 +257,28 @@ def test_plugins_hear_of_a_result_that_goes_ahead_of_the_answer(handler: Any) ->
         ("ends", "test", "SUCCEEDED"),
         ("invocation ends", "SUCCEEDED"),
     ]
+
+
+class Unplugged(InMemoryClient):
+    """Does not take the end of the execution."""
+
+    def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
+        if any(update.type is OperationType.EXECUTION for update in request.updates):
+            raise ConnectionError("unplugged")
+        return super().checkpoint(request)
+
+
+@pytest.mark.parametrize("handler", [long_text, long_text_sync])
+def test_plugins_hear_of_an_invocation_whose_result_could_not_be_sent_that_it_is_made_again(
+    handler: Any,
+) -> None:
+    recorder, client = Recorder(), Unplugged(ROOM)
+    function = durable_execution(handler, client=client, plugins=[recorder])
+
+    with pytest.raises(UnrecoverableInvocationError, match="unplugged"):
+        function(client.event())
+
+    assert recorder.heard == [("invocation starts", True), ("invocation ends", "RETRYING")]
 
 
 def test_a_plugin_that_raises_hurts_neither_the_execution_nor_another_plugin(

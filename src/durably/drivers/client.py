@@ -90,8 +90,11 @@ class PushingClient(Protocol):
 
 
 def pushes(client: AnyClient) -> TypeGuard[PushingClient]:
-    """Whether *client* is a `PushingClient`; no other takes updates that nobody waits for."""
-    return hasattr(client, "post")
+    """Whether *client* is a `PushingClient`; no other is listened to.
+
+    One of the user's may well have a `post`: it is how HTTP is spoken.
+    """
+    return hasattr(client, "listen") and hasattr(client, "post")
 
 
 AnyClient: TypeAlias = DurableExecutionClient | AsyncDurableExecutionClient | PushingClient

@@ -123,6 +123,9 @@ def watched(
         yield watch
     except UnrecoverableExecutionError as error:
         watch.output, watch.ahead = failed(error), None
+    except BaseException:
+        watch.output = watch.ahead = None
+        raise
     finally:
         if observers is not None and info is not None:
             info = replace(info, operations=journal.snapshot())
