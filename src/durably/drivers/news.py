@@ -1,4 +1,4 @@
-"""What plugins are told of changed records while threads run: in order, and without any lock."""
+"""What plugins are told of changed records while threads run: in order, and without our lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class News:
 
     Args:
         observers: the plugins, if there are any.
-        lock: that of the invocation; it is held by whoever calls `note`, and by nobody else.
+        lock: that of the invocation. Whoever calls `note` holds it. Whoever calls `tell` or
+            `settle` must not, because hooks run in there; those take it for moments between.
     """
 
     def __init__(self, observers: Observers | None, lock: threading.RLock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -34,7 +34,6 @@ from durably.wire.api import (
     GetExecutionStateRequest,
     GetExecutionStateResponse,
 )
-from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class LoopBackend:
         self._loop = loop
         self._driver = driver
         with suppress(RuntimeError):  # the loop is closed: the first call will say so
-            loop.call_soon_threadsafe(client.listen, self._merge)
+            loop.call_soon_threadsafe(client.listen, driver.merge)
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way; what is posted changes no record by itself."""
@@ -159,13 +158,9 @@ class LoopBackend:
         )
         response = await self._client.checkpoint(request)
         # Here, in the loop, so that replies and what is pushed are taken over in their order.
-        self._merge(response.new_execution_state.operations)
+        # Plugins are told elsewhere: a hook may block, and the loop is everybody's.
+        self._driver.merge(response.new_execution_state.operations)
         return response
-
-    def _merge(self, operations: Sequence[Operation]) -> bool:
-        goes_on = self._driver.merge(operations)
-        self._driver.news.tell()
-        return goes_on
 
 
 class SendingBackend:

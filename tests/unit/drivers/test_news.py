@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -197,46 +198,59 @@ def test_code_that_a_change_has_woken_is_told_of_after_the_change() -> None:
 
 
 def test_an_invocation_is_not_over_before_plugins_have_heard_everything() -> None:
-    plugin = Holding("cb")
-    pushing: list[threading.Thread] = []
-
-    def push() -> None:
-        trial.backend.memory.complete_callback(trial.backend.operation("cb").id)
-        trial.client.push("cb")
-
-    def handler(ctx: SyncDurableContext) -> None:
-        ctx.create_callback("cb")
-        pushing.append(threading.Thread(target=push))
-        pushing[0].start()
-        assert plugin.entered.wait(5)
-
-    def note(run: ThreadRun) -> None:
-        plugin.heard.append("the invocation is over")
-        plugin.released.set()
-        pushing[0].join()
-
-    trial = observed(plugin, handler, "pushing")
-    trial.after_run = note
-    beside_a_loop(trial)
-
-    assert plugin.heard == ["cb is over", "the invocation is over"]
-
-
-def test_what_is_pushed_is_told_at_once() -> None:
     plugin = Following()
 
-    def push() -> list[str]:
+    def handler(ctx: SyncDurableContext) -> list[str]:
+        ctx.create_callback("cb")
         trial.backend.memory.complete_callback(trial.backend.operation("cb").id)
         trial.client.push("cb")
         return list(plugin.heard)
 
-    def handler(ctx: SyncDurableContext) -> list[str]:
-        ctx.create_callback("cb")
-        return ctx.step("push", push)
-
     trial = observed(plugin, handler, "pushing")
+    trial.after_run = lambda run: plugin.heard.append("the invocation is over")
 
-    assert beside_a_loop(trial) == Returned(["cb starts", "push starts", "cb ends"])
+    assert beside_a_loop(trial) == Returned(["cb starts"])
+    assert plugin.heard == ["cb starts", "cb ends", "the invocation is over"]
+
+
+class Turning(DurablePlugin):
+    """Has the event loop do something, and waits until it has."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self.turned: list[str | None] = []
+
+    def on_operation_end(self, info: OperationInfo) -> None:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(5)
+        self.turned.append(info.name)
+
+
+@pytest.mark.parametrize("client", ["awaited", "pushing"])
+def test_a_hook_that_blocks_does_not_stop_the_event_loop(client: str) -> None:
+    plugin = Turning()
+
+    async def push() -> None:
+        if client == "pushing":
+            trial.client.push("cb")
+
+    def complete() -> None:
+        trial.backend.memory.complete_callback(trial.backend.operation("cb").id)
+        asyncio.run_coroutine_threadsafe(push(), plugin.loop).result(5)
+
+    def handler(ctx: SyncDurableContext) -> None:
+        callback = ctx.create_callback("cb")
+        ctx.step("complete", complete)
+        callback.result()
+
+    async def invoke() -> Any:
+        plugin.loop = asyncio.get_running_loop()
+        return await asyncio.to_thread(trial.invoke_in_threads, loop=plugin.loop)
+
+    trial = observed(plugin, handler, client)
+
+    assert asyncio.run(invoke()) == Returned(None)
+    assert sorted(map(str, plugin.turned)) == ["cb", "complete"]
 
 
 def test_what_a_reply_says_is_told_while_code_runs() -> None:
