@@ -7,16 +7,27 @@ from collections import deque
 from time import monotonic
 from typing import Protocol
 
+from durably.core.op import Op
 from durably.drivers.logs import package_log
 from durably.drivers.starting import start_thread
 from durably.errors import UnrecoverableInvocationError
+from durably.wire.arns import title_of
 
 MAX_BRANCH_THREADS = 32
 """Threads that one invocation runs branches in, besides those that wait for branches."""
 
 
+_NAME = "durably branch"
+
+
 class Work(Protocol):
-    """Something to do."""
+    """Something to do.
+
+    Attributes:
+        op: what it is done for.
+    """
+
+    op: Op
 
     def run(self) -> None:
         """Do it. Raises nothing."""
@@ -63,7 +74,7 @@ class Crew:
             self._has_work.notify()
         elif len(self._threads) < self._size:
             try:
-                self._threads.append(start_thread("durably branch", self._work))
+                self._threads.append(start_thread(_NAME, self._work))
             except UnrecoverableInvocationError:  # those that there are do it, or who waits for it
                 self._size = len(self._threads)
 
@@ -76,15 +87,19 @@ class Crew:
         deadline = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
-        left = sum(thread.is_alive() for thread in self._threads)
+        left = [thread.name for thread in self._threads if thread.is_alive()]
         if left:
             package_log.error(
-                "branches do not unwind, and are left behind",
+                "branches of %s do not unwind, and are left behind: %s",
+                title_of(arn),
+                ", ".join(left),
                 extra={"executionArn": arn, "threads": left},
             )
 
     def _work(self) -> None:
+        thread = threading.current_thread()
         while (work := self._next()) is not None:
+            thread.name = f"{_NAME} {work.op}"
             work.run()
 
     def _next(self) -> Work | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from durably.core.op import Op
 from durably.core.scope import Scope
+from durably.wire.arns import title_of
 
 package_log = logging.getLogger("durably")
 
@@ -20,6 +21,15 @@ def log_left_open(operations: Iterable[Op]) -> None:
         "`await` before each call, or gather the futures: `await asyncio.gather(first, second)`",
         ", ".join(named),
         extra={"operations": named},
+    )
+
+
+def log_left_behind(arn: str) -> None:
+    """Tell that the handler of an execution goes on, in an invocation that is over."""
+    package_log.error(
+        "the handler of %s does not unwind, and is left behind without its token",
+        title_of(arn),
+        extra={"executionArn": arn},
     )
 
 

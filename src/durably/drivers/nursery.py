@@ -111,7 +111,7 @@ class Nursery:
                 if branch.asleep.has_news(self.run.journal):
                     self.wake(branch)
                 else:
-                    self.run.watchers.add(branch, branch.asleep)
+                    self.run.sleepers.add(branch, branch.asleep)
             elif outcome is not None:
                 self.ended.append((branch.index, outcome))
             self.run.changed.notify_all()
@@ -130,7 +130,7 @@ class Nursery:
             if self._scope is not None:
                 self._scope.is_closed = True
             for branch in self._asleep:
-                self.run.watchers.remove(branch)
+                self.run.sleepers.remove(branch)
             self._asleep.clear()
             self._ready.clear()
 

@@ -33,7 +33,7 @@ def checkpoint_with_all_pages(
     return _joined(response, operations)
 
 
-async def fetch_with_all_pages(
+async def checkpoint_with_all_pages_async(
     client: AsyncDurableExecutionClient, request: CheckpointRequest
 ) -> CheckpointResponse:
     """As `checkpoint_with_all_pages`, awaited."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from durably.drivers.task_future import TaskFuture
 
 
-class Parked:
+class Waiting:
     """An operation that waits for its record to change."""
 
     __slots__ = ("block", "future", "op")
@@ -33,42 +33,42 @@ class Parking:
         polls: asks for news as long as anybody waits; nothing where news is pushed.
     """
 
-    __slots__ = ("_parked", "_polls")
+    __slots__ = ("_polls", "_waiting")
 
     def __init__(self, polls: Polls | None) -> None:
-        self._parked: dict[str, list[Parked]] = {}
+        self._waiting: dict[str, list[Waiting]] = {}
         self._polls = polls
 
     def __bool__(self) -> bool:
-        return bool(self._parked)
+        return bool(self._waiting)
 
-    def add(self, parked: Parked, expected_at: datetime | None) -> None:
-        """Note that *parked* waits; its record is expected to change at *expected_at*, if known."""
-        self._parked.setdefault(parked.op.id, []).append(parked)
+    def add(self, waiting: Waiting, expected_at: datetime | None) -> None:
+        """Note that *waiting* waits; its record is expected to change at *expected_at* if known."""
+        self._waiting.setdefault(waiting.op.id, []).append(waiting)
         if self._polls is not None:
-            self._polls.watch(parked.op.id, expected_at)
+            self._polls.look_for(waiting.op.id, expected_at)
 
-    def remove(self, parked: Parked) -> None:
-        """Note that *parked* goes on."""
-        same = self._parked[parked.op.id]
-        same.remove(parked)
+    def remove(self, waiting: Waiting) -> None:
+        """Note that *waiting* goes on."""
+        same = self._waiting[waiting.op.id]
+        same.remove(waiting)
         if not same:
-            del self._parked[parked.op.id]
+            del self._waiting[waiting.op.id]
             if self._polls is not None:
-                self._polls.forget(parked.op.id)
+                self._polls.forget(waiting.op.id)
 
     def wake(self, changed: Iterable[Operation]) -> None:
         """Wake who waits for one of the records that have changed."""
         for record in changed:
-            for parked in self._parked.get(record.id, ()):
-                parked.block.wake()
+            for waiting in self._waiting.get(record.id, ()):
+                waiting.block.wake()
 
     def awaited(self) -> Iterator[Op]:
         """Give the operations that somebody waits for."""
-        for waiting in self._parked.values():
-            for parked in waiting:
-                if parked.future.is_waited_for():
-                    yield parked.op
+        for same in self._waiting.values():
+            for waiting in same:
+                if waiting.future.is_waited_for():
+                    yield waiting.op
 
     def close(self) -> None:
         """Ask for news no longer."""

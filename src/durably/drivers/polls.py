@@ -30,7 +30,7 @@ class Polls:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[str, tuple[int, datetime | None]] = {}
 
-    def watch(self, operation_id: str, expected_at: datetime | None) -> None:
+    def look_for(self, operation_id: str, expected_at: datetime | None) -> None:
         """Look when the operation is expected to change, and then again and again."""
         self._waiting[operation_id] = (0, expected_at)
         self._arm(0, expected_at)

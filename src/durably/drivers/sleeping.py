@@ -57,35 +57,35 @@ class Asleep:
         return min(poll_delay_seconds(self.polls, now, one.expected_at) for one in self.awaited)
 
 
-class BranchParked(BranchSuspended):
+class BranchAsleep(BranchSuspended):
     """Unwinds the thread of a branch that has nothing to do before a record changes."""
 
 
-class Watchers:
+class Sleepers:
     """The branches that are asleep, by the records they wait for. All of it under the lock."""
 
-    __slots__ = ("_watching",)
+    __slots__ = ("_by_record",)
 
     def __init__(self) -> None:
-        self._watching: dict[str, dict[BranchRun, Asleep]] = {}
+        self._by_record: dict[str, dict[BranchRun, Asleep]] = {}
 
     def add(self, branch: BranchRun, asleep: Asleep) -> None:
         """Have *branch* woken when one of the records changes."""
         for one in asleep.awaited:
-            self._watching.setdefault(one.op.id, {})[branch] = asleep
+            self._by_record.setdefault(one.op.id, {})[branch] = asleep
 
     def remove(self, branch: BranchRun) -> None:
         """Leave *branch* asleep."""
         assert branch.asleep is not None, "it is asleep"
         for one in branch.asleep.awaited:
-            watching = self._watching.get(one.op.id, {})
-            watching.pop(branch, None)
-            if not watching:
-                self._watching.pop(one.op.id, None)
+            sleeping = self._by_record.get(one.op.id, {})
+            sleeping.pop(branch, None)
+            if not sleeping:
+                self._by_record.pop(one.op.id, None)
 
     def wake(self, changed: Iterable[Operation]) -> None:
         """Wake the branches that wait for one of the records that have changed."""
         for record in changed:
-            for branch in list(self._watching.get(record.id, ())):
+            for branch in list(self._by_record.get(record.id, ())):
                 self.remove(branch)
                 branch.nursery.wake(branch)

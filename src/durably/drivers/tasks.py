@@ -19,9 +19,9 @@ from durably.drivers.bodies import exited, foreign_cancellation, root_scope, sto
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import log_left_open, package_log
+from durably.drivers.logs import log_left_behind, log_left_open, package_log
 from durably.drivers.open_work import OpenWork, current_task
-from durably.drivers.parking import Parked, Parking
+from durably.drivers.parking import Parking, Waiting
 from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
 from durably.drivers.task_backends import PushingBackend, QueueingBackend, TaskBackend
@@ -37,6 +37,7 @@ from durably.errors import (
     UnrecoverableError,
     UnrecoverableInvocationError,
 )
+from durably.wire.arns import title_of
 from durably.wire.operation import Operation, OperationType
 from durably.wire.update import OperationUpdate
 
@@ -177,12 +178,12 @@ class TaskRun:
     async def park(self, future: TaskFuture[Any], op: Op, expected_at: datetime | None) -> None:
         """Wait until the record of *op* changes."""
         block = Block(self.activity, is_drive=True, owns=self.work.owns_a_context())
-        parked = Parked(future, op, block)
-        self._parking.add(parked, expected_at)
+        waiting = Waiting(future, op, block)
+        self._parking.add(waiting, expected_at)
         try:
             await self.block(block)
         finally:
-            self._parking.remove(parked)
+            self._parking.remove(waiting)
 
     async def block(self, block: Block) -> None:
         """Wait in a durable future, unless that means that the invocation is over."""
@@ -313,10 +314,12 @@ class TaskRun:
         has_unwound = self._root is not None and self._root.done()
         left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)
         if left:
+            named = [str(future.op) for future in left]
             package_log.error(
-                "operations do not unwind, and are left behind: %s",
-                ", ".join(str(future.op) for future in left),
-                extra={"operations": [str(future.op) for future in left]},
+                "operations of %s do not unwind, and are left behind: %s",
+                title_of(self.journal.arn),
+                ", ".join(named),
+                extra={"executionArn": self.journal.arn, "operations": named},
             )
 
     # Ending it
@@ -332,10 +335,7 @@ class TaskRun:
 
     def _give_up_unwinding(self) -> None:
         if not self._over.is_set():
-            package_log.error(
-                "the handler does not unwind, and is left behind without its token",
-                extra={"executionArn": self.journal.arn},
-            )
+            log_left_behind(self.journal.arn)
             self._over.set()
 
     def _look_again(self) -> None:

@@ -31,11 +31,11 @@ from durably.drivers.bodies import exited, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.deadline import before_end
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import package_log
+from durably.drivers.logs import log_left_behind
 from durably.drivers.news import News
 from durably.drivers.nursery import BranchRun, Nursery
 from durably.drivers.settings import RunSettings
-from durably.drivers.sleeping import Asleep, Awaited, BranchParked, Watchers
+from durably.drivers.sleeping import Asleep, Awaited, BranchAsleep, Sleepers
 from durably.drivers.starting import start_thread
 from durably.drivers.thread_backends import ThreadBackend
 from durably.drivers.thread_bodies import run_attempt
@@ -66,7 +66,7 @@ class ThreadRun:
         lock: guards everything here. Never held while user code runs.
         changed: told whenever something here has changed.
         crew: the threads that branches run in.
-        watchers: the branches that are asleep.
+        sleepers: the branches that are asleep.
         news: what plugins have not heard of yet.
         strand: which branch a thread runs; nothing in the thread of the handler.
     """
@@ -82,7 +82,7 @@ class ThreadRun:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.crew = Crew(self.lock)
-        self.watchers = Watchers()
+        self.sleepers = Sleepers()
         self.news = News(settings.observers, self.lock)
         self.strand: contextvars.ContextVar[BranchRun | None] = contextvars.ContextVar(
             "durably_strand", default=None
@@ -217,7 +217,7 @@ class ThreadRun:
             branch.asleep = asleep
             if nursery is not None:
                 nursery.drop()  # now, so that none of its branches is woken beside their next run
-            raise BranchParked
+            raise BranchAsleep
         while not self._backend.is_idle():
             self.changed.wait()
             if self._ending is not None or asleep.has_news(self.journal):
@@ -244,7 +244,7 @@ class ThreadRun:
         with self.lock:
             changed = self.journal.take_reply(operations, accepted)
             self.news.note(changed)
-            self.watchers.wake(changed)
+            self.sleepers.wake(changed)
             self.changed.notify_all()
             return self._ending is None
 
@@ -287,7 +287,7 @@ class ThreadRun:
             with self.lock:
                 self._is_leaked = True
                 self.stop(TerminationReason.OPERATION_TERMINATED)
-        raise BranchParked if is_asleep else InvocationSuspended
+        raise BranchAsleep if is_asleep else InvocationSuspended
 
     # The whole invocation
 
@@ -336,10 +336,7 @@ class ThreadRun:
         if self._is_over:
             root.join()
         else:
-            package_log.error(
-                "the handler does not unwind, and is left behind without its token",
-                extra={"executionArn": self.journal.arn},
-            )
+            log_left_behind(self.journal.arn)
         has_unwound = self._is_over and not self._is_leaked
         self.crew.dismiss(patience if has_unwound else 0, self.journal.arn)
 

@@ -8,7 +8,7 @@ import pytest
 
 from durably.drivers.paging import (
     checkpoint_with_all_pages,
-    fetch_with_all_pages,
+    checkpoint_with_all_pages_async,
     load_state,
     load_state_async,
 )
@@ -72,7 +72,7 @@ def blocking(client: Client) -> CheckpointResponse:
 def awaited(client: Client) -> CheckpointResponse:
     async def work() -> CheckpointResponse:
         twin = Awaited(client.token, client.state.next_marker)
-        response = await fetch_with_all_pages(twin, REQUEST)
+        response = await checkpoint_with_all_pages_async(twin, REQUEST)
         client.asked = twin.asked
         return response
 

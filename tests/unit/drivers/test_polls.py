@@ -32,7 +32,7 @@ class Asked:
 
 def test_it_is_asked_after_a_second_and_then_ever_more_seldom() -> None:
     asked = Asked()
-    asked.polls.watch("a", None)
+    asked.polls.look_for("a", None)
 
     assert asked.after(60) == [1, 3, 6, 10, 15, 21, 28, 36, 45, 55]
     asked.close()
@@ -40,7 +40,7 @@ def test_it_is_asked_after_a_second_and_then_ever_more_seldom() -> None:
 
 def test_nothing_is_armed_past_the_end_of_the_invocation() -> None:
     asked = Asked(ends_after=12)
-    asked.polls.watch("a", None)
+    asked.polls.look_for("a", None)
 
     assert asked.after(60) == [1, 3, 6, 10]
     asked.close()
@@ -48,7 +48,7 @@ def test_nothing_is_armed_past_the_end_of_the_invocation() -> None:
 
 def test_it_is_asked_when_the_change_is_expected() -> None:
     asked = Asked()
-    asked.polls.watch("a", EPOCH + timedelta(seconds=20))
+    asked.polls.look_for("a", EPOCH + timedelta(seconds=20))
 
     assert asked.after(25) == [20, 22, 25]
     asked.close()
@@ -56,8 +56,8 @@ def test_it_is_asked_when_the_change_is_expected() -> None:
 
 def test_whoever_is_due_first_is_asked_for_first_and_all_share_the_answer() -> None:
     asked = Asked()
-    asked.polls.watch("late", EPOCH + timedelta(seconds=50))
-    asked.polls.watch("soon", EPOCH + timedelta(seconds=5))
+    asked.polls.look_for("late", EPOCH + timedelta(seconds=50))
+    asked.polls.look_for("soon", EPOCH + timedelta(seconds=5))
 
     assert asked.after(6) == [5]
     asked.close()
@@ -65,7 +65,7 @@ def test_whoever_is_due_first_is_asked_for_first_and_all_share_the_answer() -> N
 
 def test_it_is_not_asked_when_nobody_waits_any_more() -> None:
     asked = Asked()
-    asked.polls.watch("a", None)
+    asked.polls.look_for("a", None)
     asked.polls.forget("a")
     asked.polls.forget("unknown")
 
@@ -75,7 +75,7 @@ def test_it_is_not_asked_when_nobody_waits_any_more() -> None:
 
 def test_it_is_not_asked_after_the_end() -> None:
     asked = Asked()
-    asked.polls.watch("a", None)
+    asked.polls.look_for("a", None)
     asked.polls.close()
 
     assert asked.after(60) == []

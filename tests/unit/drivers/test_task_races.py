@@ -193,7 +193,7 @@ def test_a_handler_that_was_left_behind_is_reported_once() -> None:
         assert in_loop(invoke) == WAITING
 
     assert [record.message for record in messages.records] == [
-        "the handler does not unwind, and is left behind without its token"
+        "the handler of in-memory/test does not unwind, and is left behind without its token"
     ]
 
 

@@ -153,7 +153,7 @@ def test_a_sleeping_branch_that_was_given_up_is_not_woken() -> None:
         ctx.wait("w", 100)
 
     def quick(ctx: SyncDurableContext) -> None:
-        while not run.driver.watchers._watching:  # until the other one sleeps
+        while not run.driver.sleepers._by_record:  # until the other one sleeps
             threading.Event().wait(0.001)
 
     def handler(ctx: SyncDurableContext) -> None:

@@ -183,7 +183,7 @@ def test_a_handler_that_swallows_a_hundred_signals_loses_its_token(messages: Mes
 
     assert ending == WAITING
     assert len(swallowed) >= 100
-    assert "does not unwind" in messages.records[0].message
+    assert "the handler of in-memory/test does not unwind" in messages.records[0].message
 
 
 def leaked(trial: Trial, gone: threading.Event) -> Any:
@@ -209,7 +209,7 @@ def test_a_handler_that_does_not_unwind_in_time_is_left_behind(messages: Message
             gone.wait()
 
     assert leaked(Trial(handler, unwind_seconds=0.01), gone) == WAITING
-    assert "does not unwind" in messages.records[0].message
+    assert "the handler of in-memory/test does not unwind" in messages.records[0].message
 
 
 # Where operations may be called
