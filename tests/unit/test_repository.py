@@ -22,8 +22,10 @@ MAX_FUNCTION_LINES = 50
 
 GENERATED = {"__pycache__", "build", "dist", "htmlcov", "node_modules"}
 LOCK_FILES = re.compile(
-    r".*\.lock|package-lock\.json|npm-shrinkwrap\.json|pnpm-lock\.yaml|pylock(\..+)?\.toml"
+    r"(uv|poetry|pdm|conda|yarn|bun|Pipfile|Cargo|Gemfile|composer|flake)\.lock|bun\.lockb"
+    r"|package-lock\.json|npm-shrinkwrap\.json|pnpm-lock\.yaml|pylock(\..+)?\.toml"
 )
+OF_TOOLS = re.compile(r"\.coverage.*|\.git|.*\.db(-\w+|\.lock)?")
 MACHINE_PATHS = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work|opt)/")
 REGISTRIES = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs|registry\.yarnpkg|deb\.debian\.org"
@@ -41,8 +43,7 @@ def committed() -> Iterator[Path]:
     for folder, subfolders, names in os.walk(ROOT):
         hidden = {name for name in subfolders if name.startswith(".")} - {".ci", ".github"}
         subfolders[:] = set(subfolders) - hidden - GENERATED
-        tools_own = tuple(name for name in names if name.startswith(".coverage") or name == ".git")
-        yield from (Path(folder, name) for name in names if name not in tools_own)
+        yield from (Path(folder, name) for name in names if not OF_TOOLS.fullmatch(name))
 
 
 # Limits
