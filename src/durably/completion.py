@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from durably.batch_result import BatchItemStatus
+from durably.checks import check_optional_function
 from durably.errors import ValidationError
 from durably.limits import check_count, check_percentage
 
@@ -90,6 +91,7 @@ class CompletionConfig:
             check_count(self.tolerated_failure_count, "tolerated_failure_count", minimum=0)
         if self.tolerated_failure_percentage is not None:
             check_percentage(self.tolerated_failure_percentage, "tolerated_failure_percentage")
+        check_optional_function(self.should_complete, "should_complete")
         if self.should_complete is not None and self.has_thresholds:
             raise ValidationError("should_complete", "cannot be combined with thresholds")
 

@@ -15,6 +15,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Never
 
 from durably.batch_result import BatchResult
+from durably.checks import (
+    check_flag,
+    check_function,
+    check_kind,
+    check_optional_function,
+    check_retry_strategy,
+    check_serdes,
+    check_wait_strategy,
+    member_of,
+)
 from durably.completion import (
     CompletionConfig,
     CompletionDecision,
@@ -127,6 +137,9 @@ class StepConfig(Generic[ResultT_co]):
     sub_type: str | None = None
 
     def __post_init__(self) -> None:
+        check_retry_strategy(self.retry_strategy)
+        _set(self, "semantics", member_of(StepSemantics, self.semantics, "semantics"))
+        check_serdes(self.serdes)
         check_sub_type(self.sub_type, "sub_type")
         if self.timeout is not None and as_timedelta(self.timeout, "timeout") == timedelta(0):
             raise ValidationError("timeout", "must be longer than nothing")
@@ -152,6 +165,8 @@ class InvokeConfig(Generic[ReplyT_co]):
     tenant_id: str | None = None
 
     def __post_init__(self) -> None:
+        check_serdes(self.payload_serdes, "payload_serdes")
+        check_serdes(self.result_serdes, "result_serdes")
         if self.tenant_id is not None:
             check_length(self.tenant_id, "tenant_id")
 
@@ -173,6 +188,7 @@ class CallbackConfig(Generic[AnswerT_co]):
     sub_type: str | None = None
 
     def __post_init__(self) -> None:
+        check_serdes(self.serdes)
         check_sub_type(self.sub_type, "sub_type")
         _callback_seconds(self.timeout, "timeout")
         _callback_seconds(self.heartbeat_timeout, "heartbeat_timeout")
@@ -202,6 +218,8 @@ class WaitForCallbackConfig(Generic[AnswerT_co]):
     serdes: Serdes[AnswerT_co] | None = None
 
     def __post_init__(self) -> None:
+        check_retry_strategy(self.retry_strategy)
+        check_serdes(self.serdes)
         _callback_seconds(self.timeout, "timeout")
         _callback_seconds(self.heartbeat_timeout, "heartbeat_timeout")
 
@@ -227,6 +245,10 @@ class WaitForConditionConfig(Generic[T]):
     initial_state: T
     serdes: Serdes[T] | None = None
 
+    def __post_init__(self) -> None:
+        check_wait_strategy(self.wait_strategy)
+        check_serdes(self.serdes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChildConfig(Generic[ResultT_co]):
@@ -247,6 +269,10 @@ class ChildConfig(Generic[ResultT_co]):
     is_virtual: bool = False
 
     def __post_init__(self) -> None:
+        check_serdes(self.serdes)
+        check_optional_function(self.summary_generator, "summary_generator")
+        check_optional_function(self.error_mapper, "error_mapper")
+        check_flag(self.is_virtual, "is_virtual")
         check_sub_type(self.sub_type, "sub_type")
 
 
@@ -273,6 +299,12 @@ class FanOutConfig:
     def __post_init__(self) -> None:
         if self.max_concurrency is not None:
             check_count(self.max_concurrency, "max_concurrency", minimum=1)
+        completion = "a CompletionConfig, such as CompletionConfig.all_completed()"
+        check_kind(self.completion_config, "completion_config", CompletionConfig, completion)
+        check_serdes(self.serdes)
+        check_serdes(self.item_serdes, "item_serdes")
+        check_optional_function(self.summary_generator, "summary_generator")
+        _set(self, "nesting_type", member_of(NestingType, self.nesting_type, "nesting_type"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +317,10 @@ class MapConfig(FanOutConfig):
     """
 
     item_namer: Callable[[Any, int], str] | None = None
+
+    def __post_init__(self) -> None:
+        FanOutConfig.__post_init__(self)
+        check_optional_function(self.item_namer, "item_namer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +357,7 @@ class NamedParallelBranch(Generic[T]):
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
+        check_function(self.func, "func", "a function that gets a context")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +373,16 @@ class WithRetryConfig:
     retry_strategy: RetryStrategy = _ROUNDS_STRATEGY
     wrap_with_run_in_child_context: bool = True
     child_context_config: ChildConfig[Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_retry_strategy(self.retry_strategy)
+        check_flag(self.wrap_with_run_in_child_context, "wrap_with_run_in_child_context")
+        if self.child_context_config is not None:
+            given = self.child_context_config
+            check_kind(given, "child_context_config", ChildConfig, "a ChildConfig")
+
+
+_set = object.__setattr__  # the way to set a member of a frozen value, where it is made
 
 
 def _callback_seconds(value: timedelta | float | None, field: str) -> int:

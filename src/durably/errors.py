@@ -79,8 +79,10 @@ from durably.operation_errors import (
     StepInterruptedError,
     StepTimeoutError,
     WaitForConditionError,
+    error_beside,
     error_object,
     exception_of,
+    said_of,
 )
 from durably.service_errors import (
     ApiError,
@@ -166,10 +168,12 @@ __all__ = [
     "ValidationError",
     "WaitForConditionError",
     "classify_checkpoint_error",
+    "error_beside",
     "error_object",
     "exception_of",
     "is_unrecoverable_error",
     "is_unrecoverable_invocation_error",
+    "said_of",
 ]
 
 

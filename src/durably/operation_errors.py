@@ -236,6 +236,18 @@ def error_object(error: BaseException, data: str | None = None) -> ErrorObject:
     return _record(type(error).__name__, _text_of(error), data, _frames(error.__traceback__))
 
 
+def error_beside(error: BaseException, failure: Exception) -> ErrorObject:
+    """Give the record of *error*, with what failed while *error* was dealt with."""
+    own = error_object(error)
+    message = f"{own.error_message}. Besides, {failure}"
+    return _record(own.error_type, message, own.error_data, own.stack_trace)
+
+
+def said_of(error: BaseException) -> str:
+    """Give an error's class and text on one line, whatever its text does."""
+    return f"{type(error).__name__}: {_text_of(error)}"
+
+
 def _rebuilt(
     kind: type[OperationErrorT],
     operation: str | None,

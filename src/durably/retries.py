@@ -16,6 +16,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Generic, Self, TypeAlias, TypeVar, assert_never
 
+from durably.checks import check_errors, check_function, member_of
 from durably.errors import ValidationError, WaitForConditionError
 from durably.limits import (
     MAX_DELAY_SECONDS,
@@ -151,8 +152,9 @@ class RetryStrategyConfig:
 
     def __post_init__(self) -> None:
         check_count(self.max_attempts, "max_attempts", minimum=1)
-        _check_delays(self.initial_delay, self.max_delay)
+        _check_delays(self)
         _check_rate(self.backoff_rate)
+        check_errors(self.retryable_errors, self.retryable_error_types)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +175,9 @@ class LinearRetryStrategyConfig:
 
     def __post_init__(self) -> None:
         check_count(self.max_attempts, "max_attempts", minimum=1)
-        _check_delays(self.initial_delay, self.max_delay)
+        _check_delays(self)
         as_timedelta(self.increment, "increment")
+        check_errors(self.retryable_errors, self.retryable_error_types)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +197,10 @@ class WaitStrategyConfig(Generic[T]):
     jitter_strategy: JitterStrategy = JitterStrategy.FULL
 
     def __post_init__(self) -> None:
+        wanted = "a function of the state that says whether to go on"
+        check_function(self.should_continue_polling, "should_continue_polling", wanted)
         check_count(self.max_attempts, "max_attempts", minimum=1)
-        _check_delays(self.initial_delay, self.max_delay)
+        _check_delays(self)
         _check_rate(self.backoff_rate)
 
 
@@ -335,15 +340,23 @@ class RetryPresets:
         )
 
 
-def _check_delays(initial_delay: timedelta | float, max_delay: timedelta | float) -> None:
-    duration_seconds(initial_delay, "initial_delay")
-    duration_seconds(max_delay, "max_delay")
+def _check_delays(
+    config: RetryStrategyConfig | LinearRetryStrategyConfig | WaitStrategyConfig[Any],
+) -> None:
+    duration_seconds(config.initial_delay, "initial_delay")
+    duration_seconds(config.max_delay, "max_delay")
+    initial, longest = _delays(config.initial_delay, config.max_delay)
+    if initial > longest:
+        said = f"must not be longer than max_delay, and {initial:g} s is longer than {longest:g} s"
+        raise ValidationError("initial_delay", said)
+    jitter = member_of(JitterStrategy, config.jitter_strategy, "jitter_strategy")
+    object.__setattr__(config, "jitter_strategy", jitter)
 
 
 def _check_rate(backoff_rate: Any) -> None:
     is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
-    if not is_number or not 0 < backoff_rate < float("inf"):
-        raise ValidationError("backoff_rate", f"must be a number above 0, not {backoff_rate}")
+    if not is_number or not 1 <= backoff_rate < float("inf"):
+        raise ValidationError("backoff_rate", f"must be a number from 1, not {backoff_rate}")
 
 
 def _delays(initial_delay: timedelta | float, max_delay: timedelta | float) -> tuple[float, float]:

@@ -172,6 +172,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 _decode_batch = msgspec.json.Decoder(_Batch).decode
+_VALUES = (int, float, str, bytes, list, tuple, dict, set)
 _JSON = JsonSerdes()
 _TAGGED = TaggedSerdes()
 
@@ -211,8 +212,11 @@ def json_serdes(annotation: Any = Any) -> Serdes[Any]:
     As `typed_serdes`, but never the tagged form.
 
     Raises:
-        ValidationError: *annotation* is concrete, but no JSON can be read by it.
+        ValidationError: *annotation* is no type, or is concrete, but no JSON can be read by it.
     """
+    if isinstance(annotation, _VALUES):
+        said = f"must be a type, such as int or list[Order], not {annotation!r:.100}"
+        raise ValidationError("annotation", said)
     return _chosen(annotation, _JSON)
 
 

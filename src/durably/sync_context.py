@@ -20,7 +20,7 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import backoff, backoff_name
+from durably.core.calls import backoff, backoff_name, rounds_config
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
 from durably.drivers.bearings import Bearings
 from durably.drivers.callbacks import SyncCallback
@@ -334,7 +334,7 @@ class SyncDurableContext(Bearings):
         Raises:
             ChildContextError: the last round raised. Without a child context, what it raised.
         """
-        how = config or WithRetryConfig()
+        how = rounds_config(func, config)
 
         def rounds(ctx: SyncDurableContext) -> T:
             attempt = 1

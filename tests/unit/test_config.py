@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,11 +31,22 @@ from durably.config import (
     continue_batch,
 )
 from durably.errors import ValidationError
-from durably.retries import WaitForConditionDecision
+from durably.retries import RetryPresets, WaitForConditionDecision, create_wait_strategy
+from durably.serdes import JsonSerdes, json_serdes
 
 
 def stop_at_once(state: int, attempts_made: int) -> WaitForConditionDecision:
     return WaitForConditionDecision.stop_polling()
+
+
+def mistaken(value: object) -> Any:
+    """Give what the type checker would refuse."""
+    return value
+
+
+def waiting(**settings: Any) -> WaitForConditionConfig[int]:
+    usual: dict[str, Any] = {"wait_strategy": stop_at_once, "initial_state": 0}
+    return WaitForConditionConfig(**(usual | settings))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,47 @@ def stop_at_once(state: int, attempts_made: int) -> WaitForConditionDecision:
             "should_complete",
         ),
         (lambda: NamedParallelBranch("", print), "name"),
+        (lambda: NamedParallelBranch("a", mistaken("b")), "func"),
+        (lambda: StepConfig(retry_strategy=mistaken(RetryPresets.none)), "retry_strategy"),
+        (lambda: StepConfig(retry_strategy=mistaken(RetryPresets.fixed)), "retry_strategy"),
+        (lambda: StepConfig(retry_strategy=mistaken("none")), "retry_strategy"),
+        (lambda: StepConfig(retry_strategy=mistaken(3)), "retry_strategy"),
+        (lambda: StepConfig(semantics=mistaken("at_most_once")), "semantics"),
+        (lambda: StepConfig(serdes=mistaken(str)), "serdes"),
+        (lambda: StepConfig(serdes=mistaken(json_serdes)), "serdes"),
+        (lambda: StepConfig(serdes=mistaken(JsonSerdes)), "serdes"),
+        (lambda: InvokeConfig(payload_serdes=mistaken(5)), "payload_serdes"),
+        (lambda: InvokeConfig(result_serdes=mistaken(5)), "result_serdes"),
+        (lambda: CallbackConfig(serdes=mistaken(str)), "serdes"),
+        (lambda: WaitForCallbackConfig(retry_strategy=mistaken(3)), "retry_strategy"),
+        (lambda: WaitForCallbackConfig(serdes=mistaken(str)), "serdes"),
+        (lambda: waiting(wait_strategy=mistaken(create_wait_strategy)), "wait_strategy"),
+        (lambda: waiting(serdes=mistaken(str)), "serdes"),
+        (lambda: ChildConfig(serdes=mistaken(str)), "serdes"),
+        (lambda: ChildConfig(summary_generator=mistaken("x")), "summary_generator"),
+        (lambda: ChildConfig(error_mapper=mistaken("x")), "error_mapper"),
+        (lambda: ChildConfig(is_virtual=mistaken("no")), "is_virtual"),
+        (lambda: MapConfig(completion_config=mistaken("all")), "completion_config"),
+        (
+            lambda: MapConfig(completion_config=mistaken(CompletionConfig.all_completed)),
+            "completion_config",
+        ),
+        (lambda: MapConfig(item_namer=mistaken("x")), "item_namer"),
+        (lambda: MapConfig(serdes=mistaken(str)), "serdes"),
+        (lambda: ParallelConfig(item_serdes=mistaken(str)), "item_serdes"),
+        (lambda: ParallelConfig(summary_generator=mistaken("x")), "summary_generator"),
+        (lambda: ConcurrencyConfig(nesting_type=mistaken("flat")), "nesting_type"),
+        (lambda: CompletionConfig(should_complete=mistaken("x")), "should_complete"),
+        (lambda: WithRetryConfig(retry_strategy=mistaken(RetryPresets.none)), "retry_strategy"),
+        (
+            lambda: WithRetryConfig(wrap_with_run_in_child_context=mistaken(1)),
+            "wrap_with_run_in_child_context",
+        ),
+        (
+            lambda: WithRetryConfig(child_context_config=mistaken(StepConfig())),
+            "child_context_config",
+        ),
+        (lambda: json_serdes(3), "annotation"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_where_it_is_written(
@@ -78,6 +131,23 @@ def test_a_setting_that_cannot_work_is_refused_where_it_is_written(
         make()
 
     assert caught.value.field == field
+
+
+def test_what_only_wants_calling_is_told_so() -> None:
+    with pytest.raises(ValidationError, match=r"RetryPresets\.none: are its parentheses missing"):
+        StepConfig(retry_strategy=mistaken(RetryPresets.none))
+
+
+def test_a_choice_may_be_given_by_its_text() -> None:
+    semantics = StepConfig(semantics=mistaken("AT_MOST_ONCE_PER_RETRY")).semantics
+    nesting_type = MapConfig(nesting_type=mistaken("FLAT")).nesting_type
+
+    assert (semantics, nesting_type) == (StepSemantics.AT_MOST_ONCE_PER_RETRY, NestingType.FLAT)
+
+
+@pytest.mark.parametrize("strategy", [max, partial(stop_at_once), lambda *_: None])
+def test_whatever_takes_two_values_can_be_a_strategy(strategy: Any) -> None:
+    assert StepConfig(retry_strategy=strategy).retry_strategy is strategy
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -58,6 +58,11 @@ def exponential(random: Random, **settings: Any) -> list[int]:
     return delays(create_retry_strategy(RetryStrategyConfig(**settings), random=random))
 
 
+def mistaken(value: object) -> Any:
+    """Give what the type checker would refuse."""
+    return value
+
+
 class TestDecisions:
     def test_a_delay_is_a_duration_or_seconds(self) -> None:
         assert RetryDecision.retry(5) == RetryDecision.retry(timedelta(seconds=5))
@@ -107,11 +112,6 @@ class TestExponential:
 
         assert exponential(seeded(7), **settings) == exponential(seeded(7), **settings)
         assert exponential(seeded(7), **settings) != exponential(seeded(8), **settings)
-
-    def test_a_rate_below_one_makes_delays_shorter_but_never_under_a_second(self) -> None:
-        given = exponential(seeded(0), backoff_rate=0.1, max_attempts=4, jitter_strategy=NONE)
-
-        assert given == [5, 1, 1]
 
     def test_a_late_attempt_of_a_fast_growing_strategy_waits_the_longest_delay(self) -> None:
         strategy = exponential_backoff(
@@ -238,6 +238,16 @@ class TestWaiting:
         (lambda: RetryStrategyConfig(backoff_rate=0), "backoff_rate"),
         (lambda: RetryStrategyConfig(backoff_rate=float("inf")), "backoff_rate"),
         (lambda: RetryStrategyConfig(backoff_rate=True), "backoff_rate"),
+        (lambda: RetryStrategyConfig(backoff_rate=0.5), "backoff_rate"),
+        (lambda: RetryStrategyConfig(initial_delay=10, max_delay=5), "initial_delay"),
+        (lambda: LinearRetryStrategyConfig(initial_delay=10, max_delay=5), "initial_delay"),
+        (lambda: RetryStrategyConfig(jitter_strategy=mistaken("full")), "JitterStrategy.FULL"),
+        (lambda: RetryStrategyConfig(retryable_errors="503"), "retryable_errors"),
+        (lambda: RetryStrategyConfig(retryable_errors=mistaken([503])), "retryable_errors"),
+        (lambda: RetryStrategyConfig(retryable_error_types=mistaken(KeyError)), "KeyError"),
+        (lambda: RetryStrategyConfig(retryable_error_types=mistaken(["KeyError"])), "KeyError"),
+        (lambda: LinearRetryStrategyConfig(retryable_error_types=mistaken([int])), "class int"),
+        (lambda: WaitStrategyConfig[int](should_continue_polling=mistaken(5)), "should_continue"),
         (lambda: LinearRetryStrategyConfig(max_attempts=-1), "max_attempts"),
         (lambda: LinearRetryStrategyConfig(increment=-1), "increment"),
         (lambda: WaitStrategyConfig[int](should_continue_polling=bool, max_attempts=0), "max_att"),
@@ -249,3 +259,9 @@ def test_a_strategy_that_cannot_work_is_refused_where_it_is_written(
 ) -> None:
     with pytest.raises(ValidationError, match=field):
         make()
+
+
+def test_jitter_may_be_given_by_its_text() -> None:
+    config = RetryStrategyConfig(jitter_strategy=mistaken("HALF"))
+
+    assert config.jitter_strategy is JitterStrategy.HALF

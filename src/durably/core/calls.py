@@ -31,6 +31,7 @@ from durably.config import (
     duration_seconds,
 )
 from durably.core.effects import Program
+from durably.core.given import branch_of, check_body, check_function_name, config_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
@@ -43,8 +44,7 @@ from durably.core.operations.step import step
 from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
-from durably.errors import ContextUsageError, UnrecoverableError, ValidationError
-from durably.limits import check_length
+from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
 from durably.wire.operation import OperationSubType, OperationType
 
@@ -52,6 +52,7 @@ _STEP: StepConfig[Any] = StepConfig()
 _INVOKE: InvokeConfig[Any] = InvokeConfig()
 _CALLBACK: CallbackConfig[Any] = CallbackConfig()
 _WAIT_FOR_CALLBACK: WaitForCallbackConfig[Any] = WaitForCallbackConfig()
+_CONDITION: type[WaitForConditionConfig[Any]] = WaitForConditionConfig
 _CHILD: ChildConfig[Any] = ChildConfig()
 _JSON = JsonSerdes()
 _TEXT = PassThroughSerdes()
@@ -95,7 +96,8 @@ class Calls:
         config: StepConfig[Any] | None,
     ) -> Any:
         """Run *fn* until its outcome is recorded."""
-        config = config or _STEP
+        config = config_of(StepConfig, config, _STEP)
+        check_body(fn, "fn", args)
         op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
         body = partial(fn, *args) if args else fn
         serdes = config.serdes or result_serdes(fn)
@@ -115,8 +117,8 @@ class Calls:
         config: InvokeConfig[Any] | None,
     ) -> Any:
         """Call another durable function."""
-        config = config or _INVOKE
-        check_length(function_name, "function_name")
+        config = config_of(InvokeConfig, config, _INVOKE)
+        check_function_name(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
         program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
@@ -129,7 +131,7 @@ class Calls:
         make: Callable[[str, Callable[[], Any]], Any],
     ) -> Any:
         """Make a callback; *make* builds what the user gets from its id and a way to its result."""
-        config = config or _CALLBACK
+        config = config_of(CallbackConfig, config, _CALLBACK)
         op = self._begin(name, OperationType.CALLBACK, config.sub_type or OperationSubType.CALLBACK)
         serdes = config.serdes or _TEXT
 
@@ -150,7 +152,8 @@ class Calls:
         config: WaitForCallbackConfig[Any] | None,
     ) -> Any:
         """Tell the outside of a callback, and wait for the answer."""
-        config = config or _WAIT_FOR_CALLBACK
+        config = config_of(WaitForCallbackConfig, config, _WAIT_FOR_CALLBACK)
+        check_body(submitter, "submitter", args)
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.WAIT_FOR_CALLBACK)
 
         def told(callback_id: str) -> Callable[[], Any]:
@@ -163,6 +166,8 @@ class Calls:
         self, name: str | None, check: Callable[..., Any], config: WaitForConditionConfig[Any]
     ) -> Any:
         """Check until a strategy is content."""
+        config = config_of(_CONDITION, config, None)
+        check_body(check, "check")
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
         serdes = config.serdes or result_serdes(check)
         return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
@@ -175,7 +180,8 @@ class Calls:
         config: ChildConfig[Any] | None,
     ) -> Any:
         """Run *fn* with a context of its own."""
-        config = config or _CHILD
+        config = config_of(ChildConfig, config, _CHILD)
+        check_body(fn, "fn", args)
         sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
         op = self._begin(name, OperationType.CONTEXT, sub_type)
         body = partial(_with_context_first, fn, args) if args else fn
@@ -190,7 +196,8 @@ class Calls:
         config: MapConfig | None,
     ) -> Any:
         """Run *fn* for each item."""
-        config = config or _MAP
+        config = config_of(MapConfig, config, _MAP)
+        check_body(fn, "fn")
         sequence = list(items)
         body_of = item_caller(fn, sequence)
         namer = config.item_namer
@@ -212,8 +219,8 @@ class Calls:
         config: ParallelConfig | None,
     ) -> Any:
         """Run the branches beside each other."""
-        config = config or _PARALLEL
-        named = [_named(branch, index) for index, branch in enumerate(branches)]
+        config = config_of(ParallelConfig, config, _PARALLEL)
+        named = [branch_of(branch, index) for index, branch in enumerate(branches)]
         made = [
             Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
             for branch in named
@@ -231,7 +238,8 @@ class Calls:
         config: ConcurrencyConfig | None,
     ) -> Any:
         """Run *executor* for each item, recorded under the caller's own sub types."""
-        config = config or _CONCURRENTLY
+        config = config_of(ConcurrencyConfig, config, _CONCURRENTLY)
+        check_body(executor, "executor")
         sequence = list(items)
         namer = config.item_namer
         branches = [
@@ -284,7 +292,8 @@ class Calls:
         self, name: str | None, rule: Combinator, branches: Iterable[Callable[..., Any]]
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
-        listed = [Branch(None, branch, result_serdes(branch)) for branch in branches]
+        functions = [branch_of(branch, index).func for index, branch in enumerate(branches)]
+        listed = [Branch(None, function, result_serdes(function)) for function in functions]
         rule.check_count(len(listed))
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
@@ -318,14 +327,7 @@ class Calls:
 _MAP = MapConfig()
 _PARALLEL = ParallelConfig()
 _CONCURRENTLY = ConcurrencyConfig()
-
-
-def _named(
-    branch: Callable[..., Any] | NamedParallelBranch[Any], index: int
-) -> NamedParallelBranch[Any]:
-    if callable(branch):
-        return NamedParallelBranch(f"parallel-branch-{index}", branch)
-    return branch
+_WITH_RETRY = WithRetryConfig()
 
 
 def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx: Any) -> Any:
@@ -339,6 +341,16 @@ def _observable(future: object) -> Observable:
     raise ValidationError("futures", text)
 
 
+def rounds_config(func: object, config: WithRetryConfig | None) -> WithRetryConfig:
+    """Give the configuration of a `with_retry` of *func*.
+
+    Raises:
+        ValidationError: it is none, or *func* cannot be called.
+    """
+    check_body(func, "func")
+    return config_of(WithRetryConfig, config, _WITH_RETRY)
+
+
 def backoff_name(name: str | None, attempt: int) -> str | None:
     """Name the wait after round *attempt* of a `with_retry`."""
     return None if name is None else f"{name}-backoff-{attempt}"
@@ -349,11 +361,15 @@ def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelt
 
     Raises:
         Exception: *error* itself, when the strategy gives up, or may not be asked.
-        ValidationError: the strategy made no decision.
+        ValidationError: the strategy made no decision, or raised.
     """
     if isinstance(error, ContextUsageError | UnrecoverableError):
         raise error
-    decision = ask_retry(config.retry_strategy, error, attempt)
+    try:
+        decision = ask_retry(config.retry_strategy, error, attempt)
+    except ValidationError as refusal:
+        said = f"{refusal.message}. The round had failed with {said_of(error)}"
+        raise ValidationError(refusal.field, said) from error
     if not decision.should_retry:
         raise error
     return max(decision.delay, timedelta(seconds=1))

@@ -14,7 +14,6 @@ from durably.errors import (
     StepError,
     StepInterruptedError,
     UnrecoverableInvocationError,
-    ValidationError,
 )
 from durably.retries import RetryDecision, RetryPresets
 from durably.serdes import JsonSerdes
@@ -181,10 +180,11 @@ def test_a_delay_that_is_none_fails_the_step() -> None:
     with pytest.raises(StepError) as error:
         program.to_end(Err(ValueError("no")))
 
-    assert error.value.error_type == ValidationError.__name__
+    assert error.value.error_type == "ValueError"
+    assert "delay: must be at most" in error.value.message
 
 
-def test_a_strategy_that_raises_fails_the_step_with_what_it_raised() -> None:
+def test_a_strategy_that_raises_fails_the_step_with_its_own_error_and_says_so() -> None:
     def strategy(error: Exception, attempt: int) -> RetryDecision:
         raise KeyError("strategy")
 
@@ -194,7 +194,9 @@ def test_a_strategy_that_raises_fails_the_step_with_what_it_raised() -> None:
     with pytest.raises(StepError) as error:
         program.to_end(Err(ValueError("no")))
 
-    assert error.value.error_type == "KeyError"
+    assert error.value.error_type == "ValueError"
+    assert error.value.message.startswith("no. Besides, retry_strategy: ")
+    assert error.value.message.endswith("and raised KeyError: 'strategy'")
 
 
 def test_a_result_that_cannot_be_written_fails_the_step_at_once() -> None:

@@ -17,6 +17,7 @@ from durably.errors import (
     TerminationReason,
     UnrecoverableError,
     UnrecoverableInvocationError,
+    error_beside,
     error_object,
 )
 from durably.serdes import Serdes
@@ -93,6 +94,8 @@ def _verdict(
     except UnrecoverableError:
         raise
     except Exception as failure:  # noqa: BLE001 - the user's strategy and serdes may raise anything
+        if isinstance(outcome, Err):  # nobody may lose what the step failed with
+            return op.fail(error_beside(outcome.error, failure)), None
         return op.fail(error_object(failure)), None
 
 

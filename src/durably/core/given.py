@@ -1,0 +1,96 @@
+"""What a call on a context was given: refused at the call, where nothing has been recorded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from durably.checks import check_function, check_kind, shown
+from durably.config import (
+    CallbackConfig,
+    ChildConfig,
+    CompletionConfig,
+    FanOutConfig,
+    InvokeConfig,
+    NamedParallelBranch,
+    StepConfig,
+    WaitForCallbackConfig,
+    WaitForConditionConfig,
+    WithRetryConfig,
+)
+from durably.errors import ValidationError
+from durably.limits import check_length
+
+ConfigT = TypeVar("ConfigT")
+
+_CONFIGS: tuple[type[Any], ...] = (
+    CallbackConfig,
+    ChildConfig,
+    CompletionConfig,
+    FanOutConfig,
+    InvokeConfig,
+    StepConfig,
+    WaitForCallbackConfig,
+    WaitForConditionConfig,
+    WithRetryConfig,
+)
+
+
+def config_of(kind: type[ConfigT], given: object, usual: ConfigT | None) -> ConfigT:
+    """Give the configuration of an operation: *given*, or the *usual* one.
+
+    Raises:
+        ValidationError: it is that of another operation, or none at all.
+    """
+    if given is None and usual is not None:
+        return usual
+    if isinstance(given, kind):
+        return given
+    name = kind.__name__
+    if isinstance(given, CompletionConfig) and issubclass(kind, FanOutConfig):
+        raise ValidationError("config", f"must be a {name}: write {name}(completion_config=…)")
+    said = type(given).__name__ if isinstance(given, _CONFIGS) else shown(given)
+    raise ValidationError("config", f"must be a {name}, not {said}")
+
+
+def check_body(function: object, field: str, args: tuple[object, ...] = ()) -> None:
+    """Refuse what an operation cannot call, and a configuration among what it is called with.
+
+    Raises:
+        ValidationError: so it is; the text says what to write.
+    """
+    check_function(function, field, "a function, and its arguments come after it")
+    for arg in args:
+        if isinstance(arg, _CONFIGS):
+            name = type(arg).__name__
+            said = f"{name} is among what the function is called with: write config={name}(…)"
+            raise ValidationError("config", said)
+
+
+def branch_of(
+    branch: Callable[..., Any] | NamedParallelBranch[Any], index: int
+) -> NamedParallelBranch[Any]:
+    """Give *branch* with its name.
+
+    Raises:
+        ValidationError: it cannot be called.
+    """
+    if callable(branch):
+        return NamedParallelBranch(f"parallel-branch-{index}", branch)
+    wanted = "functions that get a context, or NamedParallelBranch(name, function)"
+    check_kind(branch, "branches", NamedParallelBranch, wanted)
+    return branch
+
+
+def check_function_name(function_name: object) -> None:
+    """Refuse what names no function.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    if not isinstance(function_name, str):
+        name = getattr(function_name, "name", None)
+        hint = f": write {name!r}" if isinstance(name, str) else ""
+        said = f"must be the name of a function, not {type(function_name).__name__}{hint}"
+        raise ValidationError("function_name", said)
+    check_length(function_name, "function_name")

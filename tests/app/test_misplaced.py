@@ -1,0 +1,119 @@
+"""What an operation cannot do anything with is refused at its call, and leaves no record."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from durably import (
+    ChildConfig,
+    CompletionConfig,
+    DurableContext,
+    Engine,
+    ExecutionFailedError,
+    MapConfig,
+    NamedParallelBranch,
+    ParallelConfig,
+    StepConfig,
+    SyncDurableContext,
+    WaitForCallbackConfig,
+    durable_execution,
+)
+from tests.app.functions import echo
+
+Call = Callable[[Any], Any]
+
+
+def hi(name: str) -> str:
+    return f"hi {name}"
+
+
+async def hello(name: str) -> str:
+    return f"hello {name}"
+
+
+async def item(_ctx: Any, value: Any) -> Any:
+    return value
+
+
+CALLS: dict[str, tuple[Call, str]] = {
+    "value": (lambda ctx: ctx.step("s", hi("x")), "fn: must be a function"),
+    "coroutine": (lambda ctx: ctx.step("s", hello("x")), "the coroutine of hello"),
+    "child": (lambda ctx: ctx.run_in_child_context("c", "x"), "fn: must be a function"),
+    "submitter": (lambda ctx: ctx.wait_for_callback("c", 3), "submitter: must be a function"),
+    "check": (lambda ctx: ctx.wait_for_condition("c", 3, None), "config: must be a WaitForCond"),
+    "item": (lambda ctx: ctx.map("m", [1], 5), "fn: must be a function"),
+    "executor": (lambda ctx: ctx.execute_concurrently("m", [1], 5), "executor: must be a fun"),
+    "branch": (lambda ctx: ctx.parallel("m", [hi("x")]), "branches: must be functions"),
+    "coroutine as branch": (lambda ctx: ctx.parallel("m", [hello("x")]), "leave the call to"),
+    "named": (lambda _: NamedParallelBranch("a", "b"), "func: must be a function"),  # type: ignore[arg-type]  # that is the point
+    "rounds": (lambda ctx: ctx.with_retry("r", 5), "func: must be a function"),
+    "function": (lambda ctx: ctx.invoke("i", echo, 1), "not DurableFunction: write 'echo'"),
+    "number": (lambda ctx: ctx.invoke("i", 7), "must be the name of a function, not int"),
+    "config of a map": (lambda ctx: ctx.step("s", hi, "x", config=MapConfig()), "not MapConfig"),
+    "dict": (lambda ctx: ctx.step("s", hi, "x", config={}), "config: must be a StepConfig, not {}"),
+    "config of a step": (lambda ctx: ctx.map("m", [1], item, StepConfig()), "not StepConfig"),
+    "completion": (
+        lambda ctx: ctx.map("m", [1], item, CompletionConfig.all_completed()),
+        r"config: must be a MapConfig: write MapConfig\(completion_config=",
+    ),
+    "config of rounds": (
+        lambda ctx: ctx.with_retry("r", item, StepConfig()),
+        "must be a WithRetryConfig, not StepConfig",
+    ),
+    "step's among arguments": (
+        lambda ctx: ctx.step("s", hi, "x", StepConfig()),
+        "StepConfig is among .* write config=StepConfig",
+    ),
+    "child's among arguments": (
+        lambda ctx: ctx.run_in_child_context("c", item, 1, ChildConfig()),
+        "write config=ChildConfig",
+    ),
+    "callback's among arguments": (
+        lambda ctx: ctx.wait_for_callback("c", hi, WaitForCallbackConfig()),
+        "write config=WaitForCallbackConfig",
+    ),
+    "batch's among arguments": (
+        lambda ctx: ctx.step("s", hi, ParallelConfig()),
+        "write config=ParallelConfig",
+    ),
+}
+
+
+@durable_execution
+async def misplaced(which: str, ctx: DurableContext) -> Any:
+    return await CALLS[which][0](ctx)
+
+
+@durable_execution
+def misplaced_sync(which: str, ctx: SyncDurableContext) -> Any:
+    return CALLS[which][0](ctx)
+
+
+@pytest.mark.filterwarnings("error")  # a coroutine that nobody awaits warns
+@pytest.mark.parametrize("function", [misplaced, misplaced_sync], ids=["async", "sync"])
+@pytest.mark.parametrize("which", CALLS)
+async def test_what_is_given_in_the_wrong_place_is_refused(function: Any, which: str) -> None:
+    async with Engine("memory:", [function, echo]) as engine:
+        run = await engine.start(function, which)
+
+        with pytest.raises(ExecutionFailedError, match=CALLS[which][1]) as failed:
+            await run.result(20)
+
+        assert failed.value.error is not None
+        assert failed.value.error.error_type == "ValidationError"
+        found = await run.describe()
+        assert (found.operation_count, found.failures) == (0, 0)
+
+
+@durable_execution
+def branches_as_values(_: Any, ctx: SyncDurableContext) -> Any:
+    return ctx.all("a", [hi("x")])  # type: ignore[list-item]  # that is the point
+
+
+async def test_a_combinator_of_values_is_refused() -> None:
+    async with Engine("memory:", [branches_as_values]) as engine:
+        run = await engine.start(branches_as_values, None)
+
+        with pytest.raises(ExecutionFailedError, match="branches: must be functions"):
+            await run.result(20)
