@@ -181,14 +181,15 @@ def test_an_interruption_suspends_and_says_how_to_go_on(
     assert shell.effects == ["before", "after"]
 
 
-def test_a_step_that_runs_when_interrupted_may_finish(shell: Shell) -> None:
+def test_what_ends_in_the_time_that_it_has_after_an_interruption_has_a_result(shell: Shell) -> None:
     process = shell.start("run", f"{ORDERS}:gated_async", "--input", "{}", "--name", "g")
     shell.reach()
     process.send_signal(signal.SIGINT)
     shell.open()
-    shell.end(process)
+    done = shell.end(process)
 
-    assert shell.run("run", f"{ORDERS}:gated_async", "--input", "{}", "--name", "g").code == 0
+    assert (done.code, done.out) == (0, '"through"\n')
+    assert "g succeeded" in done.err
     assert shell.effects == ["before", "after"]
 
 

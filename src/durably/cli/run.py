@@ -149,6 +149,10 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
                 is_quiet=wanted.is_quiet,
             )
             outcome = await follower.follow()
+            if outcome is Left.INTERRUPTED:  # it may end within the time that it has left
+                await signals.hurry(assembly.drain(_GRACE))
+                found = await assembly.service.get(began.arn)
+                outcome = found if found.is_closed else outcome
         finally:
             await signals.hurry(assembly.close(_GRACE))
     return tell(wanted, began.execution_name, outcome, results)
