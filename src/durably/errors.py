@@ -82,6 +82,7 @@ from durably.operation_errors import (
     error_beside,
     error_object,
     exception_of,
+    is_operation_error,
     said_of,
 )
 from durably.service_errors import (
@@ -109,6 +110,7 @@ from durably.service_errors import (
     StoreTooNewError,
     StoreUnavailableError,
     TooManyRequestsException,
+    in_operation,
 )
 
 __all__ = [
@@ -171,6 +173,8 @@ __all__ = [
     "error_beside",
     "error_object",
     "exception_of",
+    "in_operation",
+    "is_operation_error",
     "is_unrecoverable_error",
     "is_unrecoverable_invocation_error",
     "said_of",

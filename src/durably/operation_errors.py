@@ -236,6 +236,11 @@ def error_object(error: BaseException, data: str | None = None) -> ErrorObject:
     return _record(type(error).__name__, _text_of(error), data, _frames(error.__traceback__))
 
 
+def is_operation_error(error_type: str | None) -> bool:
+    """Whether *error_type* is that of an operation's error, which stands around another one."""
+    return (error_type or "").rpartition(".")[2] in _OPERATION_ERRORS
+
+
 def error_beside(error: BaseException, failure: Exception) -> ErrorObject:
     """Give the record of *error*, with what failed while *error* was dealt with."""
     own = error_object(error)

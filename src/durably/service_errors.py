@@ -123,15 +123,27 @@ class ExecutionError(DurableError):
     Attributes:
         arn: the execution.
         error: what it recorded as the reason, if anything.
+        origin: the operation that this is the error of, and the type of what was raised there, as
+            in `step 'charge': ConnectionError`; `None` when it is of none.
     """
 
     outcome: ClassVar[str] = "has no result"
 
-    def __init__(self, arn: str, error: ErrorObject | None = None) -> None:
-        said = [] if error is None else [error.error_type, error.error_message]
+    def __init__(
+        self, arn: str, error: ErrorObject | None = None, origin: str | None = None
+    ) -> None:
+        said = (
+            [] if error is None else [in_operation(error.error_type, origin), error.error_message]
+        )
         super().__init__(": ".join([f"{arn} {self.outcome}", *(text for text in said if text)]))
         self.arn = arn
         self.error = error
+        self.origin = origin
+
+
+def in_operation(error_type: str | None, origin: str | None) -> str | None:
+    """Give the type of an execution's error, and the operation that it is of."""
+    return error_type if origin is None else f"{error_type} in {origin}"
 
 
 class ExecutionFailedError(ExecutionError):

@@ -88,7 +88,7 @@ async def test_a_strategy_that_decides_nothing_is_named(url: str, event: Any) ->
 
     said = str(failed.value)
     assert "retry_strategy: ask_strategy.<locals>.strange must return RetryDecision.retry(" in said
-    assert "StepError: 'mine'. Besides, retry_strategy" in said
+    assert "StepError in step 's': KeyError: 'mine'. Besides, retry_strategy" in said
 
 
 @pytest.mark.parametrize("wait", [0, timedelta(0), 0.0])

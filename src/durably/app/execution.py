@@ -88,7 +88,10 @@ class Execution:
             found = await self.describe()  # it may have ended just now, or long ago
             if not found.is_closed and found.parked_reason is None:
                 raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
-        return result_of(found, self._function)
+        from durably.app.operations import origin_of  # noqa: PLC0415 - not before it is needed
+
+        origin = await origin_of(self._engine().service, found)
+        return result_of(found, self._function, origin)
 
     async def describe(self) -> Description:
         """Describe it as a whole."""
@@ -114,8 +117,10 @@ class Execution:
         return await self._engine().service.stop(self.arn, error)
 
 
-def result_of(found: Description, function: DurableFunction | None) -> Any:
-    """Give the result of a closed or parked execution.
+def result_of(
+    found: Description, function: DurableFunction | None, origin: str | None = None
+) -> Any:
+    """Give the result of a closed or parked execution; *origin* is what `origin_of` says.
 
     Raises:
         ExecutionError: it has none; the class says why.
@@ -125,14 +130,14 @@ def result_of(found: Description, function: DurableFunction | None) -> Any:
         raise ResourceConflictException(f"{found.execution_name}: {found.damage}.")
     if found.status is ExecutionStatus.SUCCEEDED:
         return decode_result(function, found.result)
-    raise error_of(found)
+    raise error_of(found, origin)
 
 
-def error_of(found: Description) -> ExecutionError:
+def error_of(found: Description, origin: str | None = None) -> ExecutionError:
     """Say why a closed or parked execution has no result."""
     if not found.is_closed:
         return ExecutionParkedError(found.arn, ErrorObject(error_message=found.parked_reason))
-    return _ERRORS.get(found.status, ExecutionError)(found.arn, found.error)
+    return _ERRORS.get(found.status, ExecutionError)(found.arn, found.error, origin)
 
 
 _ERRORS: dict[ExecutionStatus, type[ExecutionError]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from durably.cli.printing import colored, counted, length, safe, safe_lines, short
 from durably.engine.views import Description
+from durably.errors import in_operation
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 
@@ -30,23 +31,24 @@ def ended_line(found: Description) -> str:
     return f"{safe(found.execution_name)} {colored(verb, color)}{took}, {many}"
 
 
-def failure_lines(found: Description) -> Iterator[str]:
-    """Say why a closed or parked execution has no result."""
+def failure_lines(found: Description, origin: str | None = None) -> Iterator[str]:
+    """Say why a closed or parked execution has no result; *origin* is what `origin_of` says."""
     if not found.is_closed:
         parked = colored("parked", "yellow")
         yield f"{safe(found.execution_name)} is {parked}: {short(found.parked_reason, 500)}"
         return
-    said = error_text(found.error)
+    said = error_text(found.error, origin)
     yield ended_line(found) + (f": {said}" if said else "")
     for place in places_in(found.error):
         yield f"  {safe(place)}"
 
 
-def error_text(error: ErrorObject | None) -> str:
-    """Give an error's type and message."""
+def error_text(error: ErrorObject | None, origin: str | None = None) -> str:
+    """Give an error's type and message, and the operation that it is of."""
     if error is None:
         return ""
-    return ": ".join(safe_lines(text) for text in (error.error_type, error.error_message) if text)
+    said = (in_operation(error.error_type, origin), error.error_message)
+    return ": ".join(safe_lines(text) for text in said if text)
 
 
 def places_in(error: ErrorObject | None) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
+from durably.app.operations import kind_of, label_of
 from durably.cli.outcome import error_text
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
@@ -132,41 +133,6 @@ def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
             names.insert(0, name)
         place = None if place.parent_id is None else by_id.get(place.parent_id)
     return " > ".join(names)
-
-
-def label_of(operation: Operation) -> str:
-    """Name *operation*: its name, or else what it is, with the beginning of its id.
-
-    The callback inside a `wait_for_callback` is called like that.
-    """
-    name = operation.name or f"{kind_of(operation)} {operation.id[:6]}"
-    is_callback = operation.type is OperationType.CALLBACK
-    return name.removesuffix(_INNER_CALLBACK) if is_callback else name
-
-
-_KINDS = {
-    "Step": "step",
-    "Wait": "wait",
-    "Callback": "callback",
-    "RunInChildContext": "child context",
-    "Map": "map",
-    "MapIteration": "item",
-    "Parallel": "parallel",
-    "ParallelBranch": "branch",
-    "WaitForCallback": "callback",
-    "WaitForCondition": "condition",
-    "ChainedInvoke": "invoke",
-}
-
-
-_INNER_CALLBACK = " create callback id"
-
-
-def kind_of(operation: Operation) -> str:
-    """Say which operation of the library it is, or which the user calls it."""
-    if operation.sub_type is None:
-        return operation.type.value.lower().replace("_", " ")
-    return _KINDS.get(operation.sub_type, operation.sub_type)
 
 
 def by_urgency(current: Current) -> tuple[bool, datetime]:

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from durably.app.assembly import Assembly
+from durably.app.operations import origin_of
 from durably.app.payloads import check_input
 from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
 from durably.app.signals import StopSignals
@@ -153,9 +154,12 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
                 await signals.hurry(assembly.drain(_GRACE))
                 found = await assembly.service.get(began.arn)
                 outcome = found if found.is_closed else outcome
+            origin = None
+            if isinstance(outcome, Description):
+                origin = await origin_of(assembly.service, outcome)
         finally:
             await signals.hurry(assembly.close(_GRACE))
-    return tell(wanted, began.execution_name, outcome, results)
+    return tell(wanted, began.execution_name, outcome, results, origin)
 
 
 async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]:
@@ -185,7 +189,13 @@ def _no_such_execution(function_name: str, name: str) -> Trouble:
     return Trouble(said, "Give --input to start it; --store says where to look.")
 
 
-def tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO) -> int:
+def tell(
+    wanted: Wanted,
+    name: str,
+    outcome: Description | Left,
+    results: TextIO,
+    origin: str | None = None,
+) -> int:
     """Print how it ended, and give the exit code."""
     match outcome:
         case Description(status=ExecutionStatus.SUCCEEDED):
@@ -194,7 +204,7 @@ def tell(wanted: Wanted, name: str, outcome: Description | Left, results: TextIO
             _print_result(outcome.result, results)
             return 0
         case Description(is_closed=True):
-            _say(*failure_lines(outcome))
+            _say(*failure_lines(outcome, origin))
             return FAILED
         case Description():
             _say(*failure_lines(outcome), _how_to_go_on(wanted, name))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from durably.app.names import find_arn
+from durably.app.operations import kind_of, label_of, origin_among
 from durably.cli.list import status_text
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import error_text, places_in
-from durably.cli.overview import kind_of, label_of
 from durably.cli.printing import (
     clock_time,
     console,
@@ -54,7 +54,9 @@ def show(*, execution: str, url: str, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(to_json(_document(description, operations), indent=True) + "\n")
         return
-    _print_head(description)
+    error = description.error
+    origin = None if error is None else origin_among(operations, error)
+    _print_head(description, origin)
     _print_operations(operations)
 
 
@@ -89,7 +91,7 @@ def _document(found: Description, operations: Sequence[Operation]) -> dict[str, 
     )
 
 
-def _print_head(found: Description) -> None:
+def _print_head(found: Description, origin: str | None) -> None:
     from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
     from rich.text import Text  # noqa: PLC0415
 
@@ -97,14 +99,14 @@ def _print_head(found: Description) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(overflow="fold")  # what is shown here is there to be copied
-    for title, value in _facts(found, now):
+    for title, value in _facts(found, now, origin):
         table.add_row(Text(title, "dim"), value if isinstance(value, Text) else Text(value))
     print_grid(table)
     for place in places_in(found.error):
         console().print(f"  {safe(place)}", style="dim", soft_wrap=True)
 
 
-def _facts(found: Description, now: datetime) -> list[tuple[str, Text | str]]:
+def _facts(found: Description, now: datetime, origin: str | None) -> list[tuple[str, Text | str]]:
     pause, ended = found.pause, None
     if found.ended_at is not None:
         took = length(found.ended_at - found.started_at)
@@ -123,7 +125,7 @@ def _facts(found: Description, now: datetime) -> list[tuple[str, Text | str]]:
         ("paused", None if pause is None else clock_time(pause.requested_at, now)),
         ("input", found.input_payload and short(found.input_payload, _PAYLOAD_WIDTH)),
         ("result", found.result and short(found.result, _PAYLOAD_WIDTH)),
-        ("error", short(error_text(found.error), _PAYLOAD_WIDTH) or None),
+        ("error", short(error_text(found.error, origin), _PAYLOAD_WIDTH) or None),
     ]
     return [(title, value) for title, value in facts if value is not None]
 

@@ -12,10 +12,10 @@ import click
 
 from durably.app.execution import function_in, name_in
 from durably.app.names import find_arn
+from durably.app.operations import kind_of, label_of, origin_of
 from durably.app.settings import DEFAULT_URL
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import ended_line, error_text, places_in
-from durably.cli.overview import kind_of, label_of
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import is_held, read
 from durably.clock import SystemClock
@@ -38,17 +38,20 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
     again or it is parked, and whether there is a process that would go on with it.
     """
 
-    async def look(service: Service) -> tuple[Description, Why, list[str]]:
+    async def look(service: Service) -> tuple[Description, Why, list[str], str | None]:
         arn = await find_arn(service.store, execution)
         found = await service.why(arn)
-        return await service.get(arn), found, await _awaited_by(service, found)
+        description = await service.get(arn)
+        origin = await origin_of(service, description)
+        return description, found, await _awaited_by(service, found), origin
 
-    description, found, lines = read(url, look)
+    description, found, lines, origin = read(url, look)
     if as_json:
         document = _document(found, is_held=is_held(url))
         sys.stdout.write(to_json(document, indent=True) + "\n")
         return
-    for line in sentences(description, found, SystemClock().now(), is_held=is_held(url)):
+    now, has_worker = SystemClock().now(), is_held(url)
+    for line in sentences(description, found, now, is_held=has_worker, origin=origin):
         click.echo(line)
     for line in lines[:_MAX_LINES]:
         click.echo(line)
@@ -109,7 +112,12 @@ def _last_error(operation: Operation) -> ErrorObject | None:
 
 
 def sentences(
-    description: Description, found: Why, now: datetime, *, is_held: bool = True
+    description: Description,
+    found: Why,
+    now: datetime,
+    *,
+    is_held: bool = True,
+    origin: str | None = None,
 ) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
@@ -120,7 +128,7 @@ def sentences(
         yield f"`durably {does} {name}` does that. Other executions are not concerned."
         return
     if found.standing is Standing.CLOSED:
-        said = short(error_text(description.error), 300)
+        said = short(error_text(description.error, origin), 300)
         yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return

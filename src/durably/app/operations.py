@@ -1,0 +1,90 @@
+"""Operations, as people name them; and the one that an execution failed of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durably.core.journal import error_of as recorded_error_of
+from durably.errors import is_operation_error
+from durably.wire.operation import ErrorObject, Operation, OperationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from durably.engine.service import Service
+    from durably.engine.views import Description
+
+
+async def origin_of(service: Service, found: Description) -> str | None:
+    """Say which operation the error of a failed execution is of; `None` when it is of none.
+
+    The record does not say it: an operation's error keeps its text as it goes up through contexts
+    and the handler, and loses its name. Where two operations failed alike, neither is named.
+    """
+    if found.error is None:
+        return None
+    return origin_among(await service.operations(found.arn), found.error)
+
+
+def origin_among(operations: Iterable[Operation], error: ErrorObject) -> str | None:
+    """Name the operation that *error* came from, and the type of the error that it had itself."""
+    if not is_operation_error(error.error_type):
+        return None
+    alike = [operation for operation in operations if _failed_like(operation, error)]
+    around = {operation.parent_id for operation in alike}
+    inner = [operation for operation in alike if operation.id not in around]
+    own = [operation for operation in inner if not is_operation_error(_type_of(operation))]
+    named = {_named(operation) for operation in own or inner}
+    return named.pop() if len(named) == 1 else None
+
+
+def _failed_like(operation: Operation, error: ErrorObject) -> bool:
+    own = recorded_error_of(operation)
+    if own is None or not operation.is_terminal or own.stack_trace != error.stack_trace:
+        return False
+    return not own.error_message or own.error_message == error.error_message
+
+
+def _named(operation: Operation) -> str:
+    name, error_type = f"{kind_of(operation)} {label_of(operation)!r}", _type_of(operation)
+    return f"{name}: {error_type}" if error_type else name
+
+
+def _type_of(operation: Operation) -> str | None:
+    own = recorded_error_of(operation)
+    return None if own is None else own.error_type
+
+
+def label_of(operation: Operation) -> str:
+    """Name *operation*: its name, or else what it is, with the beginning of its id.
+
+    The callback inside a `wait_for_callback` is called like that.
+    """
+    name = operation.name or f"{kind_of(operation)} {operation.id[:6]}"
+    is_callback = operation.type is OperationType.CALLBACK
+    return name.removesuffix(_INNER_CALLBACK) if is_callback else name
+
+
+_KINDS = {
+    "Step": "step",
+    "Wait": "wait",
+    "Callback": "callback",
+    "RunInChildContext": "child context",
+    "Map": "map",
+    "MapIteration": "item",
+    "Parallel": "parallel",
+    "ParallelBranch": "branch",
+    "WaitForCallback": "callback",
+    "WaitForCondition": "condition",
+    "ChainedInvoke": "invoke",
+}
+
+
+_INNER_CALLBACK = " create callback id"
+
+
+def kind_of(operation: Operation) -> str:
+    """Say which operation of the library it is, or which the user calls it."""
+    if operation.sub_type is None:
+        return operation.type.value.lower().replace("_", " ")
+    return _KINDS.get(operation.sub_type, operation.sub_type)
