@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TextIO
 
 import click
@@ -35,6 +37,7 @@ from durably.cli.others import Others
 from durably.cli.outcome import ended_line, failure_lines
 from durably.cli.printing import harmless_json, is_terminal, safe
 from durably.clock import SystemClock
+from durably.engine.dispatcher import failures
 from durably.engine.policy import StartOptions
 from durably.engine.views import Description
 from durably.handler import DurableFunction
@@ -139,6 +142,7 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
             if not wanted.is_quiet:
                 await others.look()
             began, is_new = await _begin(assembly, wanted)
+            failures.addFilter(partial(_is_of_another, began.arn))  # this one's is told at the end
             follower = Follower(
                 assembly=assembly,
                 others=others,
@@ -160,6 +164,10 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
         finally:
             await signals.hurry(assembly.close(_GRACE))
     return tell(wanted, began.execution_name, outcome, results, origin)
+
+
+def _is_of_another(arn: str, record: logging.LogRecord) -> bool:
+    return getattr(record, "executionArn", None) != arn
 
 
 async def _begin(assembly: Assembly, wanted: Wanted) -> tuple[Description, bool]:

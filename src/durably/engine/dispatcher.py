@@ -16,13 +16,23 @@ from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
 from durably.engine.store import Claim
-from durably.errors import InvocationExitError, StoreError, error_object
+from durably.errors import (
+    InvocationExitError,
+    ResourceNotFoundException,
+    StoreError,
+    error_object,
+)
+from durably.wire.execution import ExecutionStatus
+from durably.wire.invocation import InvocationStatus
 from durably.wire.operation import ErrorObject
 
 log = logging.getLogger("durably.engine")
+failures = logging.getLogger("durably.engine.failures")
+"""Executions that failed, one line each."""
 
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
+_MAX_LOGGED = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,16 +238,35 @@ class Dispatcher:
             if is_ours:
                 raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
-            log.warning(
-                "an invocation of %s failed: %s: %s",
-                title_of(session.arn),
-                type(error).__name__,
-                error,
-                extra={"executionArn": session.arn},
-            )
+            await self._tell(session, error)
             await session.fail(_recorded(error))
         else:
+            has_failed = output.status is InvocationStatus.FAILED and not session.is_over
             await session.end(output)
+            if has_failed:
+                said = _shown(output.error)
+                failures.warning(
+                    "%s failed: %s", title_of(session.arn), said, extra=_about(session)
+                )
+
+    async def _tell(self, session: Session, error: Exception) -> None:
+        """Log that an invocation failed, or that its execution was ended meanwhile."""
+        title, ended = title_of(session.arn), await self._end_of(session.arn)
+        if ended is None:
+            said = f"an invocation of {title} failed: {_shown(error_object(error))}"
+        else:
+            said = f"{title} {ended}; what it still does is not recorded"
+        log.warning("%s", said, extra=_about(session))
+
+    async def _end_of(self, arn: str) -> str | None:
+        """Say how an execution was ended while an invocation of it ran; `None` if it was not."""
+        try:
+            found = await self._service.get(arn)
+        except ResourceNotFoundException:
+            return "was deleted"
+        if not found.is_closed:
+            return None
+        return "was stopped" if found.status is ExecutionStatus.STOPPED else "has ended"
 
     async def _extend_if_late(self) -> None:
         """Extend before claiming, lest this worker takes over what runs here (R9).
@@ -281,6 +310,18 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def _about(session: Session) -> dict[str, str]:
+    return {"executionArn": session.arn}
+
+
+def _shown(error: ErrorObject | None) -> str:
+    """Give an error's type and message, cut to what a line of a log can take."""
+    if error is None:
+        return "no error was given"
+    said = ": ".join(text for text in (error.error_type, error.error_message) if text)
+    return said if len(said) <= _MAX_LOGGED else f"{said[:_MAX_LOGGED]}…"
 
 
 def _recorded(error: Exception) -> ErrorObject:
