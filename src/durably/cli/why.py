@@ -19,6 +19,7 @@ from durably.cli.outcome import ended_line, error_text, places_in
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import is_held, read
 from durably.clock import SystemClock
+from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.views import Awaited, Description, Next, Standing, Why
 from durably.wire.operation import ErrorObject, Operation
@@ -132,19 +133,46 @@ def sentences(
         yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return
-    yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
+    yield from _standing(found, name, begun, is_held=is_held)
     if found.parked_reason is not None:
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
     if found.standing in _NEEDS_RESUME:
         yield f"Nothing lets it go on before `durably resume {name}`."
+    if not _deaths(found, is_held=is_held):
+        yield from _failures(found)
+    if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
+        does = _NEXT.get(found.next, "It goes on by itself" if is_held else "It is due to go on")
+        yield f"{does} at {until(found.wakes_at, now)}."
+
+
+def _standing(found: Why, name: str, begun: str, *, is_held: bool) -> Iterator[str]:
+    deaths = _deaths(found, is_held=is_held)
+    if found.standing is Standing.RUNNING and not is_held:
+        yield f"{name} does not run: {_died(deaths)}. It had begun at {begun}."
+        return
+    yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
+    if deaths:
+        yield f"Before that {_died(deaths)}."
+
+
+def _failures(found: Why) -> Iterator[str]:
     if found.failures:
         error = short(error_text(found.last_error), 300)
         many = counted(found.failures, "invocation")
         yield f"It loops: {many} failed in a row, the last one with {error}"
         yield from (f"  {safe(place)}" for place in places_in(found.last_error))
-    if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
-        does = _NEXT.get(found.next, "It goes on by itself" if is_held else "It is due to go on")
-        yield f"{does} at {until(found.wakes_at, now)}."
+
+
+def _deaths(found: Why, *, is_held: bool) -> int:
+    """Count how often the process of an execution died in a row; once more if it is dead now."""
+    error = found.last_error
+    died_before = error is not None and (error.error_type, error.error_message) == EXIT_ERROR
+    is_dead = found.standing is Standing.RUNNING and not is_held
+    return (found.failures if died_before else 0) + is_dead
+
+
+def _died(deaths: int) -> str:
+    return "its process died" + (f" {deaths} times in a row" if deaths > 1 else "")
 
 
 _NEXT: dict[Next | None, str] = {
@@ -194,7 +222,7 @@ def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
         yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
-        yield f"  durably callback succeed {callback.callback_id}"
+        yield f"  durably callback succeed {callback.callback_id} --payload JSON"
 
 
 def _clause_of(found: Why, now: datetime) -> str:

@@ -17,6 +17,7 @@ from durably.cli.run import Wanted, tell
 from durably.cli.show import outcome_of
 from durably.cli.watching import is_suspended
 from durably.cli.why import sentences
+from durably.engine.rules import EXIT_ERROR
 from durably.engine.views import Description, Next, Standing, Why
 from durably.errors import ResourceNotFoundException
 from durably.wire.execution import ExecutionStatus
@@ -335,3 +336,22 @@ def test_how_a_run_came_out_is_said_in_words_and_in_its_exit_code(
 
     assert results.getvalue() == out
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("failures", "is_held", "said"),
+    [
+        (0, False, "run does not run: its process died. It had begun at "),
+        (2, False, "run does not run: its process died 3 times in a row. It had begun at "),
+        (2, True, "run runs, since "),
+    ],
+)
+def test_why_counts_the_deaths_of_a_process(failures: int, is_held: bool, said: str) -> None:  # noqa: FBT001 - a parameter of the test
+    error_type, message = EXIT_ERROR
+    error = ErrorObject(error_type=error_type, error_message=message) if failures else None
+    found = why(Standing.RUNNING, failures=failures, last_error=error)
+
+    lines = list(sentences(described(ExecutionStatus.RUNNING), found, NOW, is_held=is_held))
+
+    assert lines[0].startswith(said)
+    assert lines[1:] == (["Before that its process died 2 times in a row."] if is_held else [])
