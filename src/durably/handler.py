@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _CUT_OFF_SECONDS = 0.5
 UNEXPECTED_EVENT = (
     "an unexpected payload was used to start the durable execution.\n"
+    "To start one from your own code, write `Engine.start`, or use the command `durably run`.\n"
     "Check that the resource is configured as durable: its event must carry "
     "DurableExecutionArn and CheckpointToken"
 )

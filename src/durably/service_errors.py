@@ -226,7 +226,7 @@ class FunctionNotFoundError(DurableError):
 
     def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
         registered = ", ".join(sorted(known)) or "none"
-        super().__init__(f"no function {name!r} is registered. Registered: {registered}")
+        super().__init__(f"no function {name!r}; registered are: {registered}")
         self.name = name
 
 

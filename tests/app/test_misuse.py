@@ -10,6 +10,7 @@ from durably import (
     DurableContext,
     Engine,
     ExecutionFailedError,
+    FunctionNotFoundError,
     Query,
     RetryDecision,
     StepConfig,
@@ -50,6 +51,8 @@ async def test_whatever_is_asked_for_that_cannot_be_is_refused_by_name(url: str)
             (engine.callback_fail(7, "no"), "callback_id"),  # type: ignore[arg-type]  # likewise
             (engine.callback_heartbeat(SURROGATE), "callback_id"),
             (engine.start("echo", SURROGATE), "input"),
+            (engine.start("echo", 1, name=3), "name"),  # type: ignore[arg-type]  # likewise
+            (engine.start("echo", 1, name="a b"), "name"),
         ):
             with pytest.raises(ValidationError) as refused:
                 await asked
@@ -106,6 +109,17 @@ async def test_what_has_not_ended_times_out_at_once(url: str) -> None:
 
         with pytest.raises(TimeoutError, match="has not ended in 0 s"):
             await run.result(0)
+
+
+async def test_a_function_that_is_not_registered_is_told_which_are() -> None:
+    async with Engine("memory:", [ask_strategy]) as engine:
+        with pytest.raises(FunctionNotFoundError, match=r"'nofn'; registered are: ask_strategy$"):
+            await engine.start("nofn", 1)
+
+
+def test_a_function_that_is_called_directly_says_how_to_start_it() -> None:
+    with pytest.raises(ValidationError, match=r"`Engine\.start`, or use the command `durably run`"):
+        ask_strategy("soon")
 
 
 def test_a_wrong_url_is_told_the_right_one() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from durably.app.execution import Execution, function_in
-from durably.app.names import find_arn
+from durably.app.names import check_execution_name, find_arn
 from durably.app.payloads import callback_payload, check_callback_id, encode_input
 from durably.app.settings import (
     DEFAULT_GRACE,
@@ -172,12 +172,13 @@ class Engine:
 
         Raises:
             FunctionNotFoundError: the engine has no such function.
-            ValidationError: *input* is not what the function asks for.
+            ValidationError: *input* is not what the function asks for, or *name* can be no name.
             DurableExecutionAlreadyStartedException: *name* was started with another input.
-            InvalidParameterValueException: *name* or *input* breaks a limit.
+            InvalidParameterValueException: *input* breaks a limit.
             StoreError: it could not be written, and nothing was started.
         """
         assembly = self._opened()
+        check_execution_name(name)
         found = self._find_function(function)
         payload = None if input is NO_INPUT else encode_input(found, input)
         seconds = None

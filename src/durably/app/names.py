@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from durably.errors import ResourceNotFoundException, ValidationError
@@ -9,6 +10,21 @@ from durably.limits import check_text
 
 if TYPE_CHECKING:
     from durably.engine.store import Store
+
+
+_is_name = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
+
+
+def check_execution_name(name: object) -> None:
+    """Refuse what an execution cannot be called; with `None` it gets a name of its own.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    if name is None or (isinstance(name, str) and _is_name(name) is not None):
+        return
+    said = f"must be 1 to 64 letters, digits, '-' and '_', not {name!r:.100}"
+    raise ValidationError("name", said)
 
 
 async def find_arn(store: Store, text: str) -> str:

@@ -118,6 +118,19 @@ def misuse(scope: Scope, name: str | None) -> ContextUsageError | None:
     )
 
 
+def check_use(scope: Scope, name: str | None, caller: object) -> None:
+    """See that an operation may be called on *scope* from here, by this task or thread.
+
+    Raises:
+        ContextUsageError: it may not. Nothing was recorded.
+    """
+    error = misuse(scope, name)
+    if error is None and scope.owner != caller:
+        error = not_owner(name)
+    if error is not None:
+        raise error
+
+
 def has_ended(name: str | None) -> ContextUsageError:
     """Say that an operation belongs to a context whose body is over."""
     called = "an operation" if name is None else f"operation {name!r}"

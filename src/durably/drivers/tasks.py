@@ -6,13 +6,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from durably.core.active import active, has_ended, misuse, not_owner
+from durably.core.active import active, check_use, has_ended
 from durably.core.effects import Attempt, Err, Ok, Outcome, Program
 from durably.core.journal import Journal
 from durably.core.lifecycle import Activity, reason_to_stop
 from durably.core.op import Op
+from durably.core.operations.wait import never
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
 from durably.drivers.bodies import exited, foreign_cancellation, root_scope, stopped
@@ -24,15 +25,14 @@ from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parking, Waiting
 from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
+from durably.drivers.signals import keep, orphaned, suspended
 from durably.drivers.task_backends import PushingBackend, QueueingBackend, TaskBackend
 from durably.drivers.task_bodies import PASSED_ON, run_attempt
 from durably.drivers.task_future import TaskFuture
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
     ContextUsageError,
-    InvocationSuspended,
     NonDeterministicExecutionError,
-    OrphanedBranch,
     TerminationReason,
     UnrecoverableError,
     UnrecoverableInvocationError,
@@ -88,12 +88,10 @@ class TaskRun:
         Raises:
             ContextUsageError: it must not be called from here. Nothing was recorded.
         """
-        error = misuse(scope, name)
-        if error is None and scope.owner is not current_task():
-            error = not_owner(name)
-        if error is not None:
-            raise error
-        self._admit(scope)
+        check_use(scope, name, current_task())
+        self.check_running(scope)
+        if scope.has_closed():
+            self._refuse(scope, orphaned())
         try:
             return scope.allot(name, type_, sub_type)
         except NonDeterministicExecutionError as different:
@@ -105,6 +103,9 @@ class TaskRun:
         Raises:
             ContextUsageError: the body of *scope* is over.
         """
+        if self._swallowed.are_too_many(scope):
+            program.close()
+            return TaskFuture(self, scope, op, cast("Program[T]", never(op)), None)
         body = self.work.find(scope)
         if body is None:
             raise has_ended(op.name)
@@ -136,11 +137,8 @@ class TaskRun:
 
     def check_running(self, scope: Scope) -> None:
         """Raise the signal again if the invocation is ending: it is sticky."""
-        if self._ending is None:
-            return
-        if self._swallowed.note(scope):
-            self._give_up_unwinding()
-        raise _signal()
+        if self._ending is not None:
+            self._refuse(scope, suspended())
 
     def start_branch(self, branch: TaskFuture[Any]) -> None:
         """Drive *branch* in a task of its own."""
@@ -154,7 +152,7 @@ class TaskRun:
         self._admit(scope)
         self._backend.post(update)
         if self._ending is not None:
-            raise _signal()
+            raise suspended()
 
     async def persist(self, scope: Scope, update: OperationUpdate) -> None:
         """Send *update*, and return when it is accepted."""
@@ -233,12 +231,12 @@ class TaskRun:
     def break_off(self, error: UnrecoverableError) -> BaseException:
         """End the invocation with *error*; give the signal to raise."""
         self._end(Broken(error))
-        return _signal()
+        return suspended()
 
     def stop(self, reason: TerminationReason) -> BaseException:
         """End the invocation as pending; give the signal to raise."""
         self._end(Suspended(reason))
-        return _signal()
+        return suspended()
 
     # The whole invocation
 
@@ -336,6 +334,8 @@ class TaskRun:
     def _give_up_unwinding(self) -> None:
         if not self._over.is_set():
             log_left_behind(self.journal.arn)
+            assert self._root is not None, "its code swallows signals"
+            keep(self._root)
             self._over.set()
 
     def _look_again(self) -> None:
@@ -347,10 +347,19 @@ class TaskRun:
         if reason is not None:
             self._end(stopped(self.journal, reason))
 
+    def _refuse(self, scope: Scope, signal: BaseException) -> None:
+        """Raise *signal*. Code that has swallowed too many waits instead, lest it keep the loop."""
+        if self._swallowed.are_too_many(scope):
+            return
+        if self._swallowed.note(scope) and self._ending is not None:
+            self._give_up_unwinding()
+        raise signal
+
     def _admit(self, scope: Scope) -> None:
-        self.check_running(scope)
+        if self._ending is not None:
+            raise suspended()
         if scope.has_closed():
-            raise asyncio.CancelledError(_ORPHANED)
+            raise orphaned()
 
     # User code
 
@@ -389,10 +398,3 @@ class TaskRun:
             return Err(error)
         except BaseException as crash:
             raise exited(crash) from crash
-
-
-def _signal() -> asyncio.CancelledError:
-    return asyncio.CancelledError(InvocationSuspended.advice)
-
-
-_ORPHANED = f"The context around this code has finished. {OrphanedBranch.advice}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from durably.core.active import active, misuse, not_owner
+from durably.core.active import active, check_use, misuse, not_owner
 from durably.core.effects import (
     Attempt,
     Call,
@@ -101,11 +101,7 @@ class ThreadRun:
         Raises:
             ContextUsageError: it must not be called from here. Nothing was recorded.
         """
-        error = misuse(scope, name)
-        if error is None and scope.owner != threading.get_ident():
-            error = not_owner(name)
-        if error is not None:
-            raise error
+        check_use(scope, name, threading.get_ident())
         self._admit(scope)
         try:
             return scope.allot(name, type_, sub_type)

@@ -20,6 +20,10 @@ class Swallowed:
         self._limit = limit
         self._counts: Counter[Scope] = Counter()
 
+    def are_too_many(self, scope: Scope) -> bool:
+        """Whether the code of *scope* has swallowed so many."""
+        return self._counts[scope] >= self._limit
+
     def note(self, scope: Scope) -> bool:
         """Note that a signal is raised in *scope*, and say whether those are too many."""
         self._counts[scope] += 1

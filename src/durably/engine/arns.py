@@ -57,12 +57,6 @@ class ExecutionArn(msgspec.Struct, frozen=True):
         return self.home.function_arn(self.function_name, self.version)
 
 
-def title_of(arn: str) -> str:
-    """Name an execution as people do: its function's name, and its own."""
-    execution = parse_execution_arn(arn)
-    return f"{execution.function_name}/{execution.execution_name}"
-
-
 def parse_execution_arn(arn: str) -> ExecutionArn:
     """Read the arn of an execution.
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from durably.engine.arns import title_of
 from durably.engine.invokers import Invoker
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
@@ -22,6 +21,7 @@ from durably.errors import (
     StoreError,
     error_object,
 )
+from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 from durably.wire.invocation import InvocationStatus
 from durably.wire.operation import ErrorObject

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from durably.engine.arns import parse_execution_arn, title_of
+from durably.engine.arns import parse_execution_arn
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
@@ -30,6 +30,7 @@ from durably.engine.store import Claim, VersionConflict
 from durably.engine.tips import Push, Tip
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
 from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
+from durably.wire.arns import title_of
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
 from durably.wire.operation import ErrorObject, Operation, OperationType

@@ -118,7 +118,9 @@ def values(flavour: str, result: Any) -> Any:
 @BOTH
 def test_a_step_gives_its_round_trip_on_the_first_run_too(flavour: str) -> None:
     def body(ctx: Any) -> Any:
-        return (yield lambda: ctx.step("s", lambda: {"a": (1, 2)}, config=StepConfig(serdes=Json)))
+        return (
+            yield lambda: ctx.step("s", lambda: {"a": (1, 2)}, config=StepConfig(serdes=Json()))
+        )
 
     assert values(flavour, trial(flavour, body)) == {"a": [1, 2]}
 

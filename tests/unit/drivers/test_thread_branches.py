@@ -312,8 +312,10 @@ def test_a_branch_that_does_not_unwind_in_time_is_left_behind(messages: Messages
 
     assert trial.ending == Returned(None)
     assert [record.message for record in messages.records] == [
-        "branches of in-memory/test do not unwind, and are left behind: "
-        "durably branch parallel-branch-0"
+        (
+            "branches of in-memory/test do not unwind, and are left behind: "
+            "durably branch parallel-branch-0"
+        )
     ]
 
 
