@@ -206,7 +206,8 @@ class ValidationError(DurableError, ValueError):
     """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        colon = "" if message.startswith("of ") else ":"
+        super().__init__(f"{field}{colon} {message}")
         self.field = field
         self.message = message
 

@@ -76,8 +76,11 @@ def test_a_started_execution_waits_for_a_worker(shell: Shell) -> None:
 def test_a_process_starts_what_another_one_asks_for(shell: Shell) -> None:
     shell.worker()
 
+    refused = shell.run("start", "fulfil", "--input", '"x"', "--name", "o-7")
     done = shell.run("start", "fulfil", "--input", '{"id":"o-7"}', "--name", "o-7")
 
+    assert refused.code == 2
+    assert "Input of fulfil: is not Order" in refused.err
     assert (done.code, done.err) == (0, "")
     shell.wait_for(lambda: shell.effects == ["charge o-7", "ship o-7"])
 

@@ -98,7 +98,7 @@ def test_the_input_comes_from_a_file_or_from_standard_input(shell: Shell) -> Non
         ("[" * 600 + "]" * 600, "nested too deep"),
         ('"\\ud800"', "The input is not JSON"),
         ("@nowhere.json", "'nowhere.json' cannot be read: No such file"),
-        ('{"id": 7}', "Input: of fulfil: is not Order: Expected `str`, got `int` - at `$.id`"),
+        ('{"id": 7}', "Input of fulfil: is not Order: Expected `str`, got `int` - at `$.id`"),
         ('{"amount": 7}', "missing required field `id`"),
     ],
 )

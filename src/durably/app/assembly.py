@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
+from durably.app.payloads import check_input
 from durably.app.settings import EngineSettings
 from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
@@ -75,7 +76,7 @@ class Assembly:
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path)
+            self._socket = ControlSocket(self.service, store.path, self._check_input)
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -174,6 +175,11 @@ class Assembly:
     def _note_end(self, work: asyncio.Task[None]) -> None:
         error = None if work.cancelled() else work.exception()
         self.service.waiters.abandon(_CLOSED if error is None else _BROKEN, error)
+
+    def _check_input(self, name: str, payload: str | None) -> None:
+        function = self._functions.get(name)
+        if function is not None:
+            check_input(function, payload)
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)

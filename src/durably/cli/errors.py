@@ -58,7 +58,8 @@ def trouble_of(error: DurableError) -> Trouble:
         case ApiError():
             sentence = error.message
         case ValidationError():
-            sentence = f"{error.field.replace('_', ' ').capitalize()}: {error.message}"
+            field = error.field.replace("_", " ").capitalize()
+            sentence = field + str(error).removeprefix(error.field)
         case StoreLockedError():
             sentence = str(error).removesuffix(f" {error.remedy}")
         case _:

@@ -184,10 +184,17 @@ class ControlSocket:
     Args:
         service: what they are about.
         database: the file beside which the socket lies.
+        check_input: refuses what a function cannot be started with, by its name.
     """
 
-    def __init__(self, service: Service, database: Path) -> None:
+    def __init__(
+        self,
+        service: Service,
+        database: Path,
+        check_input: Callable[[str, str | None], None] = lambda _name, _payload: None,
+    ) -> None:
         self._service = service
+        self._check_input = check_input
         self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
@@ -262,7 +269,10 @@ class ControlSocket:
 
     async def _reply(self, line: bytes) -> Reply:
         try:
-            return Reply(answer=await carry_out(self._service, decode_request(line)))
+            request = decode_request(line)
+            if isinstance(request, StartRequest):
+                self._check_input(request.function_name, request.input_payload)
+            return Reply(answer=await carry_out(self._service, request))
         except msgspec.DecodeError as error:
             return Reply(refusal=refusal_of(ValidationError("request", str(error))))
         except DurableError as error:
