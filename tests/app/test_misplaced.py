@@ -117,3 +117,23 @@ async def test_a_combinator_of_values_is_refused() -> None:
 
         with pytest.raises(ExecutionFailedError, match="branches: must be functions"):
             await run.result(20)
+
+
+@durable_execution
+async def unawaited(event: str, ctx: DurableContext) -> Any:
+    greeting = ctx.step("hi", hi, event)
+    if event == "if":
+        return "yes" if greeting else "no"
+    return greeting
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [("if", "operation hi has not been awaited: write `await`"), ("return", "DurableFuture")],
+)
+async def test_a_future_is_not_taken_for_its_result(event: str, said: str) -> None:
+    async with Engine("memory:", [unawaited]) as engine:
+        run = await engine.start(unawaited, event)
+
+        with pytest.raises(ExecutionFailedError, match=said):
+            await run.result(20)

@@ -133,6 +133,14 @@ class TaskFuture(Generic[T]):
             raise self._value
         raise asyncio.CancelledError(f"operation {self.op} was cancelled in this invocation")
 
+    def __bool__(self) -> bool:
+        """Refuse to be taken for the result.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"operation {self.op} has not been awaited: write `await` before its call")
+
     def outcome(self) -> Outcome[T] | None:
         """Say how it ended, `None` while it has not; a cancelled one counts as open."""
         if self._state == _RETURNED:
@@ -302,5 +310,7 @@ class TaskFuture(Generic[T]):
             # Something of the user's cancelled its body; its batch must not wait for it for ever.
             self._run.break_off(foreign_cancellation())
 
+
+TaskFuture.__name__ = TaskFuture.__qualname__ = "DurableFuture"  # what users know it as
 
 _NO_BRANCHES: deque[tuple[int, Outcome[Any]]] = deque()
