@@ -110,10 +110,10 @@ def check_serdes(value: object, field: str = "serdes") -> None:
     """
     if value is None:
         return
-    is_one = callable(getattr(value, "serialize", None)) and callable(
-        getattr(value, "deserialize", None)
-    )
-    if not is_one or isinstance(value, type):
+    given: Any = value
+    methods = (getattr(given, "serialize", None), getattr(given, "deserialize", None))
+    is_bare = isinstance(value, type) and not _takes_two(methods[0])  # its methods lack their self
+    if is_bare or not all(map(callable, methods)):
         wanted = "an object that can serialize and deserialize, such as json_serdes(int)"
         raise ValidationError(field, f"must be {wanted}, not {shown(value)}")
 
