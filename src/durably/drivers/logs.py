@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
@@ -10,17 +11,20 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.wire.arns import title_of
 
+_ARN = re.compile(r"arn:.*:function:([^:]+):[^/]*/durable-execution/([^/]+)/")
 package_log = logging.getLogger("durably")
 
 
-def log_left_open(operations: Iterable[Op]) -> None:
+def log_left_open(arn: str, operations: Iterable[Op]) -> None:
     """Warn of operations that nobody awaits any more, because their context's body is over."""
+    of = _ARN.match(arn)
     named = [str(one) for one in operations]
     package_log.warning(
-        "given up, because the body of their context ended without awaiting them: %s; write "
+        "%s: given up, because the body of their context ended without awaiting them: %s; write "
         "`await` before each call, or gather the futures: `await asyncio.gather(first, second)`",
+        arn if of is None else f"{of[1]}/{of[2]}",
         ", ".join(named),
-        extra={"operations": named},
+        extra={"executionArn": arn, "operations": named},
     )
 
 

@@ -386,7 +386,7 @@ class TaskRun:
             active.reset(token)
             left = self.work.leave(scope)
             if left and outcome is not None and self._ending is None:
-                log_left_open(one.op for one in left)
+                log_left_open(self.journal.arn, (one.op for one in left))
 
     async def _outcome_of(self, body: Callable[..., Any], scope: Scope) -> Outcome[Any]:
         try:
