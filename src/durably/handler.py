@@ -7,10 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 from functools import cached_property, partial, update_wrapper
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
+from durably.checks import check_function
 from durably.clock import Clock, SystemClock
 from durably.context import DurableContext
 from durably.core.calls import Calls
@@ -75,6 +76,7 @@ class DurableFunction:
         plugins: Sequence[Plugin] = (),
         logger: logging.Logger | None = None,
     ) -> None:
+        check_function(handler, "handler", "a function of the event and the context")
         parameters = positional_parameters(handler)
         if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
             text = f"must take the event and the context, and takes ({', '.join(parameters)})"
@@ -232,14 +234,34 @@ class DurableFunction:
         )
 
 
+@overload
 def durable_execution(
     handler: Callable[..., Any],
     *,
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
-) -> DurableFunction:
-    """Make *handler* a durable function. Use it as a decorator, or call it.
+) -> DurableFunction: ...
+
+
+@overload
+def durable_execution(
+    handler: None = None,
+    *,
+    client: AnyClient | None = None,
+    plugins: Sequence[Plugin] = (),
+    logger: logging.Logger | None = None,
+) -> Callable[[Callable[..., Any]], DurableFunction]: ...
+
+
+def durable_execution(
+    handler: Callable[..., Any] | None = None,
+    *,
+    client: AnyClient | None = None,
+    plugins: Sequence[Plugin] = (),
+    logger: logging.Logger | None = None,
+) -> DurableFunction | Callable[[Callable[..., Any]], DurableFunction]:
+    """Make *handler* a durable function. Use it as a decorator, with or without arguments.
 
     *handler* takes the event, decoded by its annotation, and the context: a `DurableContext` for
     an `async def`, a `SyncDurableContext` for a `def`. What it returns is written as plain JSON,
@@ -252,8 +274,10 @@ def durable_execution(
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
 
     Raises:
-        ValidationError: *handler* does not take two parameters.
+        ValidationError: *handler* does not take two parameters, or is no function.
     """
+    if handler is None:
+        return partial(DurableFunction, client=client, plugins=plugins, logger=logger)
     return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
 
 

@@ -16,6 +16,7 @@ from durably import (
     ParallelConfig,
     StepConfig,
     SyncDurableContext,
+    ValidationError,
     WaitForCallbackConfig,
     durable_execution,
 )
@@ -123,7 +124,7 @@ async def test_a_combinator_of_values_is_refused() -> None:
 async def unawaited(event: str, ctx: DurableContext) -> Any:
     greeting = ctx.step("hi", hi, event)
     if event == "if":
-        return "yes" if greeting else "no"
+        return "yes" if greeting else "no"  # type: ignore[truthy-bool]  # that is the point
     return greeting
 
 
@@ -137,3 +138,20 @@ async def test_a_future_is_not_taken_for_its_result(event: str, said: str) -> No
 
         with pytest.raises(ExecutionFailedError, match=said):
             await run.result(20)
+
+
+@durable_execution()
+async def in_parentheses(event: str, ctx: DurableContext) -> str:
+    return await ctx.step("hi", hi, event)
+
+
+async def test_the_decorator_may_be_written_with_parentheses() -> None:
+    async with Engine("memory:", [in_parentheses]) as engine:
+        run = await engine.start(in_parentheses, "x")
+
+        assert await run.result(20) == "hi x"
+
+
+def test_what_is_no_function_is_no_handler() -> None:
+    with pytest.raises(ValidationError, match="handler: must be a function of the event"):
+        durable_execution(3)  # type: ignore[call-overload]  # that is the point

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -54,7 +55,7 @@ class Order:
     number: int
 
 
-def drive(handler: Any, payload: Any = None, **settings: Any) -> dict[str, Any]:
+def drive(handler: Callable[..., Any], payload: Any = None, **settings: Any) -> dict[str, Any]:
     """Invoke *handler* until it is over; an hour passes between."""
     clock = ManualClock()
     client = InMemoryClient(payload, clock=clock)

@@ -20,7 +20,7 @@ from durably.wire.arns import title_of
 from tests.unit.drivers.support import Backend, Messages, Pushing
 
 
-def invoked(handler: Any) -> dict[str, Any]:
+def invoked(handler: Callable[..., Any]) -> dict[str, Any]:
     client = InMemoryClient()
     return durable_execution(handler, client=client)(client.event())
 
