@@ -51,7 +51,7 @@ def fail(
     """Report a failure to a callback. It is final."""
     error = ErrorObject(error_type=error_type, error_message=message, error_data=data)
     _tell(url, CallbackFailRequest(callback_id, error))
-    click.echo("The callback has failed.", err=True)
+    click.echo("The callback was answered with a failure.", err=True)
 
 
 @callback.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import click
 import msgspec
 
@@ -28,7 +30,7 @@ def history(
 ) -> None:
     """Print what happened in an execution, oldest event first."""
 
-    async def look(service: Service) -> list[Event]:
+    async def look(service: Service) -> tuple[datetime, list[Event]]:
         arn = await find_arn(service.store, execution)
         events: list[Event] = []
         marker: str | None = None
@@ -43,28 +45,28 @@ def history(
             marker = page.next_marker
             if marker is None:
                 break
-        return events
+        return (await service.get(arn)).started_at, events
 
-    events = read(url, look)
+    started_at, events = read(url, look)
     if as_json:
         print_json_lines(events)
     else:
-        _print_table(events)
+        _print_table(started_at, events)
 
 
-def _print_table(events: list[Event]) -> None:
+def _print_table(started_at: datetime, events: list[Event]) -> None:
     from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
     from rich.text import Text  # noqa: PLC0415
 
     if not events:
         return
-    started_at = min(event.event_timestamp for event in events)
     table = Table.grid(padding=(0, 2))
     for event in events:
+        seconds = event.event_timestamp.timestamp() - started_at.timestamp()
         kind = event.event_type.value
         table.add_row(
             Text(str(event.event_id), "dim", justify="right"),
-            Text(f"+{length(event.event_timestamp - started_at)}", "dim", justify="right"),
+            Text(f"+{length(timedelta(seconds=seconds))}", "dim", justify="right"),
             Text(kind, _style_of(kind)),
             Text(safe(event.name or (event.id or "")[:8])),
             Text(details_of(event), "dim"),

@@ -6,7 +6,7 @@ import click
 
 from durably.cli.options import store_option
 from durably.cli.printing import safe
-from durably.cli.stores import arn_of, ask, read
+from durably.cli.stores import arn_of, ask, is_held, read
 from durably.engine.control import DeleteRequest, PauseRequest, ResumeRequest, StopRequest
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
@@ -48,7 +48,11 @@ def pause(*, execution: str, reason: str | None, url: str) -> None:
 def resume(*, execution: str, reason: str | None, url: str) -> None:
     """End a pause of an execution, or what parked it."""
     ask(url, ResumeRequest(arn_of(url, execution), reason))
-    click.echo(f"{safe(execution)} goes on.", err=True)
+    if is_held(url):
+        click.echo(f"{safe(execution)} goes on.", err=True)
+    else:
+        said = "can go on, and does when a process works on the store: `durably worker FILE` would"
+        click.echo(f"{safe(execution)} {said}.", err=True)
 
 
 @click.command()
