@@ -184,7 +184,10 @@ class StoreError(DurableError):
 class StoreLockedError(StoreError):
     """Another process holds the store, or another engine of this one."""
 
-    remedy = "Stop the process that holds it, or send the command to that process."
+    remedy = (
+        "Only one process can have it open: end that one, give it the executions with "
+        "`durably start`, or use another file."
+    )
 
 
 class StoreReadOnlyError(StoreError):

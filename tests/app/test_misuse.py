@@ -14,6 +14,7 @@ from durably import (
     Query,
     RetryDecision,
     StepConfig,
+    StoreUnavailableError,
     ValidationError,
     durable_execution,
 )
@@ -125,3 +126,9 @@ def test_a_function_that_is_called_directly_says_how_to_start_it() -> None:
 def test_a_wrong_url_is_told_the_right_one() -> None:
     with pytest.raises(ValidationError, match="write sqlite:orders"):
         Engine("orders.db")
+
+
+async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"no directory '.*/none'. Make it"):
+        async with Engine(f"sqlite:{tmp_path / 'none' / 'durably.db'}", ALL):
+            pass

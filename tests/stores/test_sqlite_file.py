@@ -110,7 +110,7 @@ async def test_any_file_name_will_do(tmp_path: Path) -> None:
 async def test_a_folder_is_not_made(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "missing" / "durably.db")
 
-    with pytest.raises(StoreUnavailableError, match="No such file"):
+    with pytest.raises(StoreUnavailableError, match="there is no directory"):
         await store.open()
 
     assert not list(tmp_path.iterdir())

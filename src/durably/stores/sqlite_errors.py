@@ -60,6 +60,10 @@ def typed_errors(path: Path) -> Generator[None]:
     except sqlite3.Error as error:
         raise store_error(error, path) from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            said = f"{path}: there is no directory {str(path.parent)!r}"
+            remedy = "Make it, as `mkdir -p` does, or name a file in another one."
+            raise StoreUnavailableError(said, remedy=remedy) from error
         kind = _BY_ERRNO.get(error.errno, StoreUnavailableError)
         raise kind(f"{path}: {error.strerror}") from error
 
