@@ -16,6 +16,7 @@ from durably import (
     StepConfig,
     StoreUnavailableError,
     ValidationError,
+    WithRetryConfig,
     durable_execution,
 )
 from tests.app.functions import ALL
@@ -132,3 +133,24 @@ async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"no directory '.*/none'. Make it"):
         async with Engine(f"sqlite:{tmp_path / 'none' / 'durably.db'}", ALL):
             pass
+
+
+@durable_execution
+async def ask_for_rounds(event: Any, ctx: DurableContext) -> None:
+    def strange(error: Exception, attempt: int) -> Any:
+        raise KeyError("of the strategy")
+
+    def fail(inner: DurableContext, attempt: int) -> None:
+        raise ValueError("mine")
+
+    await ctx.with_retry("r", fail, WithRetryConfig(retry_strategy=strange))
+
+
+async def test_a_strategy_of_rounds_that_raises_hides_no_error() -> None:
+    async with Engine("memory:", [ask_for_rounds]) as engine:
+        run = await engine.start(ask_for_rounds, None)
+
+        with pytest.raises(ExecutionFailedError, match="and raised KeyError: ") as failed:
+            await run.result(5)
+
+    assert str(failed.value).endswith("The round had failed with ValueError: mine")
