@@ -51,4 +51,5 @@ def main() -> None:
         say(f"/invocation/{request_id}/response", do(json.loads(event)))
 
 
-main()
+if __name__ == "__main__":
+    main()

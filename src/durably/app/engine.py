@@ -105,7 +105,8 @@ class Engine:
     ) -> None:
         """Begin nothing more, give what runs its grace period, and close the store.
 
-        What is cut off then goes on the next time, with nothing that was recorded done again.
+        What is cut off then goes on the next time, with nothing that was recorded done again. A
+        function that swallows its cancellation is left behind, and this logged.
         """
         assembly = self._opened()
         try:

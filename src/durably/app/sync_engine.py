@@ -10,6 +10,7 @@ from durably.app.engine import NO_INPUT, Engine
 from durably.app.settings import DEFAULT_GRACE, DEFAULT_URL
 from durably.errors import InvalidStateError
 from durably.handler import DurableFunction
+from durably.limits import as_timedelta
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from durably.wire.operation import ErrorObject
 
 T = TypeVar("T")
+
+_LEAVING_SECONDS = 10.0
+"""How long closing may take beyond the grace period."""
 
 
 class SyncEngine:
@@ -60,6 +64,7 @@ class SyncEngine:
             account=account,
             grace=grace,
         )
+        self._closing_seconds = as_timedelta(grace, "grace").total_seconds() + _LEAVING_SECONDS
         self._thread: LoopThread | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +77,7 @@ class SyncEngine:
         try:
             thread.run(self._engine.__aenter__())
         except BaseException:
-            thread.close()
+            thread.close(_nothing(), _LEAVING_SECONDS)
             raise
         self._thread = thread
         return self
@@ -83,14 +88,15 @@ class SyncEngine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the engine; see `Engine.__aexit__`."""
+        """Close the engine; see `Engine.__aexit__`.
+
+        It is left behind, and this logged, if user code keeps its event loop from closing it. In
+        a process that was forked while it was open there is nothing to close.
+        """
         thread, self._thread = self._thread, None
-        if thread is None:
+        if thread is None or thread.is_inherited:
             return
-        try:
-            thread.run(self._engine.__aexit__(kind, error, traceback))
-        finally:
-            thread.close()
+        thread.close(self._engine.__aexit__(kind, error, traceback), self._closing_seconds)
 
     def run_forever(self) -> None:
         """Work until SIGTERM or SIGINT, in the main thread; see `Engine.run_forever`.
@@ -98,11 +104,11 @@ class SyncEngine:
         Raises:
             InvalidStateError: the engine is open already.
         """
-        import asyncio  # noqa: PLC0415 - importing durably must not bring it
+        from durably.app.loops import run_loop  # noqa: PLC0415 - brings asyncio
 
         if self._thread is not None:
             raise InvalidStateError("the engine is open already: call this without `with`")
-        asyncio.run(self._engine.run_forever())
+        run_loop(self._engine.run_forever())
 
     def start(
         self,
@@ -244,6 +250,10 @@ class SyncExecution:
         """End it, whatever it does, and say when it ended; a closed one is left alone."""
         ended_at: datetime = self._wait(self._execution.stop(error))
         return ended_at
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _named(execution: str | SyncExecution) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from durably.app.loops import run_loop
 from durably.cli.errors import Trouble, tell
 from durably.cli.loading import EMPTY, load_functions, unload
 from durably.cli.printing import counted, safe
@@ -46,7 +47,7 @@ def dev(*, files: tuple[str, ...], **options: Any) -> None:
             await functions.reload(changed)
             await _reload_processes(server, changed)
 
-    asyncio.run(serving.run_server(asked, functions.by_name, functions.origins(), reload))
+    run_loop(serving.run_server(asked, functions.by_name, functions.origins(), reload))
 
 
 class Functions:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from durably.app.loops import left_behind
 from durably.cli.callback import callback
 from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
@@ -102,11 +103,15 @@ def told(error: Exception) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process, even where a thread of the user's code will not end."""
+    """End the process, even where a thread or a task of the user's code will not end."""
     if code == _BROKEN_PIPE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         last_resort = threading.Timer(_PATIENCE_SECONDS, os._exit, (code,))
         last_resort.daemon = True
         last_resort.start()
+    if left_behind:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

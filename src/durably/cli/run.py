@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shlex
@@ -18,6 +17,7 @@ import click
 import msgspec
 
 from durably.app.assembly import Assembly
+from durably.app.loops import run_loop
 from durably.app.names import check_execution_name
 from durably.app.operations import origin_of
 from durably.app.payloads import check_input
@@ -125,7 +125,7 @@ def run(  # noqa: PLR0913 - one for each option
             waits=not no_wait,
             is_quiet=quiet,
         )
-        ctx.exit(asyncio.run(_carry_out(wanted, results)))
+        ctx.exit(run_loop(_carry_out(wanted, results)))
 
 
 def _is_there(url: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
 import click
 
 from durably.app.assembly import Assembly
+from durably.app.loops import run_loop
 from durably.app.settings import DEFAULT_GRACE, EngineSettings, make_store
 from durably.app.signals import StopSignals
 from durably.cli.loading import load_functions
@@ -43,7 +43,7 @@ def worker(
     settings = EngineSettings(
         store_url=url, max_concurrency=max_concurrency, grace=timedelta(seconds=grace)
     )
-    asyncio.run(_work(functions, settings))
+    run_loop(_work(functions, settings))
 
 
 async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettings) -> None:

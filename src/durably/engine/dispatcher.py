@@ -47,6 +47,7 @@ class DispatcherPolicy:
             hand in, and what came due while the machine was asleep. Everything else is told at
             once. `None`: as often as the service polls when the store is shared, else every 5 s.
         housekeeping_interval: how often executions that were kept long enough are removed.
+        unwinding: how long what is cut off may take to end; then nothing waits for it any more.
     """
 
     max_concurrency: int = 100
@@ -54,6 +55,7 @@ class DispatcherPolicy:
     lease: timedelta = timedelta(seconds=30)
     poll_interval: timedelta | None = None
     housekeeping_interval: timedelta = timedelta(minutes=1)
+    unwinding: timedelta = timedelta(seconds=5)
 
 
 class Dispatcher:
@@ -112,8 +114,9 @@ class Dispatcher:
                     failures += 1
                     log.warning("the store failed: %s", error)
                     await self._pause(failures)
-            if self._running:
-                await asyncio.wait(self._running)
+            while self._running:
+                self._nudged.clear()
+                await self._nudged.wait()
         finally:
             for keeper in keepers:
                 keeper.cancel()
@@ -122,7 +125,8 @@ class Dispatcher:
     async def drain(self, grace: timedelta = timedelta(seconds=10)) -> None:
         """Claim nothing more; let what runs go on for *grace*, then cut it off.
 
-        What is cut off is not counted as failed, and goes on in another worker at once.
+        What is cut off is not counted as failed, and goes on in another worker at once. User code
+        that swallows its cancellation is left behind.
         """
         self._draining.set()
         self._nudged.set()
@@ -130,7 +134,13 @@ class Dispatcher:
             await asyncio.wait(self._running, timeout=grace.total_seconds())
         for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._policy.unwinding.total_seconds())
+        for claim in self._running.values():
+            said = "an invocation of %s does not end when it is cancelled, and is left behind"
+            log.error(said, title_of(claim.arn), extra={"executionArn": claim.arn})
+        self._running.clear()
+        self._nudged.set()
 
     @property
     def running(self) -> int:
@@ -190,8 +200,9 @@ class Dispatcher:
         task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if self._is_behind:  # more may be due than there was room for, even if room has come since
+        self._running.pop(task, None)
+        # More may be due than there was room for, even if room has come since.
+        if self._is_behind or self._draining.is_set():
             self._nudged.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an invocation broke", exc_info=error)
@@ -237,6 +248,10 @@ class Dispatcher:
             await session.fail(cut, is_counted=not is_ours)  # user code may raise it, too
             if is_ours:
                 raise
+        except (KeyboardInterrupt, SystemExit) as crash:  # they end the loop, if it lets them
+            said = f"user code raised {type(crash).__name__}"
+            await session.fail(ErrorObject(error_type=EXIT_ERROR[0], error_message=said))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
             await self._tell(session, error)
             await session.fail(_recorded(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -89,6 +90,29 @@ def test_what_is_cut_off_is_not_counted_and_goes_on_at_once_elsewhere() -> None:
             told = await bench.service.why(arn)
             assert (told.failures, told.standing) == (0, Standing.QUEUED)
             assert (await bench.begin()).arn == arn
+
+    run(main)
+
+
+def test_what_does_not_end_when_it_is_cut_off_is_left_behind() -> None:
+    async def stubborn(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(60)
+        return succeeded("1")
+
+    async def main() -> None:
+        async with Bench({"f": stubborn}) as bench:
+            dispatcher, work = bench.work()
+            await bench.start()
+            await asyncio.sleep(1)
+
+            await dispatcher.drain(timedelta(seconds=2))
+            await work
+
+            assert bench.clock.monotonic() == pytest.approx(8, abs=0.1)
+            assert dispatcher.running == 0
+            await asyncio.sleep(60)
 
     run(main)
 
