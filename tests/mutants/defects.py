@@ -118,9 +118,9 @@ DEFECTS = (
         rule="R6",
         origin="java#369, java#645",
         path="drivers/tasks.py",
-        find="        if self._ending is None:\n            return\n        if self._swallowed",
-        put="        if self._ending is not self:\n            return\n        if self._swallowed",
-        tests=_SDK,
+        find="        if self._ending is not None:\n            self._refuse(scope, suspended())",
+        put="        if self._ending is self:\n            self._refuse(scope, suspended())",
+        tests=("tests/unit/drivers/test_task_swallowing.py",),
     ),
     Defect(
         name="a control-flow signal is not sticky: threads",

@@ -19,7 +19,7 @@ from durably.engine.views import Description
 from durably.errors import StoreError
 
 _MIN_INTERVAL_SECONDS = 0.2
-_MAX_SHARE = 0.05  # of the time may go into looking
+_MAX_SHARE = 0.2  # of the time may go into looking
 _MAX_CHILDREN = 24
 
 
@@ -90,7 +90,12 @@ class Follower:
                     return Left.SUSPENDED
                 await self._show(progress)
                 spent = self.clock.monotonic() - looked_at
-                interval = max(_MIN_INTERVAL_SECONDS, spent / _MAX_SHARE)
+                is_first = not interval  # that look brings what it needs with it
+                interval = (
+                    _MIN_INTERVAL_SECONDS
+                    if is_first
+                    else max(_MIN_INTERVAL_SECONDS, spent / _MAX_SHARE)
+                )
         finally:
             ended.cancel()
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from durably import CompletionConfig, DurableContext, ParallelConfig
-from durably.drivers.futures import Returned, Suspended
+from durably.drivers.futures import Broken, Returned, Suspended
 from durably.errors import TerminationReason
+from tests.unit.core.support import must_not_run
 from tests.unit.drivers.support import Messages, Trial, in_loop
 
 WAITING = Suspended(TerminationReason.WAIT_SCHEDULED)
@@ -68,3 +69,24 @@ def test_a_branch_that_was_given_up_and_swallows_every_signal_does_not_keep_the_
         return ending
 
     assert in_loop(invoke) == Returned(["done"])
+
+
+def test_a_handler_that_swallows_one_signal_runs_no_step_after_it() -> None:
+    async def handler(ctx: DurableContext) -> None:
+        wait = ctx.wait("w", 100)
+        if not is_cut_off:
+            await ctx.step("s", leave)
+        with suppress(asyncio.CancelledError):
+            await wait
+        await ctx.step("s", must_not_run)
+
+    def leave() -> None:
+        is_cut_off.append(1)
+        raise SystemExit
+
+    is_cut_off: list[int] = []
+    trial = Trial(handler, "pushing")
+
+    assert isinstance(trial.invoke(), Broken)
+    assert trial.backend.sent == ["START s"]
+    assert trial.invoke() == WAITING
