@@ -1,0 +1,274 @@
+"""An event loop that keeps a time of its own and runs one callback at a time, in a chosen order.
+
+Nothing in it is left to the machine. Time stands still while something can run, but for moments
+that callbacks are said to take, and then jumps to whatever is due next. Every callback belongs to a
+place, a process or a machine, that may stand still, die, or have a clock that goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import zlib
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from itertools import count
+from random import Random
+from typing import Any, TypeVar, TypeVarTuple
+
+from tests.simulator.policies import Policy, Strand
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_current: ContextVar[Strand] = ContextVar("simulated_strand")
+
+
+class Stuck(Exception):  # noqa: N818 - a verdict
+    """Nothing is going to happen any more, or ever anything else."""
+
+
+class Place:
+    """Where code runs: its memory goes when it dies, its clock goes its own way.
+
+    Attributes:
+        rate: how fast its clock goes, against that of the world.
+        waiting: what was to run while it stood still; `None` while it does not.
+    """
+
+    __slots__ = ("is_alive", "name", "rate", "tasks", "waiting")
+
+    def __init__(self, name: str, rate: float = 1.0) -> None:
+        self.name = name
+        self.rate = rate
+        self.is_alive = True
+        self.tasks: dict[asyncio.Task[Any], Context] = {}
+        self.waiting: list[Turn] | None = None
+
+    @property
+    def open_tasks(self) -> list[asyncio.Task[Any]]:
+        """Those of its tasks that have not ended."""
+        return [task for task in self.tasks if not task.done()]
+
+
+class Turn(asyncio.TimerHandle):
+    """A callback that is to run, now or at a time. It knows whose it is."""
+
+    __slots__ = ("strand",)
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: SimulatedLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(when, callback, args, loop, copy_context() if context is None else context)
+        self.strand: Strand = self._context.get(_current, loop.root)  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Runs the world.
+
+    Args:
+        policy: chooses what runs next.
+        random: where all else that is open comes from.
+        max_turns: more callbacks than these are taken for a world that never comes to rest.
+
+    Attributes:
+        now: seconds since the world began.
+        turns: how many callbacks have run.
+        digest: changes with every choice: two runs are the same if theirs are.
+        failures: what callbacks raised that nobody has taken.
+    """
+
+    def __init__(self, policy: Policy, random: Random, max_turns: int = 5_000_000) -> None:
+        super().__init__()
+        self.world = Place("world")
+        self.root = Strand(self.world, 0.5)
+        self.now = 0.0
+        self.turns = 0
+        self.digest = 0
+        self.failures: list[str] = []
+        self.log: Callable[[str], None] | None = None
+        self._policy = policy
+        self._random = random
+        self._max_turns = max_turns
+        self._queue: list[Turn] = []
+        self._timers: list[tuple[float, int, Turn]] = []
+        self._number = count()
+        self._places = [self.world]
+        # Callbacks take no time in most worlds; in some, one in so many takes a moment.
+        self._moment_every = random.choice((0, 0, 20, 200))
+        self._until_moment = self._moment_every
+        self.set_exception_handler(_note_failure)
+
+    # Places
+
+    def add_place(self, place: Place) -> None:
+        """Let *place* be part of the world."""
+        self._places.append(place)
+
+    def run_in(self, place: Place, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have *work* done in *place*, as a task of it."""
+        context = copy_context()
+        context.run(_current.set, Strand(place, 0.5))
+        return self.create_task(work, context=context)
+
+    @property
+    def here(self) -> Place:
+        """The place of the code that runs now."""
+        place = _current.get(self.root).place
+        assert isinstance(place, Place)
+        return place
+
+    def kill(self, place: Place) -> None:
+        """Let *place* die: nothing of what it was about to do is done, not even its `finally`."""
+        place.is_alive = False
+        place.waiting = None
+
+    def stand_still(self, place: Place, seconds: float) -> None:
+        """Let nothing of *place* run for so long; what comes due meanwhile runs after it."""
+        if place.waiting is None and place.is_alive:
+            place.waiting = []
+            self.run_in(self.world, self._go_on(place, seconds))
+
+    async def _go_on(self, place: Place, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if place.waiting is not None:
+            self._queue += place.waiting
+            place.waiting = None
+
+    # What asyncio asks of an event loop
+
+    def time(self) -> float:
+        return self.now * self.here.rate
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Turn:
+        self._check_closed()  # type: ignore[attr-defined]
+        turn = Turn(0.0, callback, args, self, context)
+        self._queue.append(turn)
+        return turn
+
+    call_soon_threadsafe = call_soon
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> Turn:
+        self._check_closed()  # type: ignore[attr-defined]
+        turn = Turn(when, callback, args, self, context)
+        at = max(when / self.here.rate, self.now)
+        heapq.heappush(self._timers, (at, next(self._number), turn))
+        return turn
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Leave it where it is: it is passed over when its time has come."""
+
+    def create_task(  # type: ignore[override]  # typeshed lets a generator be a task's work, too
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        context = copy_context() if context is None else context
+        place = context.get(_current, self.root).place
+        context.run(_current.set, Strand(place, self._random.random()))
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        assert isinstance(place, Place)
+        place.tasks[task] = context
+        return task
+
+    def _run_once(self) -> None:
+        turn = self._next_turn()
+        self.turns += 1
+        turn._run()
+
+    def _next_turn(self) -> Turn:
+        queue = self._queue
+        if self._moment_every and not self._until_moment:
+            self._until_moment = self._random.randrange(1, 2 * self._moment_every)
+            self._pass_time(self.now + self._random.random() * 0.002)
+        self._until_moment -= 1
+        while True:
+            while not queue:
+                if not self._timers:
+                    raise Stuck("nothing is going to happen any more")
+                self._pass_time(self._timers[0][0])
+            at = self._policy.pick(queue) if len(queue) > 1 else 0
+            turn = queue.pop(at)
+            if turn.cancelled():
+                continue
+            place = turn.strand.place
+            assert isinstance(place, Place)
+            if place.waiting is not None:
+                place.waiting.append(turn)
+            elif place.is_alive:
+                self._note(at, len(queue), place)
+                return turn
+
+    def _note(self, at: int, others: int, place: Place) -> None:
+        self.digest = zlib.crc32(b"%d/%d/" % (at, others) + place.name.encode(), self.digest)
+        if self.turns > self._max_turns:
+            raise Stuck(f"{self.turns} callbacks, and no end")
+
+    def _pass_time(self, until: float) -> None:
+        """Let the time be *until*, and what is due by then run."""
+        timers = self._timers
+        while timers and timers[0][0] <= until:
+            at, _, turn = heapq.heappop(timers)
+            if not turn.cancelled():
+                self.now = max(self.now, at)
+                self._queue.append(turn)
+                if at > until:
+                    break
+        self.now = max(self.now, until)
+
+    # The end
+
+    def bury(self) -> None:
+        """End the world: let go of everything that still waits in it, in no order that matters."""
+        for place in self._places:
+            place.is_alive = False
+            for task, context in place.tasks.items():
+                if not task.done():
+                    context.run(_close, task)
+            place.tasks.clear()
+            place.waiting = None
+        self._queue.clear()
+        self._timers.clear()
+        self.close()
+
+
+def _close(task: asyncio.Task[Any]) -> None:
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio's own runner does
+    coroutine = task.get_coro()
+    for _ in range(20):  # code that goes on awaiting is closed again there
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        except BaseException:  # noqa: BLE001 - nobody is left to whom it matters
+            return
+        return
+
+
+def _note_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    assert isinstance(loop, SimulatedLoop)
+    error = context.get("exception")
+    with suppress(RecursionError):
+        loop.failures.append(f"{context['message']}: {type(error).__name__}: {error}")
