@@ -17,6 +17,11 @@ from tests.simulator.values import NULL, TEXT, Payload
 Path: TypeAlias = tuple[int, ...]
 
 
+def named(path: Path) -> str:
+    """Write a path as text."""
+    return ".".join(map(str, path))
+
+
 # Nodes
 
 
