@@ -35,6 +35,7 @@ from tests.simulator.calls import (
 )
 from tests.simulator.ledger import Ledger, Visit
 from tests.simulator.programs import (
+    WHOLE,
     Again,
     Ask,
     Block,
@@ -338,6 +339,7 @@ class _Runner:
             for place, block in enumerate(node.branches)
         ]
         batch = yield partial(FANS[node.kind], ctx, node, bodies)
+        self.visit.note((*path, WHOLE), "saw", shown_batch(batch))
         if node.throws:
             batch.throw_if_error()
         return shown_batch(batch)

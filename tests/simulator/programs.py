@@ -17,6 +17,10 @@ from tests.simulator.values import NULL, TEXT, Payload
 Path: TypeAlias = tuple[int, ...]
 
 
+WHOLE = -1
+"""Under a fan-out's path: what the whole batch came to, before `throw_if_error`."""
+
+
 def named(path: Path) -> str:
     """Write a path as text."""
     return ".".join(map(str, path))
@@ -71,9 +75,15 @@ class Condition:
     broken_at: int | None = None
 
 
+OUTSIDE = "Outside"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the outside sends to a callback, *after* so many seconds since it was told of it."""
+    """What the outside sends to a callback, *after* so many seconds since it was told of it.
+
+    A failure is sent as an error of the type `OUTSIDE`, with *text* as its message.
+    """
 
     kind: Literal["succeed", "fail", "heartbeat"]
     after: float

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -105,3 +107,33 @@ def _tagged(value: object) -> Json:
 
 TEXT = Payload("text")
 NULL = Payload("null")
+
+
+def decoded(text: str) -> object:
+    """Read a recorded text: JSON, in which a dict of just `t` and `v` is a tagged value."""
+    return _untagged(json.loads(text))
+
+
+def _untagged(value: object) -> object:
+    if isinstance(value, list):
+        return [_untagged(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"t", "v"}:
+        return _TAGS[value["t"]](value["v"])
+    return {key: _untagged(one) for key, one in value.items()}
+
+
+_TAGS: dict[str, Callable[[Any], object]] = {
+    "n": lambda _: None,
+    "s": lambda value: value,
+    "i": lambda value: value,
+    "f": lambda value: value,
+    "b": lambda value: value,
+    "B": base64.b64decode,
+    "d": Decimal,
+    "dt": datetime.fromisoformat,
+    "t": lambda value: tuple(map(_untagged, value)),
+    "l": lambda value: list(map(_untagged, value)),
+    "m": lambda value: {key: _untagged(one) for key, one in value.items()},
+}
