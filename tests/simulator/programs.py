@@ -1,4 +1,4 @@
-"""Random durable programs as values: what they do, said once, for a handler and for the oracle.
+"""Durable programs as values: what they do, said once, for a handler and for the oracle.
 
 A program is a block of nodes, and a node asks for one durable operation, or for something around
 operations. Each node has a *path*, its place in the program: `0.2.1` is node 1 of part 2 of the
@@ -9,7 +9,6 @@ execution tells everything that its handler has seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 from typing import Literal, TypeAlias
 
 from tests.simulator.values import NULL, TEXT, Payload
@@ -286,16 +285,3 @@ class Scenario:
     starts: tuple[Start, ...]
     actions: tuple[Action, ...] = ()
     deploys: tuple[Deploy, ...] = ()
-
-
-# Generating
-
-
-def generate(rng: Random, size: int) -> Scenario:
-    """Draw a scenario of about *size* nodes."""
-    raise NotImplementedError
-
-
-def edit(program: Program, rng: Random) -> Deploy:
-    """Draw a changed form of *program*: renamed, inserted, removed or swapped nodes."""
-    raise NotImplementedError
