@@ -246,11 +246,15 @@ class Foresight:
 
     def fan(self, program: Program, node: Fan, path: Path) -> Any:
         """Run a fan-out, if nothing can stop it early, or only one item runs at once."""
+        is_lost = node.flat and node.gives is not None and node.gives.kind in UNWRITABLE
+        gives = None if is_lost else node.gives
         runs = [
-            partial(self.inside, partial(self.block, program, block, (*path, index)), node.gives)
+            partial(self.inside, partial(self.block, program, block, (*path, index)), gives)
             for index, block in enumerate(node.branches)
         ]
         items, reason = self.in_turn(node, runs) if node.limit == 1 else self.at_once(node, runs)
+        if is_lost and any(one.has_returned for one in items):
+            raise ModelError("ChildContextError", "SerdesError", ANY)
         if node.throws:
             for one in items:
                 if one.error is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from tests.simulator.model import Model, Place, Run, Scope
-from tests.simulator.model_single import answered, closed, given
+from tests.simulator.model_single import answered, closed, given, said
 from tests.simulator.outcomes import (
     ANY,
     ModelError,
@@ -35,6 +35,7 @@ from tests.simulator.programs import (
     named,
 )
 from tests.simulator.records import Record
+from tests.simulator.values import UNWRITABLE
 
 _SUB_TYPES = {
     "map": ("Map", "MapIteration"),
@@ -80,7 +81,8 @@ def values(model: Model, scope: Scope, node: Values, path: Path) -> Any:
         return ANY
     now = datetime.fromisoformat(seen[0])
     passed = [at for one, at in model.evidence.instants.items() if one <= max(scope.clock, 1)]
-    if passed and not min(passed) <= now <= max(passed):
+    precision = timedelta(milliseconds=1)  # of the instants that an invocation is given
+    if passed and not min(passed) - precision < now <= max(passed):
         model.blame(path, f"the time is {now}, its code has got to {max(passed)}")
     return seen
 
@@ -137,10 +139,10 @@ def fan(model: Model, scope: Scope, node: Fan, path: Path) -> Any:
     inner = scope.inside(place, virtual=False, clock=_begun(place, record))
     items = [_item(model, inner, node, path, index) for index in range(len(node.branches))]
     batch = model.evidence.seen.get((*path, WHOLE))
+    if record is not None and record.status == "FAILED":
+        _fail_whole(model, scope, node, path, record)
     if record is None or not record.is_closed or batch is None:
         raise WaitingError(_waits(items) or {place.id: "context"})
-    if record.status != "SUCCEEDED":
-        model.blame(path, f"a batch is {record.status}")
     for text in batch_problems(node, batch, items):
         model.blame(path, text)
     scope.clock = max(scope.clock, record.ended or 0)
@@ -161,8 +163,11 @@ def _item(model: Model, inner: Scope, node: Fan, path: Path, index: int) -> Outc
         return None
     scope = inner.inside(place, virtual=node.flat, clock=_begun(place, record))
     body = model.capture(scope, partial(model.block, scope, node.branches[index], where))
-    own = None if node.flat else (record,)
-    return closed(model, place, where, given(body, node.gives), own)
+    if node.flat:
+        if node.gives is not None and node.gives.kind not in UNWRITABLE:
+            body = given(body, node.gives)
+        return closed(model, place, where, body, None)
+    return closed(model, place, where, given(body, node.gives), (record,))
 
 
 def item_name(node: Fan, index: int) -> str:
@@ -176,10 +181,19 @@ def item_name(node: Fan, index: int) -> str:
             return f"branch {index}" if index % 2 else f"parallel-branch-{index}"
 
 
+def _fail_whole(model: Model, scope: Scope, node: Fan, path: Path, record: Record) -> None:
+    """Fail a batch as a whole, as only one can whose items' results have no record of their own."""
+    of, says = said(record.error)
+    if not node.flat or node.gives is None or node.gives.kind not in UNWRITABLE:
+        model.blame(path, f"the whole batch failed with {of}: {says}")
+    scope.clock = max(scope.clock, record.ended or 0)
+    raise ModelError("ChildContextError", of, says)
+
+
 def _throw(batch: Any) -> None:
-    for _, status, said in batch["items"]:
+    for _, status, given_back in batch["items"]:
         if status == "FAILED":
-            raise ModelError(said["raised"], said["of"], said["says"])
+            raise ModelError(given_back["raised"], given_back["of"], given_back["says"])
     if batch["reason"] == "CUSTOM_COMPLETION_FAILED":
         raise ModelError("BatchCompletionError", ANY, ANY)
 

@@ -7,16 +7,23 @@ invariants about it then hold.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from durably.wire.history import Event
 from durably.wire.update import OperationUpdate
 from tests.simulator.ledger import Entry
-from tests.simulator.programs import Scenario
+from tests.simulator.oracle import Followed, follow
+from tests.simulator.programs import Node, Path, Program, Scenario
+from tests.simulator.records import Record, fold
+from tests.simulator.values import Json, shown
+from tests.simulator.walks import node_at
 
-Closed = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"})
+CLOSED = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,16 @@ class Seen:
         """The history as it was read last."""
         return next((one.events for one in reversed(self.reads) if one.events is not None), ())
 
+    @property
+    def returned(self) -> Json:
+        """What the handler returned, if it did."""
+        return None if self.result is None else shown(json.loads(self.result))
+
+    @property
+    def raised(self) -> list[Json]:
+        """Type and message of what it raised, if it did."""
+        return [] if self.error is None else [self.error[0], shown(self.error[1])]
+
 
 WriteKind: TypeAlias = Literal["checkpoint", "heartbeat", "release", "outcome"]
 
@@ -96,7 +113,7 @@ class Invocation:
     """An invocation as the backend sees it.
 
     Attributes:
-        id: whatever the writes call it.
+        id: its request id, as in the history; the writes call it so.
         token: the first one that it was given.
         began: tick.
         ended: tick of the answer; `None` when it never came.
@@ -215,15 +232,17 @@ class Round:
     claimed: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """A run.
 
     Attributes:
         bystanders: digests of executions that nobody had to do with, before and after.
         resources: counts (queues, waiters, timers, leases, transactions) before and after.
-        calm_from: the tick at which faults were switched off.
+        is_calm: faults were switched off, and there was time for everything to end.
+        until: the backend's instant at the end.
         threshold: how many failed invocations in a row park an execution.
+        turns: in how many rounds what is runnable is claimed.
     """
 
     scenario: Scenario
@@ -240,5 +259,53 @@ class Observed:
     rounds: tuple[Round, ...] = ()
     bystanders: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     resources: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    calm_from: int | None = None
+    is_calm: bool = True
+    until: datetime | None = None
     threshold: int = 10
+    turns: int = 10
+
+    @cached_property
+    def by_arn(self) -> Mapping[str, Seen]:
+        """Every execution by its ARN."""
+        return {one.arn: one for one in self.executions}
+
+    @cached_property
+    def programs(self) -> Mapping[str, Program]:
+        """The programs as they were at the start, by name."""
+        return {one.name: one for one in self.scenario.programs}
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The names of programs that a deploy has changed."""
+        return frozenset(one.program.name for one in self.scenario.deploys)
+
+    @cached_property
+    def records(self) -> Mapping[str, Mapping[str, Record]]:
+        """What is recorded of each execution's operations."""
+        return {one.arn: fold(one.events) for one in self.executions}
+
+    @cached_property
+    def entries_of(self) -> Mapping[str, list[Entry]]:
+        """What user code did in each execution."""
+        entries: dict[str, list[Entry]] = {one.arn: [] for one in self.executions}
+        for entry in self.entries:
+            entries.setdefault(entry.execution, []).append(entry)
+        return entries
+
+    @cached_property
+    def followed(self) -> Mapping[str, Followed]:
+        """What the model makes of each execution that is there and that no deploy has changed."""
+        return {
+            one.arn: follow(
+                self.scenario.programs,
+                self.programs[one.function],
+                one.events,
+                self.entries_of[one.arn],
+            )
+            for one in self.executions
+            if one.status is not None and one.function not in self.changed
+        }
+
+    def node_at(self, arn: str, path: Path) -> Node | None:
+        """Give the node of an execution's program at a path."""
+        return node_at(self.programs[self.by_arn[arn].function].body, path)

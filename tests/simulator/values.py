@@ -110,18 +110,13 @@ NULL = Payload("null")
 
 
 def decoded(text: str) -> object:
-    """Read a recorded text: JSON, in which a dict of just `t` and `v` is a tagged value."""
-    return _untagged(json.loads(text))
+    """Read a recorded text: tagged through and through when it is a dict of just `t` and `v`."""
+    value = json.loads(text)
+    return _untagged(value) if isinstance(value, dict) and value.keys() == {"t", "v"} else value
 
 
-def _untagged(value: object) -> object:
-    if isinstance(value, list):
-        return [_untagged(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"t", "v"}:
-        return _TAGS[value["t"]](value["v"])
-    return {key: _untagged(one) for key, one in value.items()}
+def _untagged(value: Any) -> object:
+    return _TAGS[value["t"]](value["v"])
 
 
 _TAGS: dict[str, Callable[[Any], object]] = {

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from tests.simulator.programs import (
     Again,
     Ask,
+    Block,
     Callback,
     Child,
     Combine,
@@ -15,6 +16,7 @@ from tests.simulator.programs import (
     Guard,
     Invoke,
     Node,
+    Path,
     Program,
     Step,
     Together,
@@ -42,6 +44,36 @@ def inner_nodes(node: Node) -> Sequence[Node]:
         case Guard(body=body, rescue=rescue, lastly=lastly):
             inside = [*body, *rescue, *(() if lastly is None else (lastly,))]
     return inside
+
+
+def node_at(block: Block, path: Path) -> Node | None:
+    """Find the node at a path, `None` where there is none, as under a part of a combinator."""
+    if not path or not 0 <= path[0] < len(block):
+        return None
+    node, rest = block[path[0]], path[1:]
+    if not rest:
+        return node
+    if isinstance(node, Combine | Together):
+        return _within(node.parts[rest[0]], rest[1:])
+    return _within(node, rest)
+
+
+def _within(node: Node, rest: Path) -> Node | None:
+    if not rest:
+        return node
+    inner: Block = ()
+    match node:
+        case Child(body=body) | Callback(between=body):
+            return node_at(body, rest)
+        case Again(body=body):
+            inner = body
+        case Fan(branches=branches) if rest[0] in range(len(branches)):
+            inner = branches[rest[0]]
+        case Guard() if rest[0] == 2:
+            return node.lastly
+        case Guard(body=body, rescue=rescue):
+            inner = (body, rescue)[rest[0]]
+    return node_at(inner, rest[1:])
 
 
 def has_endless(programs: Sequence[Program]) -> bool:
