@@ -23,6 +23,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _current: ContextVar[Strand] = ContextVar("simulated_strand")
+kept_tasks: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("kept_tasks", default=None)
+"""Where the tasks are listed that the code which runs here makes, if anywhere."""
 
 
 class Stuck(Exception):  # noqa: N818 - a verdict
@@ -106,6 +108,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Turn]] = []
         self._number = count()
         self._places = [self.world]
+        self._nowhere = Context()
         # Callbacks take no time in most worlds; in some, one in so many takes a moment.
         self._moment_every = random.choice((0, 0, 20, 200))
         self._until_moment = self._moment_every
@@ -118,8 +121,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._places.append(place)
 
     def run_in(self, place: Place, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Have *work* done in *place*, as a task of it."""
-        context = copy_context()
+        """Have *work* done in *place*, as a task of it that knows nothing of who asked."""
+        context = Context()
         context.run(_current.set, Strand(place, 0.5))
         return self.create_task(work, context=context)
 
@@ -146,6 +149,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if place.waiting is not None:
             self._queue += place.waiting
             place.waiting = None
+
+    def call_in_world(self, seconds: float, do: Callable[[], object]) -> None:
+        """Do something after so many seconds, whoever is alive then."""
+        turn = Turn(0.0, do, (), self, self._nowhere)
+        heapq.heappush(self._timers, (self.now + seconds, next(self._number), turn))
 
     # What asyncio asks of an event loop
 
@@ -191,6 +199,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         assert isinstance(place, Place)
         place.tasks[task] = context
+        kept = context.get(kept_tasks)
+        if kept is not None:
+            kept.append(task)
         return task
 
     def _run_once(self) -> None:
