@@ -93,7 +93,8 @@ class Chaos:
             self._stage.offsets[self._random.choice(processes).place.name] = seconds
 
     def _pick_process(self) -> int | None:
-        open_ = [number for number, one in self._world.processes.items() if one.is_open]
+        processes = self._world.processes.items()
+        open_ = [number for number, one in processes if one.is_open and not one.is_ending]
         return self._random.choice(open_) if open_ else None
 
 
@@ -124,7 +125,8 @@ async def roll_out(world: World, deploy: Deploy, begins_at: float) -> None:
             world.start_worker(number)  # the old one ends what it was called for
     for number in list(world.processes):
         await asyncio.sleep(random.uniform(0, 3))
-        if number in world.processes and world.processes[number].is_open:
+        process = world.processes.get(number)
+        if process is not None and process.is_open and not process.is_ending:
             grace = random.choice((0.0, 1.0, 30.0))
             world.stage.faults.note("deploy")
             await restart(world, number, grace)

@@ -101,9 +101,13 @@ class Faults:
         if not self.are_on or self.drawn in self._skipped:
             return False
         self.counts[kind] += 1
+        self.note(kind, node=node, execution=execution)
+        return True
+
+    def note(self, kind: str, *, node: str = "", execution: str = "") -> None:
+        """Write down what has the effects of a fault, and is none."""
         fault = Fault(kind=kind, tick=self._tick(), at=self._now(), node=node, execution=execution)
         self.hit.append(fault)
-        return True
 
     def pick(self, low: float, high: float) -> float:
         """Draw how long, or how much."""

@@ -57,7 +57,7 @@ class Place:
 class Turn(asyncio.TimerHandle):
     """A callback that is to run, now or at a time. It knows whose it is."""
 
-    __slots__ = ("strand",)
+    __slots__ = ("place", "strand")
 
     def __init__(
         self,
@@ -69,6 +69,9 @@ class Turn(asyncio.TimerHandle):
     ) -> None:
         super().__init__(when, callback, args, loop, copy_context() if context is None else context)
         self.strand: Strand = self._context.get(_current, loop.root)  # type: ignore[attr-defined]
+        place = self.strand.place
+        assert isinstance(place, Place)
+        self.place = place
 
     def __hash__(self) -> int:
         return id(self)
@@ -179,7 +182,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> Turn:
         self._check_closed()  # type: ignore[attr-defined]
         turn = Turn(when, callback, args, self, context)
-        at = max(when / self.here.rate, self.now)
+        rate = turn.place.rate
+        # A moment more, lest rounding has it that the time has not come when it has.
+        at = when / rate + 1e-9 if when > self.now * rate else self.now
         heapq.heappush(self._timers, (at, next(self._number), turn))
         return turn
 
@@ -224,8 +229,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             turn = queue.pop(at)
             if turn.cancelled():
                 continue
-            place = turn.strand.place
-            assert isinstance(place, Place)
+            place = turn.place
             if place.waiting is not None:
                 place.waiting.append(turn)
             elif place.is_alive:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from durably.engine.policy import StartOptions
@@ -24,7 +25,16 @@ from durably.wire.operation import ErrorObject
 from tests.simulator.ledger import Entry
 from tests.simulator.network import LostError
 from tests.simulator.observed import CLOSED, Acted, Read, Reply, Started
-from tests.simulator.programs import OUTSIDE, Action, Answer, Ask, Callback, Program, Scenario, Start
+from tests.simulator.programs import (
+    OUTSIDE,
+    Action,
+    Answer,
+    Ask,
+    Callback,
+    Program,
+    Scenario,
+    Start,
+)
 from tests.simulator.stage import Stage
 from tests.simulator.walks import node_at
 
@@ -46,9 +56,7 @@ class Outside:
         open_tasks: what is still to be done.
     """
 
-    def __init__(
-        self, stage: Stage, scenario: Scenario, begins_at: float, api: Api[Any]
-    ) -> None:
+    def __init__(self, stage: Stage, scenario: Scenario, begins_at: float, api: Api[Any]) -> None:
         self.scenario = scenario
         self.begins_at = begins_at
         self.arns: dict[str, str] = {}
@@ -93,8 +101,8 @@ class Outside:
         self._known.add(callback_id)
         found = (node_at(one.body, entry.path) for one in self._versions(entry))
         node = next((node for node in found if isinstance(node, Ask | Callback)), None)
-        for answer in () if node is None else node.answers:
-            self._do(self._answer(entry, answer))
+        if node is not None and node.answers:
+            self._do(self._answer(entry, node.answers))
 
     def _versions(self, entry: Entry) -> list[Program]:
         name = next(name for name in self._programs if f":{name}:" in entry.execution)
@@ -211,9 +219,12 @@ class Outside:
 
     # Callbacks
 
-    async def _answer(self, entry: Entry, answer: Answer) -> None:
-        await asyncio.sleep(answer.after)
-        await self._asked(lambda: self._answer_once(entry.operation_id or "", answer))
+    async def _answer(self, entry: Entry, answers: Sequence[Answer]) -> None:
+        """Send one answer after the other: whoever sends them keeps them in order."""
+        callback_id = entry.operation_id or ""
+        for answer in answers:
+            await asyncio.sleep(max(entry.at + answer.after - self._stage.loop.now, 0))
+            await self._asked(partial(self._answer_once, callback_id, answer))
         if self._stage.is_likely(0.3):
             await self.read(entry.execution)
 

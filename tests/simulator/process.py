@@ -58,6 +58,8 @@ class Process:
     Attributes:
         place: where it runs.
         service: the service half.
+        is_open: it serves.
+        is_ending: it is going to end.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Process:
         self._invoker = ObservedInvoker(stage, place, inner, frozenset(remote))
         self.dispatchers: list[Dispatcher] = []
         self._work: list[asyncio.Task[None]] = []
-        self.is_open = False
+        self.is_open = self.is_ending = False
         self._number = count(1)
 
     async def open(self) -> None:
@@ -112,13 +114,14 @@ class Process:
         self.is_open = True
 
     async def end(self, grace: float) -> None:
-        """End as it should, but for a store that fails."""
-        self.is_open = False
+        """End as it should, but for a store that fails; serve until nothing runs any more."""
+        self.is_ending = True
         if any(dispatcher.running for dispatcher in self.dispatchers):
             self.stage.trace.reach("drained with work in flight")
         for dispatcher in self.dispatchers:
             await dispatcher.drain(timedelta(seconds=grace))
         await asyncio.gather(*self._work, return_exceptions=True)
+        self.is_open = False
         try:
             await self.service.close()
         except StoreError:
@@ -159,6 +162,12 @@ class Process:
         return ObservedClient(self.stage, session, next(self._number))
 
 
+def is_left_open(task: asyncio.Task[Any]) -> bool:
+    """Whether a task of an invocation lives on, and is not the service's."""
+    name = getattr(task.get_coro(), "__qualname__", "")
+    return not task.done() and not name.startswith("Journals.")
+
+
 class ObservedInvoker:
     """Calls functions, and writes down what comes of it."""
 
@@ -197,7 +206,7 @@ class ObservedInvoker:
             kept_tasks.reset(token)
             visit.ended = self._stage.trace.tick()
             visit.answer = answer
-            visit.tasks = sum(not task.done() for task in tasks)
+            visit.tasks = sum(map(is_left_open, tasks))
 
 
 class ObservedClient:
@@ -232,6 +241,9 @@ class ObservedClient:
             write.done, write.accepted = self._stage.trace.tick(), False
             if isinstance(error, InvalidParameterValueException) and self._session.is_over:
                 self._stage.trace.reach("zombie refused")
+            raise
+        except asyncio.CancelledError:
+            write.invocation = ""  # it was given up with the operation, so nobody's answer needs it
             raise
         write.done, write.accepted = self._stage.trace.tick(), True
         write.acknowledged = True

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,7 @@ from tests.simulator.case import Case
 from tests.simulator.chaos import Chaos, roll_out
 from tests.simulator.invariants import violations
 from tests.simulator.loop import Stuck
-from tests.simulator.observed import Fault, Observed, Read, Replay, Seen
+from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen
 from tests.simulator.outside import Outside, read_history
 from tests.simulator.records import details_of
 from tests.simulator.world import BYSTANDER, World
@@ -82,6 +82,32 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
         reached=world.stage.trace.reached,
         events=tuple(world.stage.trace.events),
     )
+
+
+_LOST = (None, "RAISED")
+
+
+def _told_for_good(told: Iterable[Hook], lasting: Collection[str]) -> tuple[Hook, ...]:
+    """Leave out what promises nothing.
+
+    What is unwound starts and has no hook for its end; and whatever ended in an invocation that was
+    lost is told again in the next.
+    """
+    hooks = [one for one in told if one.invocation in lasting or one.kind != "operation_end"]
+    ends: Counter[tuple[str, str, str, int | None]] = Counter()
+    kept: list[Hook] = []
+    for one in reversed(hooks):
+        what, _, phase = one.kind.rpartition("_")
+        key = (one.invocation, what, one.operation_id, one.attempt)
+        if phase == "start":
+            ends[key] -= 1
+            if ends[key] < 0:
+                ends[key] = 0
+                continue
+        else:
+            ends[key] += 1
+        kept.append(one)
+    return tuple(reversed(kept))
 
 
 class _Story:
@@ -160,7 +186,9 @@ class _Story:
         stored = await self.world.inner.find(arn)
         if stored is None:
             return "gone"
-        return hashlib.sha256(repr((stored.facts, stored.summary, stored.wake_at)).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((stored.facts, stored.summary, stored.wake_at)).encode()
+        ).hexdigest()
 
     async def _look(self) -> None:
         """Look at everything, now that nothing moves."""
@@ -262,7 +290,10 @@ class _Story:
             started=tuple(outside.started),
             acted=tuple(outside.acted),
             replays=tuple(one for one in self.replays if is_own(one.execution)),
-            hooks=tuple(one for one in self.world.hooks.told if is_own(one.execution)),
+            hooks=_told_for_good(
+                (one for one in self.world.hooks.told if is_own(one.execution)),
+                {key for key, one in self.stage.visits.items() if one.answer not in _LOST},
+            ),
             bystanders=self.bystanders,
             resources=self.resources,
             is_calm=self.is_calm,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -309,13 +311,8 @@ class World:
         for one in await self.executions():
             if one.summary.parked_reason is not None:
                 self.stage.trace.reach("parked")
-                for _ in range(5):
-                    try:
-                        await self.api(lambda service, arn=one.arn: service.resume(arn))
-                    except (LostError, ApiError):
-                        await asyncio.sleep(0.1)
-                    else:
-                        break
+                with suppress(LostError, ApiError):
+                    await self.api(partial(Service.resume, arn=one.arn))
 
     def longest(self) -> float:
         """Say how many seconds after the faults everything must have ended in."""
