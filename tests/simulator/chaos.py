@@ -12,7 +12,7 @@ from tests.simulator.world import World
 
 
 class Chaos:
-    """Befalls a world, until faults are over."""
+    """Befalls a world, until faults are over. What it has begun it ends."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -27,11 +27,12 @@ class Chaos:
             "clock jumps": self._jump,
         }
         self._kinds = [do for kind, do in kinds.items() if self._stage.faults.has(kind)]
+        self.is_over = False
         self._gap = self._random.choice((0.5, 3.0, 10.0))
 
     async def run(self) -> None:
         """Let one thing after the other befall it."""
-        while self._kinds:
+        while self._kinds and not self.is_over:
             await asyncio.sleep(self._random.uniform(0, 2 * self._gap))
             await self._random.choice(self._kinds)()
 

@@ -23,7 +23,7 @@ from durably.engine.store import (
 )
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError
 from tests.simulator.loop import Place
-from tests.simulator.stage import Attempted, Stage
+from tests.simulator.stage import Attempted, Stage, writing
 
 T = TypeVar("T")
 
@@ -230,6 +230,7 @@ class _Handed:
 
     changes: tuple[Change, ...]
     written: asyncio.Future[None] | None
+    write: Attempted | None = None
     error: Exception | None = None
 
 
@@ -243,7 +244,7 @@ class MemoryView(View):
         self._timer: asyncio.TimerHandle | None = None
 
     async def write(self, changes: Sequence[Change]) -> None:
-        handed = _Handed(tuple(changes), self.stage.loop.create_future())
+        handed = _Handed(tuple(changes), self.stage.loop.create_future(), writing.get())
         self._queue.append(handed)
         if self._timer is None and self.stage.is_likely(0.3):
             self._commit()
@@ -298,6 +299,9 @@ class MemoryView(View):
                 at_once(self.inner.append(handed.changes))
             except VersionConflict as conflict:
                 error = conflict
+            else:
+                if handed.write is not None:
+                    handed.write.accept(self.stage.trace.tick())
         if handed.written is None:
             if error is not None:
                 self._refused[arns[0]] = error

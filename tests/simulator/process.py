@@ -30,7 +30,7 @@ from durably.wire.update import OperationUpdate
 from tests.simulator.code import Code
 from tests.simulator.disk import View
 from tests.simulator.loop import Place, kept_tasks
-from tests.simulator.stage import Attempted, BackendClock, Stage, Visited
+from tests.simulator.stage import Attempted, BackendClock, Stage, Visited, handed_out, writing
 from tests.simulator.worker import RemoteFunctionProxy
 
 
@@ -196,6 +196,7 @@ class ObservedInvoker:
         if is_elsewhere:
             return await self._inner.invoke(session)
         tasks: list[asyncio.Task[Any]] = []
+        handed_out.set(visit.began)
         token = kept_tasks.set(tasks)
         answer = "RAISED"
         try:
@@ -235,6 +236,7 @@ class ObservedClient:
             client_token=f"{self.request_id} {next(self._sent)}",
         )
         self._stage.writes.append(write)
+        token = writing.set(write)
         try:
             response = await self._inner.checkpoint(request)
         except ApiError as error:
@@ -243,10 +245,14 @@ class ObservedClient:
                 self._stage.trace.reach("zombie refused")
             raise
         except asyncio.CancelledError:
-            write.invocation = ""  # it was given up with the operation, so nobody's answer needs it
+            write.is_given_up = True
             raise
-        write.done, write.accepted = self._stage.trace.tick(), True
+        finally:
+            writing.reset(token)
+        write.accept(self._stage.trace.tick())
         write.acknowledged = True
+        if response.checkpoint_token is None:
+            self._stage.visits[self.request_id].is_dismissed = True
         return response
 
     async def get_execution_state(

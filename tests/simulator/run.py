@@ -7,7 +7,7 @@ import hashlib
 import logging
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -18,13 +18,13 @@ from tests.simulator.case import Case
 from tests.simulator.chaos import Chaos, roll_out
 from tests.simulator.invariants import violations
 from tests.simulator.loop import Stuck
-from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen
+from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen, Write
 from tests.simulator.outside import Outside, read_history
 from tests.simulator.records import details_of
 from tests.simulator.world import BYSTANDER, World
 
-_GRACE_SECONDS = 20.0
-"""For so long after its lease something that went wrong may show."""
+_GRACE_SECONDS = 130.0
+"""For so long, and its lease, something that went wrong may show: the longest time-out and pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +84,28 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
     )
 
 
-_LOST = (None, "RAISED")
+def _with_tokens(writes: Sequence[Write]) -> tuple[Write, ...]:
+    """Tell what token a lost reply would have given, if the same reply was given once more."""
+    told = {
+        (one.execution, one.token_in, one.client_token): one.token_out
+        for one in writes
+        if one.acknowledged and one.token_out is not None
+    }
+    return tuple(
+        replace(one, token_out=told.get((one.execution, one.token_in, one.client_token)))
+        if one.accepted and not one.acknowledged and one.token_out is None
+        else one
+        for one in writes
+    )
 
 
-def _told_for_good(told: Iterable[Hook], lasting: Collection[str]) -> tuple[Hook, ...]:
+def _told_for_good(told: Iterable[Hook], *, is_faulty: bool) -> tuple[Hook, ...]:
     """Leave out what promises nothing.
 
-    What is unwound starts and has no hook for its end; and whatever ended in an invocation that was
-    lost is told again in the next.
+    What is unwound starts, and no hook tells of its end. What ended while something failed may be
+    told again.
     """
-    hooks = [one for one in told if one.invocation in lasting or one.kind != "operation_end"]
+    hooks = [one for one in told if not (is_faulty and one.kind == "operation_end")]
     ends: Counter[tuple[str, str, str, int | None]] = Counter()
     kept: list[Hook] = []
     for one in reversed(hooks):
@@ -139,12 +151,13 @@ class _Story:
                 world.loop.create_task(roll_out(world, deploy, outside.begins_at))
         await asyncio.sleep(shape.warm_up)
         self.stage.faults.are_on = True
-        chaos = world.loop.create_task(Chaos(world).run())
+        chaos = Chaos(world)
+        befalling = world.loop.create_task(chaos.run())
         await asyncio.sleep(shape.calm_at)
         self.stage.faults.are_on = False
         self.stage.trace.say("faults are over")
-        chaos.cancel()
-        await asyncio.gather(chaos, return_exceptions=True)
+        chaos.is_over = True
+        await befalling
         await self._recover()
         await self._calm()
         after = {arn: await self._digest(arn) for arn in before}
@@ -161,7 +174,6 @@ class _Story:
         for number in set(range(world.shape.processes)) - world.processes.keys():
             world.start_process(number)
         await asyncio.sleep(45)
-        await world.resume_parked()
 
     async def _calm(self) -> None:
         """Give everything time to end."""
@@ -171,6 +183,7 @@ class _Story:
         while not (self.is_calm or world.loop.now > deadline):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 60)
+            await world.resume_parked()
             self.is_calm = await world.is_over()
         await asyncio.sleep(self.stage.lease.total_seconds() + 1)
         self.is_calm = True
@@ -280,8 +293,8 @@ class _Story:
         return Observed(
             scenario=outside.scenario,
             executions=tuple(one for one in self.seen.values() if one.function in names),
-            entries=tuple(one for one in self.world.ledger.entries if is_own(one.execution)),
-            writes=tuple(one.seen() for one in self.stage.writes if is_own(one.execution)),
+            entries=tuple(one for one in self.world.ledger.seen() if is_own(one.execution)),
+            writes=_with_tokens([one.seen() for one in self.stage.writes if is_own(one.execution)]),
             invocations=tuple(
                 one.seen() for one in self.stage.visits.values() if is_own(one.execution)
             ),
@@ -292,7 +305,7 @@ class _Story:
             replays=tuple(one for one in self.replays if is_own(one.execution)),
             hooks=_told_for_good(
                 (one for one in self.world.hooks.told if is_own(one.execution)),
-                {key for key, one in self.stage.visits.items() if one.answer not in _LOST},
+                is_faulty=bool(self.stage.faults.hit),
             ),
             bystanders=self.bystanders,
             resources=self.resources,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from durably.wire.update import OperationUpdate
 from tests.simulator.faults import Faults
+from tests.simulator.ledger import Entry, Ledger, Visit
 from tests.simulator.loop import Place, SimulatedLoop
 from tests.simulator.observed import Invocation, Round, Write, WriteKind
 from tests.simulator.trace import Trace
@@ -18,7 +21,11 @@ BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Attempted:
-    """A write by an owner while it is under way; `Write` says what the fields mean."""
+    """A write by an owner while it is under way; `Write` says what the fields mean.
+
+    Attributes:
+        is_given_up: who sent it was cancelled, so that no answer rests on it.
+    """
 
     kind: WriteKind
     execution: str
@@ -33,18 +40,72 @@ class Attempted:
     token_in: str = ""
     token_out: str | None = None
     client_token: str = ""
+    is_given_up: bool = False
+
+    def accept(self, tick: int) -> None:
+        """Note that it is durable, unless that is known."""
+        if self.accepted is None:
+            self.done, self.accepted = tick, True
 
     def seen(self) -> Write:
         """Give it as it is seen in the end."""
-        return Write(**{name: getattr(self, name) for name in _FIELDS})
+        write = Write(**{name: getattr(self, name) for name in _FIELDS})
+        if self.is_given_up:
+            updates = self.updates if self.accepted else ()
+            return replace(write, acknowledged=bool(self.accepted), updates=updates)
+        return write
 
 
-_FIELDS = tuple(field.name for field in fields(Attempted))
+_FIELDS = tuple(field.name for field in fields(Write))
+
+
+writing: ContextVar[Attempted | None] = ContextVar("writing", default=None)
+"""The checkpoint that is being carried out here."""
+
+passes: ContextVar[list[int] | None] = ContextVar("passes", default=None)
+"""Set where one invocation calls its handler again and again: its number, once it has one."""
+
+
+handed_out: ContextVar[int] = ContextVar("handed_out")
+"""The tick at which the invocation that runs here was given what it knows."""
+
+
+class WorldLedger(Ledger):
+    """A ledger to which an invocation that calls its handler several times is still one.
+
+    Attributes:
+        known_at: the tick of what an invocation knew when it began, by its number.
+    """
+
+    def __init__(self, tick: Callable[[], int], now: Callable[[], float]) -> None:
+        super().__init__(tick, now)
+        self.known_at: dict[int, int] = {}
+
+    def begin(self, execution: str, node: str) -> Visit:
+        known = passes.get()
+        if known:
+            return Visit(self, execution, known[0], node)
+        visit = super().begin(execution, node)
+        self.known_at[visit.invocation] = handed_out.get()
+        if known is not None:
+            known.append(visit.invocation)
+        return visit
+
+    def seen(self) -> list[Entry]:
+        """Give all entries, as if each invocation had begun at once with what it knew."""
+        return [
+            replace(one, tick=self.known_at[one.invocation]) if one.phase == "begin" else one
+            for one in self.entries
+        ]
 
 
 @dataclass(slots=True, kw_only=True)
 class Visited:
-    """An invocation while it runs; `Invocation` says what the fields mean."""
+    """An invocation while it runs; `Invocation` says what the fields mean.
+
+    Attributes:
+        is_dismissed: a reply gave it no token, so that nobody reads its answer.
+    """
 
     id: str
     execution: str
@@ -55,9 +116,11 @@ class Visited:
     ended: int | None = None
     answer: str | None = None
     tasks: int = 0
+    is_dismissed: bool = False
 
     def seen(self) -> Invocation:
-        """Give it as it is seen in the end."""
+        """Give it as it is seen in the end. Who is dismissed answers PENDING, and means nothing."""
+        is_void = self.is_dismissed and self.answer == "PENDING"
         return Invocation(
             id=self.id,
             execution=self.execution,
@@ -66,7 +129,7 @@ class Visited:
             token=self.token,
             began=self.began,
             ended=self.ended,
-            answer=self.answer,
+            answer="RAISED" if is_void else self.answer,
             tasks=self.tasks,
         )
 

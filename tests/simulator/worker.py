@@ -32,7 +32,7 @@ from durably.wire.invocation import InvocationInput, InvocationOutput
 from tests.simulator.code import Code
 from tests.simulator.loop import Place, kept_tasks
 from tests.simulator.network import LostError, Network
-from tests.simulator.stage import Attempted, Stage, Visited
+from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes, writing
 
 _TRIES = 3
 _INVOCATION_SECONDS = 90.0
@@ -62,6 +62,7 @@ class Worker:
         Raises:
             FunctionError: the function failed.
         """
+        handed_out.set(visit.began)
         invocation = decode_wire(payload, InvocationInput)
         client = WorkerClient(self._stage, self._network, self.place, visit, find)
         if invocation.initial_execution_state.next_marker:
@@ -85,6 +86,7 @@ class Worker:
     ) -> InvocationOutput:
         if function.is_async:
             return await function.invoke(invocation, client, client)
+        passes.set([])
         operations = await load_state_async(client, invocation)
         random = Random(self._stage.random.getrandbits(32))
         exchange = function.simulate(invocation, operations, random)
@@ -162,6 +164,7 @@ class WorkerClient:
                 client_token=request.client_token or "",
             )
             stage.writes.append(write)
+            writing.set(write)
             asked = decode_wire(encode_api(request), CheckpointRequest)
             try:
                 response = await service.checkpoint(asked)
@@ -172,12 +175,13 @@ class WorkerClient:
                 raise
             except StoreError as error:
                 raise ServiceException("The store failed.") from error
-            write.done, write.accepted = stage.trace.tick(), True
+            write.accept(stage.trace.tick())
             write.token_out = response.checkpoint_token
             return write, encode_api(response)
 
         write, text = await self._ask(serve)
         write.acknowledged = True
+        visit.is_dismissed |= write.token_out is None
         return decode_wire(text, CheckpointResponse)
 
     def _note_refusal(self, error: InvalidParameterValueException) -> None:

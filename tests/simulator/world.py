@@ -23,7 +23,7 @@ from tests.simulator.code import Code, Hooks
 from tests.simulator.disk import MemoryView, View
 from tests.simulator.faults import Faults
 from tests.simulator.generator import generate
-from tests.simulator.ledger import Entry, Ledger
+from tests.simulator.ledger import Entry
 from tests.simulator.loop import Place, SimulatedLoop
 from tests.simulator.network import LostError, Network
 from tests.simulator.observed import CLOSED
@@ -32,7 +32,7 @@ from tests.simulator.outside import Outside
 from tests.simulator.policies import InOrder, draw_policy
 from tests.simulator.process import Process, Setup
 from tests.simulator.programs import Program, Scenario
-from tests.simulator.stage import PlaceClock, Stage
+from tests.simulator.stage import PlaceClock, Stage, WorldLedger
 from tests.simulator.trace import Trace
 from tests.simulator.worker import RemoteFunctionProxy, Worker
 
@@ -129,7 +129,7 @@ class World:
             lease=timedelta(seconds=self.shape.lease),
         )
         self.network = Network(self.stage)
-        self.ledger = Ledger(trace.tick, lambda: self.loop.now)
+        self.ledger = WorldLedger(trace.tick, lambda: self.loop.now)
         self.ledger.listeners.append(self._hear)
         self.hooks = Hooks()
         self.outsides: list[Outside] = []
