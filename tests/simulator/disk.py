@@ -22,7 +22,7 @@ from durably.engine.store import (
     VersionConflict,
 )
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError
-from tests.simulator.loop import Place
+from tests.simulator.loop import Place, Turn
 from tests.simulator.stage import Attempted, Stage, writing
 
 T = TypeVar("T")
@@ -241,7 +241,7 @@ class MemoryView(View):
         super().__init__(stage, place, inner, is_owner=is_owner)
         self._queue: list[_Handed] = []
         self._refused: dict[str, Exception] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Turn | None = None
 
     async def write(self, changes: Sequence[Change]) -> None:
         handed = _Handed(tuple(changes), self.stage.loop.create_future(), writing.get())

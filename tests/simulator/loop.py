@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
 from random import Random
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
-from tests.simulator.policies import Policy, Strand
+from tests.simulator.policies import Policy
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+
+_MASK = 2**64 - 1
+_LOOK_EVERY = 10_000
 
 _current: ContextVar[Strand] = ContextVar("simulated_strand")
 kept_tasks: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("kept_tasks", default=None)
@@ -39,10 +40,11 @@ class Place:
         waiting: what was to run while it stood still; `None` while it does not.
     """
 
-    __slots__ = ("is_alive", "name", "rate", "tasks", "waiting")
+    __slots__ = ("is_alive", "name", "number", "rate", "tasks", "waiting")
 
     def __init__(self, name: str, rate: float = 1.0) -> None:
         self.name = name
+        self.number = 0
         self.rate = rate
         self.is_alive = True
         self.tasks: dict[asyncio.Task[Any], Context] = {}
@@ -54,30 +56,49 @@ class Place:
         return [task for task in self.tasks if not task.done()]
 
 
-class Turn(asyncio.TimerHandle):
-    """A callback that is to run, now or at a time. It knows whose it is."""
+class Strand:
+    """Callbacks that follow from one another: a task, and what it has called later.
 
-    __slots__ = ("place", "strand")
+    Attributes:
+        priority: how much it matters to a policy of priorities; the lowest goes first.
+    """
+
+    __slots__ = ("place", "priority")
+
+    def __init__(self, place: Place, priority: float) -> None:
+        self.place = place
+        self.priority = priority
+
+
+class Turn:
+    """A callback that is to run, now or at a time: a handle of asyncio that knows whose it is."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled", "place", "strand", "time")
 
     def __init__(
         self,
-        when: float,
+        time: float,
         callback: Callable[..., Any],
         args: tuple[Any, ...],
-        loop: SimulatedLoop,
-        context: Context | None,
+        context: Context,
+        strand: Strand,
     ) -> None:
-        super().__init__(when, callback, args, loop, copy_context() if context is None else context)
-        self.strand: Strand = self._context.get(_current, loop.root)  # type: ignore[attr-defined]
-        place = self.strand.place
-        assert isinstance(place, Place)
-        self.place = place
+        self.time = time
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.strand = strand
+        self.place = strand.place
+        self.is_cancelled = False
 
-    def __hash__(self) -> int:
-        return id(self)
+    def when(self) -> float:
+        return self.time
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -114,13 +135,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._nowhere = Context()
         # Callbacks take no time in most worlds; in some, one in so many takes a moment.
         self._moment_every = random.choice((0, 0, 20, 200))
-        self._until_moment = self._moment_every
+        self._until_moment = self._moment_every or _LOOK_EVERY
         self.set_exception_handler(_note_failure)
 
     # Places
 
     def add_place(self, place: Place) -> None:
         """Let *place* be part of the world."""
+        place.number = len(self._places)
         self._places.append(place)
 
     def run_in(self, place: Place, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -132,9 +154,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     @property
     def here(self) -> Place:
         """The place of the code that runs now."""
-        place = _current.get(self.root).place
-        assert isinstance(place, Place)
-        return place
+        return _current.get(self.root).place
 
     def kill(self, place: Place) -> None:
         """Let *place* die: nothing of what it was about to do is done, not even its `finally`."""
@@ -155,41 +175,49 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def call_in_world(self, seconds: float, do: Callable[[], object]) -> None:
         """Do something after so many seconds, whoever is alive then."""
-        turn = Turn(0.0, do, (), self, self._nowhere)
+        turn = Turn(0.0, do, (), self._nowhere, self.root)
         heapq.heappush(self._timers, (self.now + seconds, next(self._number), turn))
 
     # What asyncio asks of an event loop
 
     def time(self) -> float:
-        return self.now * self.here.rate
+        return self.now * _current.get(self.root).place.rate
 
-    def call_soon(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    def call_soon(  # type: ignore[override]  # a turn is what is asked of a handle, and less
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Turn:
-        self._check_closed()  # type: ignore[attr-defined]
-        turn = Turn(0.0, callback, args, self, context)
+        if context is None:
+            context = copy_context()
+        turn = Turn(0.0, callback, args, context, context.get(_current, self.root))
         self._queue.append(turn)
         return turn
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # likewise
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # likewise
         self,
         when: float,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
+        callback: Callable[..., object],
+        *args: Any,
         context: Context | None = None,
     ) -> Turn:
-        self._check_closed()  # type: ignore[attr-defined]
-        turn = Turn(when, callback, args, self, context)
+        if context is None:
+            context = copy_context()
+        turn = Turn(when, callback, args, context, context.get(_current, self.root))
         rate = turn.place.rate
         # A moment more, lest rounding has it that the time has not come when it has.
         at = when / rate + 1e-9 if when > self.now * rate else self.now
         heapq.heappush(self._timers, (at, next(self._number), turn))
         return turn
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave it where it is: it is passed over when its time has come."""
+    def call_later(  # type: ignore[override]  # likewise
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Turn:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def create_task(  # type: ignore[override]  # typeshed lets a generator be a task's work, too
         self,
@@ -202,7 +230,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         place = context.get(_current, self.root).place
         context.run(_current.set, Strand(place, self._random.random()))
         task = asyncio.Task(coro, loop=self, name=name, context=context)
-        assert isinstance(place, Place)
         place.tasks[task] = context
         kept = context.get(kept_tasks)
         if kept is not None:
@@ -210,47 +237,50 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        turn = self._next_turn()
-        self.turns += 1
-        turn._run()
-
-    def _next_turn(self) -> Turn:
-        queue = self._queue
-        if self._moment_every and not self._until_moment:
-            self._until_moment = self._random.randrange(1, 2 * self._moment_every)
-            self._pass_time(self.now + self._random.random() * 0.002)
-        self._until_moment -= 1
-        while True:
+        """Run turn after turn until somebody stops the loop."""
+        queue, pick = self._queue, self._policy.pick
+        while not self._stopping:  # type: ignore[attr-defined]  # of asyncio's own loops
+            if not self._until_moment:
+                self._take_a_moment()
+            self._until_moment -= 1
             while not queue:
                 if not self._timers:
                     raise Stuck("nothing is going to happen any more")
                 self._pass_time(self._timers[0][0])
-            at = self._policy.pick(queue) if len(queue) > 1 else 0
+            count = len(queue)
+            at = pick(queue) if count > 1 else 0
             turn = queue.pop(at)
-            if turn.cancelled():
-                continue
             place = turn.place
+            if turn.is_cancelled or not place.is_alive:
+                continue
             if place.waiting is not None:
                 place.waiting.append(turn)
-            elif place.is_alive:
-                self._note(at, len(queue), place)
-                return turn
+                continue
+            self.turns += 1
+            self.digest = (self.digest * 31 + at * 1009 + count * 17 + place.number) & _MASK
+            try:
+                turn.context.run(turn.callback, *turn.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - what nobody has taken
+                self.failures.append(f"{turn.callback!r}: {type(error).__name__}: {error}")
 
-    def _note(self, at: int, others: int, place: Place) -> None:
-        self.digest = zlib.crc32(b"%d/%d/" % (at, others) + place.name.encode(), self.digest)
+    def _take_a_moment(self) -> None:
         if self.turns > self._max_turns:
             raise Stuck(f"{self.turns} callbacks, and no end")
+        if self._moment_every:
+            self._until_moment = self._random.randrange(1, 2 * self._moment_every)
+            self._pass_time(self.now + self._random.random() * 0.002)
+        else:
+            self._until_moment = _LOOK_EVERY
 
     def _pass_time(self, until: float) -> None:
         """Let the time be *until*, and what is due by then run."""
         timers = self._timers
         while timers and timers[0][0] <= until:
-            at, _, turn = heapq.heappop(timers)
-            if not turn.cancelled():
-                self.now = max(self.now, at)
+            turn = heapq.heappop(timers)[2]
+            if not turn.is_cancelled:
                 self._queue.append(turn)
-                if at > until:
-                    break
         self.now = max(self.now, until)
 
     # The end

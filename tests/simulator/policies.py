@@ -18,25 +18,24 @@ class Runnable(Protocol):
     def strand(self) -> Strand: ...
 
 
+class Strand(Protocol):
+    """What a callback belongs to, mostly a task.
+
+    Attributes:
+        priority: the lowest goes first where priorities count.
+    """
+
+    priority: float
+
+    @property
+    def place(self) -> Place: ...
+
+
 class Place(Protocol):
     """Where a strand runs."""
 
     @property
     def name(self) -> str: ...
-
-
-class Strand:
-    """Callbacks that follow from one another: a task, and what it has called later.
-
-    Attributes:
-        priority: how much it matters to a policy of priorities; the lowest goes first.
-    """
-
-    __slots__ = ("place", "priority")
-
-    def __init__(self, place: Place, priority: float) -> None:
-        self.place = place
-        self.priority = priority
 
 
 class Policy(Protocol):

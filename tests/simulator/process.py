@@ -180,7 +180,7 @@ class ObservedInvoker:
         self._elsewhere = elsewhere
 
     def holds_thread(self, function_name: str) -> bool:
-        return self._inner.holds_thread(function_name)
+        return False  # plain functions are simulated elsewhere
 
     async def invoke(self, session: Session) -> InvocationOutput:
         is_elsewhere = session.function_name in self._elsewhere

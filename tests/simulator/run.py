@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import logging
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from durably.engine.store import Listed
 from durably.errors import ResourceNotFoundException
@@ -22,6 +22,8 @@ from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen, 
 from tests.simulator.outside import Outside, read_history
 from tests.simulator.records import details_of
 from tests.simulator.world import BYSTANDER, World
+
+T = TypeVar("T")
 
 _GRACE_SECONDS = 130.0
 """For so long, and its lease, something that went wrong may show: the longest time-out and pause."""
@@ -274,47 +276,59 @@ class _Story:
     def judge(self) -> dict[str, Sequence[str]]:
         """Give what is violated."""
         found: dict[str, Sequence[str]] = {}
-        for outside in self.world.outsides:
-            for name, texts in violations(self.observed(outside)).items():
+        for observed in self._observed():
+            for name, texts in violations(observed).items():
                 found[name] = [*found.get(name, ()), *texts]
-            if outside.failures:
-                found["outside"] = outside.failures
+        failures = [text for outside in self.world.outsides for text in outside.failures]
+        if failures:
+            found["outside"] = failures
         if self.told:
             found["told"] = self.told
         return found
 
-    def observed(self, outside: Outside) -> Observed:
-        """Give what was observed of one scenario."""
-        names = {one.name for one in outside.scenario.programs}
+    def _observed(self) -> Iterable[Observed]:
+        """Give what was observed of each scenario."""
+        seen = self._by_outside(self.seen.values(), lambda one: one.arn)
+        entries = self._by_outside(self.world.ledger.seen(), _execution)
+        writes = self._by_outside(self.stage.writes, _execution)
+        visits = self._by_outside(self.stage.visits.values(), _execution)
+        replays = self._by_outside(self.replays, _execution)
+        hooks = self._by_outside(self.world.hooks.told, _execution)
+        faults = self._by_outside(self._faults(), _execution)
+        for outside in self.world.outsides:
+            yield Observed(
+                scenario=outside.scenario,
+                executions=tuple(seen[outside]),
+                entries=tuple(entries[outside]),
+                writes=_with_tokens([one.seen() for one in writes[outside]]),
+                invocations=tuple(one.seen() for one in visits[outside]),
+                faults=tuple(faults[outside]) + tuple(faults[None]),
+                replies=tuple(outside.replies),
+                started=tuple(outside.started),
+                acted=tuple(outside.acted),
+                replays=tuple(replays[outside]),
+                hooks=_told_for_good(hooks[outside], is_faulty=bool(self.stage.faults.hit)),
+                bystanders=self.bystanders,
+                resources=self.resources,
+                is_calm=self.is_calm,
+                until=self.world.now_at_backend(),
+                threshold=self.world.shape.park_after,
+            )
 
-        def is_own(arn: str) -> bool:
-            return arn.split(":")[6] in names
+    def _by_outside(
+        self, things: Iterable[T], arn_of: Callable[[T], str]
+    ) -> Mapping[Outside | None, list[T]]:
+        """Sort *things* by the scenario that they belong to; `None` for those of no execution."""
+        sorted_: defaultdict[Outside | None, list[T]] = defaultdict(list)
+        outsides: dict[str, Outside | None] = {"": None}
+        for one in things:
+            arn = arn_of(one)
+            if arn not in outsides:
+                outsides[arn] = self.world.outside_of(arn)
+            sorted_[outsides[arn]].append(one)
+        return sorted_
 
-        return Observed(
-            scenario=outside.scenario,
-            executions=tuple(one for one in self.seen.values() if one.function in names),
-            entries=tuple(one for one in self.world.ledger.seen() if is_own(one.execution)),
-            writes=_with_tokens([one.seen() for one in self.stage.writes if is_own(one.execution)]),
-            invocations=tuple(
-                one.seen() for one in self.stage.visits.values() if is_own(one.execution)
-            ),
-            faults=self._faults(),
-            replies=tuple(outside.replies),
-            started=tuple(outside.started),
-            acted=tuple(outside.acted),
-            replays=tuple(one for one in self.replays if is_own(one.execution)),
-            hooks=_told_for_good(
-                (one for one in self.world.hooks.told if is_own(one.execution)),
-                is_faulty=bool(self.stage.faults.hit),
-            ),
-            bystanders=self.bystanders,
-            resources=self.resources,
-            is_calm=self.is_calm,
-            until=self.world.now_at_backend(),
-            threshold=self.world.shape.park_after,
-        )
-
-    def _faults(self) -> tuple[Fault, ...]:
+    def _faults(self) -> list[Fault]:
         """Give every fault with the tick until which it may show."""
         entries = self.world.ledger.entries
         times = [one.at for one in entries]
@@ -324,4 +338,13 @@ class _Story:
             place = bisect_right(times, fault.at + grace)
             return max(fault.tick, entries[place - 1].tick if place else 0)
 
-        return tuple(replace(one, until=until(one)) for one in self.stage.faults.hit)
+        return [
+            replace(one, until=until(one))
+            for one in self.stage.faults.hit
+            if not one.execution.split(":")[6:7] == [BYSTANDER]
+        ]
+
+
+def _execution(one: Any) -> str:
+    execution: str = one.execution
+    return execution

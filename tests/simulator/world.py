@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -31,7 +31,19 @@ from tests.simulator.oracle import patience
 from tests.simulator.outside import Outside
 from tests.simulator.policies import InOrder, draw_policy
 from tests.simulator.process import Process, Setup
-from tests.simulator.programs import Program, Scenario
+from tests.simulator.programs import (
+    Again,
+    Callback,
+    Child,
+    Combine,
+    Deploy,
+    Fan,
+    Guard,
+    Program,
+    Scenario,
+    Together,
+    Wait,
+)
 from tests.simulator.stage import PlaceClock, Stage, WorldLedger
 from tests.simulator.trace import Trace
 from tests.simulator.worker import RemoteFunctionProxy, Worker
@@ -39,6 +51,7 @@ from tests.simulator.worker import RemoteFunctionProxy, Worker
 T = TypeVar("T")
 
 _LONG_SECONDS = 86_400.0
+_BRIEF_SECONDS = 60
 BYSTANDER = "bystander"
 
 
@@ -52,6 +65,7 @@ class Shape:
         workers: processes that run functions elsewhere.
         spread: within how many seconds the scenarios begin.
         calm_at: when nothing goes wrong any more.
+        is_brief: waits of an hour take a minute, which spares an hour of looking around.
     """
 
     processes: int
@@ -70,6 +84,7 @@ class Shape:
     hears: bool
     has_hooks: bool
     remote_share: float
+    is_brief: bool
 
     @classmethod
     def draw(cls, random: Random, store: str) -> Shape:
@@ -81,19 +96,20 @@ class Shape:
             processes=choice((2, 3)) if is_shared else 1,
             is_shared=is_shared,
             workers=workers,
-            scenarios=choice((6, 10, 14, 18)),
-            size=choice((3, 6, 9, 14)),
-            spread=choice((1.0, 10.0, 30.0)),
+            scenarios=choice((8, 14, 20, 26)),
+            size=choice((1, 2, 3, 4, 8)),
+            spread=choice((1.0, 10.0, 20.0)),
             warm_up=choice((0.0, 2.0, 5.0)),
-            calm_at=choice((15.0, 40.0, 90.0)),
+            calm_at=choice((10.0, 25.0, 60.0)),
             lease=choice((3.0, 10.0, 30.0)),
-            poll=choice((1.0, 5.0, 15.0, 30.0)),
+            poll=choice((1.0, 5.0, 15.0, 30.0, 30.0)),
             park_after=choice((4, 10)),
-            dispatchers=choice((1, 1, 2, 4)),
+            dispatchers=choice((1, 1, 1, 2, 4)),
             max_concurrency=choice((1, 3, 100, 100)),
             hears=random.random() < 0.5,
             has_hooks=random.random() < 0.2,
             remote_share=choice((0.0, 0.3, 0.6, 1.0)),
+            is_brief=random.random() < 0.9,
         )
 
 
@@ -148,6 +164,8 @@ class World:
         random = Random(f"{self.case.seed} scenarios")
         for number in range(self.shape.scenarios):
             scenario = _renamed(generate(random, self.shape.size), f"s{number}")
+            if self.shape.is_brief:
+                scenario = shortened(scenario)
             begins_at = random.uniform(0, self.shape.spread)
             if self.case.scenarios is not None and number not in self.case.scenarios:
                 continue
@@ -319,6 +337,24 @@ class World:
         shape = self.shape
         longest = max((patience(one.scenario) for one in self.outsides), default=0)
         return shape.spread + longest + 3 * shape.lease + 4 * shape.poll + 250
+
+
+def shortened(scenario: Scenario) -> Scenario:
+    """Give the same with no wait of more than a minute."""
+
+    def brief(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(brief(one) for one in value)
+        if isinstance(value, Wait):
+            return replace(value, seconds=min(value.seconds, _BRIEF_SECONDS))
+        if isinstance(
+            value, Program | Deploy | Fan | Child | Callback | Guard | Again | Combine | Together
+        ):
+            inner = {one.name: brief(getattr(value, one.name)) for one in fields(value)}
+            return replace(value, **inner)
+        return value
+
+    return replace(scenario, programs=brief(scenario.programs), deploys=brief(scenario.deploys))
 
 
 def _renamed(scenario: Scenario, prefix: str) -> Scenario:
