@@ -54,7 +54,8 @@ def node_at(block: Block, path: Path) -> Node | None:
     if not rest:
         return node
     if isinstance(node, Combine | Together):
-        return _within(node.parts[rest[0]], rest[1:])
+        is_there = rest[0] < len(node.parts)
+        return _within(node.parts[rest[0]], rest[1:]) if is_there else None
     return _within(node, rest)
 
 
