@@ -26,6 +26,7 @@ from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import RunSettings
+from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
 from durably.seams import IdSource, RandomIds
 from durably.sync_context import SyncDurableContext
@@ -153,7 +154,7 @@ class DurableFunction:
             return await self.handler(read_input(journal, self.input_type), ctx)
 
         with watched(settings, journal, invocation, request_id) as watch:
-            output = output_of(await run.run(body), self.result_type)
+            output = output_of(await run.run(in_task(body, watch.wraps)), self.result_type)
             ahead = watch.ends_with(output, self._clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
@@ -208,7 +209,7 @@ class DurableFunction:
 
         try:
             with watched(run.settings, run.journal, invocation, request_id) as watch:
-                output = output_of(run.run(body), self.result_type)
+                output = output_of(run.run(in_thread(body, watch.wraps)), self.result_type)
                 ahead = watch.ends_with(output, self._clock.now())
                 if ahead is not None:
                     run.persist_last(ahead)
