@@ -69,6 +69,7 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
     engine = EngineSettings(
         store_url=options["url"],
         max_concurrency=options["max_concurrency"],
+        region=options["region"],
         grace=timedelta(seconds=options["grace"]),
     )
     return Asked(
