@@ -160,7 +160,16 @@ def test_an_error_of_a_class_that_is_not_known_is_the_service_s() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b'{"command":"format"}', b'{"command":"stop","arn":7}', b"\xff", b" "]
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'{"command":"format"}',
+        b'{"command":"stop","arn":7}',
+        b"\xff",
+        b" ",
+        b"GET /2015-03-31/functions HTTP/1.1",
+    ],
 )
 async def test_nonsense_is_refused_and_the_conversation_goes_on(
     engine: Engine, database: Path, line: bytes

@@ -189,6 +189,24 @@ def test_arns_and_processes_are_told_the_region_that_was_asked_for(tmp_path: Pat
         assert found["FunctionArn"] == "arn:aws:lambda:us-east-1:000000000000:function:small"
 
 
+def test_commands_reach_the_server_through_the_socket_beside_its_database(
+    folder: Path, shell: Shell
+) -> None:
+    options = ("--store", "sqlite:durably.db", "--port", "0")
+    with dev_server(folder, "app.py", options=options) as server:
+        started = shell.run("start", "hello", "--input", '{"name": "ann"}', "--name", "one")
+        assert started.code == 0, started.err
+        again = server.client.invoke(
+            FunctionName="hello", Payload='{"name":"ann"}', DurableExecutionName="one"
+        )
+
+        assert again["DurableExecutionArn"] == started.out.strip()
+        assert again["Payload"].read() == b'"hello ann"'
+        assert shell.run("delete", "one").code == 0
+        found = server.client.list_durable_executions_by_function(FunctionName="hello")
+        assert found["DurableExecutions"] == []
+
+
 def test_serve_is_the_same_without_files(tmp_path: Path) -> None:
     words = ["--plain-function", f"small={SMALL}"]
     with dev_server(tmp_path, *words, command="serve") as server:
