@@ -27,6 +27,7 @@ from durably import (
 )
 from durably.clients.in_memory import InMemoryClient
 from durably.drivers.client import Listener
+from durably.drivers.settings import Host
 from durably.errors import ChildContextError, PromiseCombinatorError
 from durably.handler import DurableFunction, validate_durable_execution_event
 from durably.retries import RetryDecision
@@ -385,6 +386,7 @@ class Pushing(Awaited):
     """A client in the same process; nothing happens outside while an invocation runs."""
 
     request_id = "request"
+    host = Host()
 
     def post(self, update: OperationUpdate) -> None:
         request = CheckpointRequest(

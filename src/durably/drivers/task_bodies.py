@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from durably.clock import Clock
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
@@ -27,6 +28,8 @@ PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, Keyb
 _THREADS = 64
 """Plain functions that run as steps at once in one event loop; more wait for their turn."""
 
+_NOW = 0.0  # in the past of every event loop
+
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
@@ -41,7 +44,7 @@ async def run_attempt(
             limit = limit_of(settings, attempt)
             if limit is None:
                 return Ok(await body())
-            return await _within(limit, attempt, partial(_run_here, body))
+            return await _within(limit, settings.clock, attempt, partial(_run_here, body))
         return await _run_beside(settings, body, attempt)
     except PASSED_ON:
         raise
@@ -84,18 +87,23 @@ async def _run_beside(
         limit = limit_of(settings, attempt)
         if limit is None:
             return await _run_in_thread(body, attempt)
-        return await _within(limit, attempt, partial(_run_in_thread, body, attempt))
+        work = partial(_run_in_thread, body, attempt)
+        return await _within(limit, settings.clock, attempt, work)
 
 
 async def _within(
-    limit: Limit, attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]
+    limit: Limit, clock: Clock, attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]
 ) -> Outcome[Any]:
-    timer = asyncio.timeout(limit.seconds)
+    timeout = asyncio.timeout(None)
     try:
-        async with timer:
-            return await work()
+        async with timeout:
+            timer = clock.call_later(limit.seconds, timeout.reschedule, _NOW)
+            try:
+                return await work()
+            finally:
+                timer.cancel()
     except TimeoutError:
-        if not timer.expired():
+        if not timeout.expired():
             raise
     return limit.given_up(attempt)
 

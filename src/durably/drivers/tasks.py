@@ -74,7 +74,7 @@ class TaskRun:
         self._over = asyncio.Event()
         self._ending: Ending | None = None
         self._crash: BaseException | None = None
-        self._cooldown = Cooldown(self.loop, settings.cooldown_seconds, self._look_again)
+        self._cooldown = Cooldown(clock, settings.cooldown_seconds, self._look_again)
         self._patience: asyncio.TimerHandle | None = None
         if pushes(client):
             client.listen(self.merge)  # last: from here on it may push

@@ -88,7 +88,7 @@ class Service:
         self._find_target = find_target
         self._keys: Sequence[bytes] = ()
         self._wakers: list[Callable[[], None]] = []
-        self.waiters = Waiters()
+        self.waiters = Waiters(clock)
         self._surroundings = Surroundings(
             lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
         )

@@ -20,7 +20,7 @@ from durably.core.scope import Scope
 from durably.drivers.client import AnyClient, Listener
 from durably.drivers.futures import Ending, Suspended
 from durably.drivers.logs import DurableLogger
-from durably.drivers.settings import RunSettings
+from durably.drivers.settings import Host, RunSettings
 from durably.drivers.tasks import TaskRun
 from durably.drivers.thread_backends import backend_for
 from durably.drivers.threads import ThreadRun
@@ -164,6 +164,7 @@ class Pushing(Awaited):
     """The way to it of a client in this process, which tells by itself what changes."""
 
     request_id = "request"
+    host = Host()
     listener: Listener | None = None
 
     def post(self, update: OperationUpdate) -> None:
