@@ -15,6 +15,7 @@ from durably.checks import check_function
 from durably.clock import Clock, SystemClock
 from durably.context import DurableContext
 from durably.core.calls import Calls
+from durably.core.given import checked_choice
 from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
@@ -29,6 +30,7 @@ from durably.drivers.settings import RunSettings
 from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
 from durably.seams import IdSource, RandomIds
+from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -76,6 +78,7 @@ class DurableFunction:
         client: AnyClient | None = None,
         plugins: Sequence[Plugin] = (),
         logger: logging.Logger | None = None,
+        default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
         check_function(handler, "handler", "a function of the event and the context")
         parameters = positional_parameters(handler)
@@ -89,6 +92,7 @@ class DurableFunction:
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
+        self._choose_serdes = checked_choice(default_serdes)
         self._clock: Clock = SystemClock()
         self._ids: IdSource = RandomIds()
         self.input_type = annotation_of(handler, parameters[0])
@@ -222,7 +226,8 @@ class DurableFunction:
         kind = DurableContext if self.is_async else SyncDurableContext
 
         def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-            return kind(Calls(scope, run), DurableLogger(self._logger, scope), lambda_context)
+            calls = Calls(scope, run, self._choose_serdes)
+            return kind(calls, DurableLogger(self._logger, scope), lambda_context)
 
         return RunSettings(
             make_context=make_context,
@@ -242,6 +247,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction: ...
 
 
@@ -252,6 +258,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> Callable[[Callable[..., Any]], DurableFunction]: ...
 
 
@@ -261,6 +268,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction | Callable[[Callable[..., Any]], DurableFunction]:
     """Make *handler* a durable function. Use it as a decorator, with or without arguments.
 
@@ -273,13 +281,20 @@ def durable_execution(
         client: the way to the backend when it is called as a Lambda function; AWS by default.
         plugins: what watches its executions; a factory is called once for each invocation.
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
+        default_serdes: chooses by an annotation how the results of steps, child contexts, checks
+            and batches are written, where their configuration names no serdes.
 
     Raises:
         ValidationError: *handler* does not take two parameters, or is no function.
     """
-    if handler is None:
-        return partial(DurableFunction, client=client, plugins=plugins, logger=logger)
-    return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
+    make = partial(
+        DurableFunction,
+        client=client,
+        plugins=plugins,
+        logger=logger,
+        default_serdes=default_serdes,
+    )
+    return make if handler is None else make(handler)
 
 
 def validate_durable_execution_event(event: Any) -> InvocationInput:
