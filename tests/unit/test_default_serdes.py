@@ -65,6 +65,7 @@ async def coroutine(event: Order, ctx: DurableContext) -> Order:
     await ctx.run_in_child_context("child", child)
     assert (await ctx.map("map", [7], item)).results() == [Order(7)]
     assert (await ctx.parallel("parallel", [child])).results() == [Order(7)]
+    assert (await ctx.execute_concurrently("each", [7], item)).results() == [Order(7)]
     await ctx.invoke("invoke", "score", 1)
     callback = await ctx.create_callback("callback", CallbackConfig())
     assert await callback.result() == "answer"
@@ -78,6 +79,7 @@ def function(event: Order, ctx: SyncDurableContext) -> Order:
     ctx.run_in_child_context("child", child)
     assert ctx.map("map", [7], item).results() == [Order(7)]
     assert ctx.parallel("parallel", [child]).results() == [Order(7)]
+    assert ctx.execute_concurrently("each", [7], item).results() == [Order(7)]
     ctx.invoke("invoke", "score", 1)
     assert ctx.create_callback("callback", CallbackConfig()).result() == "answer"
     return Order(7)
@@ -120,7 +122,8 @@ def test_results_that_only_the_function_reads_are_written_as_it_chooses(
     assert first == {"Status": "PENDING"}
     assert answer == {"Status": "SUCCEEDED", "Result": '{"number":7}'}
     found = {one.name: one for one in client.operations()}
-    marked = ("step", "condition", "child", "map", "map-item-0", "parallel", "parallel-branch-0")
+    marked = ["step", "condition", "child"]
+    marked += ["map", "map-item-0", "parallel", "parallel-branch-0", "each", "item-0"]
     assert [name for name in marked if not (written(found[name]) or "").startswith("#")] == []
     assert found["callback"].callback_details.result == "answer"  # type: ignore[union-attr]  # it has
     assert found["invoke"].chained_invoke_details.result == "1"  # type: ignore[union-attr]  # it has
