@@ -16,6 +16,7 @@ endif
 endif
 KILLS ?= 60
 REQUESTS ?= 20000
+FORGERIES ?= 1000000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -84,9 +85,10 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with many more examples; and $(REQUESTS) hostile requests"
+	@echo "fuzz: the properties, with many more examples; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
 	@$(RUN) -m pytest -q -n auto --timeout=3600 --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
+	@$(RUN) -m tests.server.forgeries --count $(FORGERIES)
 
 chaos: $(READY)
 	@echo "chaos: real processes, killed $(KILLS) times"
