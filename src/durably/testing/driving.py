@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from durably.app.assembly import Assembly
+from durably.errors import ResourceNotFoundException
 from durably.testing.answers import Answering
 from durably.testing.clock import QUIET_TURNS, VirtualClock
 from durably.testing.errors import OperationNotFoundError, UnfinishedRunError
@@ -121,14 +122,23 @@ class Driving:
         for run, deadline in list(self._runs.items()):
             if deadline is None or deadline > due:
                 continue
-            found = run.description
-            if found.times_out_at is None or found.parked_reason is not None:
+            times_out_at = _times_out_at(run)
+            if times_out_at is None:
                 del self._runs[run]
-            elif found.times_out_at <= due:
+            elif times_out_at <= due:
                 return True
             else:
-                self._runs[run] = found.times_out_at  # it was paused meanwhile
+                self._runs[run] = times_out_at  # it was paused meanwhile
         return False
+
+
+def _times_out_at(run: TestRun) -> datetime | None:
+    """Say when *run* times out; `None` if it has ended, is parked, or is gone."""
+    try:
+        found = run.description
+    except ResourceNotFoundException:
+        return None
+    return found.times_out_at if found.parked_reason is None else None
 
 
 def _holds(is_reached: Callable[[], bool]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Self
@@ -12,13 +13,14 @@ from durably.app.engine import NO_INPUT, Engine
 from durably.app.settings import EngineSettings
 from durably.drivers.settings import Host
 from durably.engine.dispatcher import DispatcherPolicy
-from durably.errors import InvalidStateError
+from durably.errors import InvalidStateError, ResourceNotFoundException
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
 from durably.seams import RandomIds
 from durably.testing.acting import Acting
 from durably.testing.answers import Answering
 from durably.testing.clock import VirtualClock
+from durably.testing.costs import COLLECTED, RunCost
 from durably.testing.driving import Driving
 from durably.testing.errors import UnmetFakeError
 from durably.testing.fakes import Fakes
@@ -63,6 +65,7 @@ class TestEngine(Acting):
         self._store = TestStore()
         self._engine = _VirtualEngine(functions, self._store, self.clock, self.fakes)
         self._driving: Driving | None = None
+        self._runs: list[TestRun] = []
 
     async def __aenter__(self) -> Self:
         """Open the engine."""
@@ -84,6 +87,7 @@ class TestEngine(Acting):
         """
         self._driving = None
         await self._engine.__aexit__(kind, error, traceback)
+        COLLECTED.add(self._costs())
         unmet = list(self.fakes.unmet()) if kind is None else []
         if unmet:
             raise UnmetFakeError("\n".join(unmet))
@@ -135,6 +139,7 @@ class TestEngine(Acting):
         )
         found = self._engine.functions[execution.function_name]
         run = TestRun(execution.arn, found, self._engine.service)
+        self._runs.append(run)
         driving.add(run, may_time_out=execution_timeout is not None)
         return run
 
@@ -182,6 +187,11 @@ class TestEngine(Acting):
     async def callback_heartbeat(self, callback_id: str) -> None:
         """Say that whoever is to answer is alive; see `Engine.callback_heartbeat`."""
         await self._engine.callback_heartbeat(callback_id)
+
+    def _costs(self) -> Iterator[RunCost]:
+        for run in self._runs:
+            with suppress(ResourceNotFoundException):  # it was kept long enough, or deleted
+                yield run.cost
 
     def _opened(self) -> Driving:
         if self._driving is None:
