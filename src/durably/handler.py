@@ -232,6 +232,7 @@ class DurableFunction:
             started_at=(root and root.start_timestamp) or host.clock.now(),
             clock=host.clock,
             ids=host.ids,
+            stand_in=host.stand_in,
             logger=self._logger,
             observers=observers_of(self._all_plugins, journal, host.clock),
             time_left=time_left(host.clock, lambda_context),

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durably.testing.clock import ManualClock, VirtualClock
     from durably.testing.engine import TestEngine
-    from durably.testing.errors import FailedRunError, OperationNotFoundError, UnfinishedRunError
+    from durably.testing.errors import (
+        FailedRunError,
+        OperationNotFoundError,
+        UnfinishedRunError,
+        UnmetFakeError,
+    )
+    from durably.testing.fakes import Fake
     from durably.testing.runs import RunOperation, TestRun
     from durably.testing.sync_engine import SyncTestEngine
 
 __all__ = [
     "FailedRunError",
+    "Fake",
     "ManualClock",
     "OperationNotFoundError",
     "RunOperation",
@@ -21,10 +28,12 @@ __all__ = [
     "TestEngine",
     "TestRun",
     "UnfinishedRunError",
+    "UnmetFakeError",
     "VirtualClock",
 ]
 
 _MODULES = {
+    "Fake": "fakes",
     "FailedRunError": "errors",
     "ManualClock": "clock",
     "OperationNotFoundError": "errors",
@@ -33,6 +42,7 @@ _MODULES = {
     "TestEngine": "engine",
     "TestRun": "runs",
     "UnfinishedRunError": "errors",
+    "UnmetFakeError": "errors",
     "VirtualClock": "clock",
 }
 
