@@ -9,7 +9,7 @@ from durably.errors import is_operation_error
 from durably.wire.operation import ErrorObject, Operation, OperationType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from durably.engine.service import Service
     from durably.engine.views import Description
@@ -63,6 +63,18 @@ def label_of(operation: Operation) -> str:
     name = operation.name or f"{kind_of(operation)} {operation.id[:6]}"
     is_callback = operation.type is OperationType.CALLBACK
     return name.removesuffix(_INNER_CALLBACK) if is_callback else name
+
+
+def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
+    """Name *operation* after the contexts that it is in, outermost first."""
+    names: list[str] = []
+    place: Operation | None = operation
+    while place is not None:
+        name = label_of(place)
+        if names[:1] != [name]:
+            names.insert(0, name)
+        place = None if place.parent_id is None else by_id.get(place.parent_id)
+    return " > ".join(names)
 
 
 _KINDS = {
