@@ -71,11 +71,24 @@ def place_of_function(function: Callable[..., Any]) -> Place | None:
 
 def place_of_error(error: BaseException) -> Place | None:
     """Say where in the user's code *error* was raised, or came through last."""
-    found: Place | None = None
-    traceback: TracebackType | None = error.__traceback__
+    found = _last_of_user(error)
+    if found is None:
+        return None
+    code = found.tb_frame.f_code
+    return Place(code.co_filename, found.tb_lineno, code.co_qualname)
+
+
+def frame_of_error(error: BaseException) -> FrameType | None:
+    """Give the frame of the user's code where *error* was raised, or came through last."""
+    found = _last_of_user(error)
+    return None if found is None else found.tb_frame
+
+
+def _last_of_user(error: BaseException) -> TracebackType | None:
+    found: TracebackType | None = None
+    traceback = error.__traceback__
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not code.co_filename.startswith((_OURS, *_MACHINERY)):
-            found = Place(code.co_filename, traceback.tb_lineno, code.co_qualname)
+        if not traceback.tb_frame.f_code.co_filename.startswith((_OURS, *_MACHINERY)):
+            found = traceback
         traceback = traceback.tb_next
     return found

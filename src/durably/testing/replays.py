@@ -168,6 +168,15 @@ class Replayer:
         words = (function, execution.arn, operations, trace or Trace())
         return self._runner.run(replay_in_loop(*words)) if function.is_async else replay(*words)
 
+    def differences(
+        self, execution: Execution, function: DurableFunction
+    ) -> tuple[Difference, ...]:
+        """Say in what the state of *execution*, which is under way, and *function* differ."""
+        done = self.replay(execution, function)
+        failure = failure_of(execution, done)
+        found = tuple(differences_of(done))
+        return found if found or failure is None else (failure,)
+
     def replay_history(
         self, history: History, function: DurableFunction, *, same_end: bool
     ) -> tuple[int, Finding | None]:
