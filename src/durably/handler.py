@@ -27,6 +27,7 @@ from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import RunSettings
 from durably.errors import ValidationError, classify_checkpoint_error
+from durably.limits import plain
 from durably.seams import IdSource, RandomIds
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
@@ -82,7 +83,7 @@ class DurableFunction:
             text = f"must take the event and the context, and takes ({', '.join(parameters)})"
             raise ValidationError("handler", text)
         update_wrapper(self, handler)
-        self.name = handler.__name__
+        self.name = plain(handler.__name__)
         self.handler = handler
         self.is_async = is_coroutine_function(handler)
         self._client = client

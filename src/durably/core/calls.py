@@ -27,11 +27,9 @@ from durably.config import (
     WaitForCallbackConfig,
     WaitForConditionConfig,
     WithRetryConfig,
-    check_name,
-    duration_seconds,
 )
 from durably.core.effects import Program
-from durably.core.given import branch_of, check_body, check_function_name, config_of
+from durably.core.given import branch_of, check_body, config_of, function_name_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
@@ -45,6 +43,7 @@ from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
+from durably.limits import as_name, duration_seconds
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
 from durably.wire.operation import OperationSubType, OperationType
 
@@ -54,6 +53,7 @@ _CALLBACK: CallbackConfig[Any] = CallbackConfig()
 _WAIT_FOR_CALLBACK: WaitForCallbackConfig[Any] = WaitForCallbackConfig()
 _CONDITION: type[WaitForConditionConfig[Any]] = WaitForConditionConfig
 _CHILD: ChildConfig[Any] = ChildConfig()
+_ITEM_NAME = "item name"
 _JSON = JsonSerdes()
 _TEXT = PassThroughSerdes()
 
@@ -118,10 +118,10 @@ class Calls:
     ) -> Any:
         """Call another durable function."""
         config = config_of(InvokeConfig, config, _INVOKE)
-        check_function_name(function_name)
+        target = function_name_of(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
-        program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
+        program = invoke(self.scope.journal, op, target, payload, config, serdes)
         return self._launch(op, program)
 
     def create_callback(
@@ -203,7 +203,7 @@ class Calls:
         namer = config.item_namer
         branches = [
             Branch(
-                f"map-item-{index}" if namer is None else namer(item, index),
+                f"map-item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 body_of(item, index),
                 config.item_serdes or result_serdes(fn),
             )
@@ -244,7 +244,7 @@ class Calls:
         namer = config.item_namer
         branches = [
             Branch(
-                f"item-{index}" if namer is None else namer(item, index),
+                f"item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 partial(_with_context_first, executor, (item,)),
                 config.item_serdes or result_serdes(executor),
             )
@@ -264,8 +264,6 @@ class Calls:
         sub_types: tuple[str, str],
         result_type: Any,
     ) -> Any:
-        for branch in branches:
-            check_name(branch.name, "item name")
         config.completion_config.check_total(len(branches))
         op = self._begin(name, OperationType.CONTEXT, sub_types[0])
         serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
@@ -315,8 +313,7 @@ class Calls:
         return self._random
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
-        check_name(name, "name")
-        return self._run.begin(self.scope, name, type_, sub_type)
+        return self._run.begin(self.scope, as_name(name), type_, sub_type)
 
     def _launch(self, op: Op, program: Program[Any]) -> Any:
         if self.scope.never_resolves(op):
@@ -353,7 +350,7 @@ def rounds_config(func: object, config: WithRetryConfig | None) -> WithRetryConf
 
 def backoff_name(name: str | None, attempt: int) -> str | None:
     """Name the wait after round *attempt* of a `with_retry`."""
-    return None if name is None else f"{name}-backoff-{attempt}"
+    return None if name is None else f"{as_name(name)}-backoff-{attempt}"
 
 
 def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:

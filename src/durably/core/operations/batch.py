@@ -23,7 +23,7 @@ from durably.core.operations.child import (
     child,
     has_children_to_replay,
 )
-from durably.core.operations.values import seal, unseal
+from durably.core.operations.values import SUMMARY_MAKER, seal, unseal, within_limit
 from durably.core.scope import Scope
 from durably.errors import (
     ChildContextError,
@@ -32,7 +32,7 @@ from durably.errors import (
     UnrecoverableExecutionError,
     error_object,
 )
-from durably.serdes import Serdes
+from durably.serdes import Serdes, storable
 from durably.wire.operation import OperationStatus, OperationType
 from durably.wire.update import OperationUpdate
 
@@ -182,6 +182,9 @@ def _verdict(
 
 
 def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
+    added: str | None = None
+    if plan.summary_generator is not None:
+        added = storable(plan.summary_generator(result), SUMMARY_MAKER)
     summary = _Summary(
         type=f"{op.sub_type}Result",
         total_count=result.total_count,
@@ -191,9 +194,9 @@ def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
         completion_reason=result.completion_reason,
         status=result.status,
         item_statuses="".join(_LETTERS[item.status] for item in result.all),
-        summary=None if plan.summary_generator is None else plan.summary_generator(result),
+        summary=added,
     )
-    return msgspec.json.encode(summary).decode()
+    return within_limit(msgspec.json.encode(summary).decode(), op)
 
 
 def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[BatchResult[Any]]:
