@@ -25,6 +25,9 @@ MAX_RETENTION_DAYS = 90
 
 MAX_NAME_LENGTH = 256
 
+MAX_NESTING = 64
+"""How deep contexts may lie in one another."""
+
 MAX_COUNT = 2**63 - 1
 """No count is larger: it is what a database can hold."""
 

@@ -28,6 +28,7 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
+from durably.core.active import nested_too_deep
 from durably.core.effects import Program
 from durably.core.given import branch_of, check_body, config_of, function_name_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
@@ -43,7 +44,7 @@ from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
-from durably.limits import as_name, duration_seconds
+from durably.limits import MAX_NESTING, as_name, duration_seconds
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
 from durably.wire.operation import OperationSubType, OperationType
 
@@ -182,8 +183,7 @@ class Calls:
         """Run *fn* with a context of its own."""
         config = config_of(ChildConfig, config, _CHILD)
         check_body(fn, "fn", args)
-        sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
-        op = self._begin(name, OperationType.CONTEXT, sub_type)
+        op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
         serdes = config.serdes or result_serdes(fn)
         return self._launch(op, child(self.scope, op, body, config, serdes))
@@ -265,7 +265,7 @@ class Calls:
         result_type: Any,
     ) -> Any:
         config.completion_config.check_total(len(branches))
-        op = self._begin(name, OperationType.CONTEXT, sub_types[0])
+        op = self._open(name, sub_types[0])
         serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
         plan = Plan(
             branches=branches,
@@ -314,6 +314,12 @@ class Calls:
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
         return self._run.begin(self.scope, as_name(name), type_, sub_type)
+
+    def _open(self, name: str | None, sub_type: str) -> Op:
+        """Begin an operation that runs code in contexts of its own."""
+        if self.scope.depth >= MAX_NESTING:
+            raise nested_too_deep(name)
+        return self._begin(name, OperationType.CONTEXT, sub_type)
 
     def _launch(self, op: Op, program: Program[Any]) -> Any:
         if self.scope.never_resolves(op):

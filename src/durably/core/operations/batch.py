@@ -108,7 +108,7 @@ def batch(scope: Scope, op: Op, plan: Plan) -> Program[BatchResult[Any]]:
 def _conclude(
     scope: Scope, op: Op, plan: Plan
 ) -> Program[tuple[OperationUpdate, BatchResult[Any] | None]]:
-    inner = scope.child(op)
+    inner = _inside(scope, op)
     try:
         result = yield from _run(inner, plan)
         verdict = _verdict(scope, op, plan, result)
@@ -117,6 +117,13 @@ def _conclude(
     inner.is_closed = True
     yield Drop()
     return verdict
+
+
+def _inside(scope: Scope, op: Op, *, is_settled: bool = False) -> Scope:
+    """Open what the branches lie in. No code runs in it, so it makes them no deeper."""
+    inner = scope.child(op, is_settled=is_settled)
+    inner.depth = scope.depth
+    return inner
 
 
 def _run(inner: Scope, plan: Plan) -> Program[BatchResult[Any]]:
@@ -206,7 +213,7 @@ def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[Batc
     except msgspec.DecodeError as error:
         said = f"the summary of {op} cannot be read: {error}"
         raise UnrecoverableExecutionError(TerminationReason.SERDES_FAILED, said, error) from error
-    inner = scope.child(op, is_settled=True)
+    inner = _inside(scope, op, is_settled=True)
     ends: dict[int, _End] = {}
     spawned = 0
     for index, letter in enumerate(summary.item_statuses):
