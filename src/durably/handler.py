@@ -28,6 +28,7 @@ from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import Host, RunSettings
 from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
+from durably.limits import plain
 from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
@@ -85,7 +86,7 @@ class DurableFunction:
             text = f"must take the event and the context, and takes ({', '.join(parameters)})"
             raise ValidationError("handler", text)
         update_wrapper(self, handler)
-        self.name = handler.__name__
+        self.name = plain(handler.__name__)
         self.handler = handler
         self.is_async = is_coroutine_function(handler)
         self._client = client

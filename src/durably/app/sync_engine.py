@@ -165,7 +165,9 @@ class SyncEngine:
         """Say what an execution waits for; see `Engine.why`."""
         return self._wait(self._engine.why(_named(execution)))
 
-    def stop(self, execution: str | SyncExecution, error: ErrorObject | None = None) -> datetime:
+    def stop(
+        self, execution: str | SyncExecution, error: ErrorObject | Exception | str | None = None
+    ) -> datetime:
         """End an execution; see `Engine.stop`."""
         return self._wait(self._engine.stop(_named(execution), error))
 
@@ -251,8 +253,8 @@ class SyncExecution:
         events: tuple[Event, ...] = self._wait(self._execution.history())
         return events
 
-    def stop(self, error: ErrorObject | None = None) -> datetime:
-        """End it, whatever it does, and say when it ended; a closed one is left alone."""
+    def stop(self, error: ErrorObject | Exception | str | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; see `Engine.stop`."""
         ended_at: datetime = self._wait(self._execution.stop(error))
         return ended_at
 

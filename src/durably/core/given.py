@@ -19,7 +19,7 @@ from durably.config import (
     WithRetryConfig,
 )
 from durably.errors import ValidationError
-from durably.limits import check_length
+from durably.limits import as_short_text
 from durably.serdes import ChooseSerdes, Serdes, typed_serdes
 
 ConfigT = TypeVar("ConfigT")
@@ -104,15 +104,15 @@ def checked_choice(choose: ChooseSerdes) -> ChooseSerdes:
     return chosen
 
 
-def check_function_name(function_name: object) -> None:
-    """Refuse what names no function.
+def function_name_of(function_name: object) -> str:
+    """Read the name of a function.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it is none.
     """
     if not isinstance(function_name, str):
         name = getattr(function_name, "name", None)
         hint = f": write {name!r}" if isinstance(name, str) else ""
         said = f"must be the name of a function, not {type(function_name).__name__}{hint}"
         raise ValidationError("function_name", said)
-    check_length(function_name, "function_name")
+    return as_short_text(function_name, "function_name")

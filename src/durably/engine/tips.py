@@ -102,7 +102,11 @@ class Tip:
         Args:
             facts: what `decide` made of this very state.
             epoch: the claim of the owner whose change it is, `None` for one from outside.
+
+        Raises:
+            InvalidParameterValueException: one of them cannot be recorded. None has happened.
         """
+        encoded = tuple([encode_fact(fact) for fact in facts])
         execution = self.execution
         before = execution.version
         callback_ids: tuple[str, ...] = ()
@@ -113,7 +117,7 @@ class Tip:
         return Change(
             arn=execution.arn,
             expected_version=before,
-            facts=tuple([encode_fact(fact) for fact in facts]),
+            facts=encoded,
             summary=self._current_summary(execution),
             wake=_KEEP if _is_kept(execution, epoch) else self._wake(epoch),
             claim_epoch=epoch,
