@@ -23,6 +23,12 @@ MAX_TARGET: Final = 256
 MAX_TRACE_ID: Final = 8192
 MAX_REASON: Final = 1024
 
+SERVICE_MAX_OPERATIONS: Final = 3_000
+"""How many operations the managed service allows one execution; engines here only warn."""
+
+SERVICE_MAX_STORED_BYTES: Final = 100 * 1024 * 1024
+"""How much it stores of one execution; likewise."""
+
 MAX_INVOKE_DEPTH: Final = 64
 """How many executions may stand above one another by invoking."""
 
