@@ -15,6 +15,7 @@ from durably.cli.callback import callback
 from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
 from durably.cli.history import history
+from durably.cli.lint import lint
 from durably.cli.list import list_executions
 from durably.cli.operate import delete, pause, resume, stop
 from durably.cli.run import run
@@ -50,6 +51,7 @@ for _command in (
     resume,
     delete,
     callback,
+    lint,
 ):
     cli.add_command(_command)
 
