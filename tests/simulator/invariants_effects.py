@@ -17,6 +17,7 @@ from tests.simulator.records import Record, details_of, error_of, fold, payload_
 from tests.simulator.values import STEP_BYTES, Json
 
 _REQUEST_BYTES = 6 * 1024 * 1024
+_NEVER = 2**62
 _ENDS = frozenset({"SUCCEEDED", "FAILED"})
 _DIVERGED = "NonDeterministicExecutionError"
 
@@ -130,7 +131,7 @@ def i3(observed: Observed) -> list[str]:
         entered = bodies(observed, seen.arn)
         for key, entries in entered.items():
             end = durable.get(entries[0].operation_id or "")
-            faults = [one for one in observed.faults if _hits(one, entries, end)]
+            faults = [one for one in disturbances(observed) if _hits(one, entries, end)]
             high = bounds.get(key, (0, 0))[1]
             if len(entries) > high + len(faults) or not high:
                 found.append(
@@ -141,6 +142,22 @@ def i3(observed: Observed) -> list[str]:
         for (path, attempt), (low, _) in bounds.items():
             if len(entered.get((path, attempt), ())) < low:
                 found.append(f"{seen.arn} {named(path)} attempt {attempt}: recorded, never entered")
+    return found
+
+
+def disturbances(observed: Observed) -> list[Fault]:
+    """Give what may cut a body off: faults, and pauses, which end an invocation where it stands."""
+    found = list(observed.faults)
+    for act in observed.acted:
+        if act.kind != "pause" or act.refusal:
+            continue
+        resumed = [
+            one.done
+            for one in observed.acted
+            if one.kind == "resume" and one.arn == act.arn and one.done > act.sent
+        ]
+        until = min(resumed, default=_NEVER)
+        found.append(Fault(kind="pause", tick=act.sent, at=0, until=until, execution=act.arn))
     return found
 
 
@@ -344,7 +361,7 @@ def foreseen(observed: Observed) -> list[str]:
     for start in observed.scenario.starts:
         if observed.scenario.programs[start.program].name in observed.changed:
             continue
-        end = foresee(observed.scenario, start, with_faults=bool(observed.faults))
+        end = foresee(observed.scenario, start, with_faults=bool(disturbances(observed)))
         for seen in observed.executions:
             if seen.start != start.name or seen.status is None or not observed.is_calm:
                 continue
@@ -364,8 +381,8 @@ def model(observed: Observed) -> list[str]:
     for arn, followed in observed.followed.items():
         seen = observed.by_arn[arn]
         found += [f"{arn} {text}" for text in followed.problems]
-        if followed.interrupted > len(observed.faults):
-            faults = len(observed.faults)
+        faults = len(disturbances(observed))
+        if followed.interrupted > faults:
             found.append(f"{arn}: {followed.interrupted} attempts were cut off by {faults} faults")
         if seen.status not in _ENDS:
             continue
