@@ -138,6 +138,8 @@ def test_what_agrees_is_alike_down_to_types() -> None:
         (OK, "text 0"),
         (Step(name=None, gives=Payload("tuple"), failures=2, attempts=3),
          {"tuple": [1, {"tuple": ["a", None]}, [2]]}),
+        (Step(name=None, marked=True), {"read": "text 0"}),
+        (Child(name=None, body=(OK,), marked=True), {"read": ["text 0"]}),
         (Wait(name=None, seconds=9), None),
         (Condition(name=None, checks=3), 3),
         (Ask(name=None, answers=(Answer("succeed", 1, "x"), Answer("fail", 2))), "x"),
