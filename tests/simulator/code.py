@@ -7,9 +7,7 @@ from itertools import count
 from typing import Any
 
 from durably import DurableFunction
-from durably.clock import Clock
 from durably.core.observer import DurablePlugin
-from durably.seams import IdSource
 from tests.simulator.handlers import compile_programs
 from tests.simulator.ledger import Ledger
 from tests.simulator.observed import Hook
@@ -30,8 +28,6 @@ class Code(Mapping[str, DurableFunction]):
         programs: Sequence[Sequence[Program]],
         ledger: Ledger,
         node: str,
-        clock: Clock,
-        ids: IdSource,
         plugins: tuple[Any, ...] = (),
     ) -> None:
         self._scenarios = [tuple(one) for one in programs]
@@ -43,8 +39,6 @@ class Code(Mapping[str, DurableFunction]):
         self._compiled: dict[int, list[DurableFunction]] = {}
         self._ledger = ledger
         self._node = node
-        self._clock = clock
-        self._ids = ids
         self._plugins = plugins
 
     def __getitem__(self, name: str) -> DurableFunction:
@@ -57,8 +51,6 @@ class Code(Mapping[str, DurableFunction]):
         return self._compiled[number][n]
 
     def _own(self, function: DurableFunction) -> DurableFunction:
-        function._clock = self._clock
-        function._ids = self._ids
         function._plugins = self._plugins
         return function
 

@@ -56,8 +56,12 @@ class View:
         if self._is_owner:
             await self.inner.close()
 
-    async def secret(self) -> bytes:
-        return await self.inner.secret()
+    async def keys(self) -> Sequence[bytes]:
+        return await self.inner.keys()
+
+    async def add_key(self, key: bytes) -> None:
+        self._fail("append fails before")
+        await self.inner.add_key(key)
 
     # Writes
 

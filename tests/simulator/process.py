@@ -11,6 +11,7 @@ from typing import Any
 
 from durably.clients.embedded import EmbeddedClient
 from durably.drivers.client import Listener
+from durably.drivers.settings import Host
 from durably.engine.commands import Target
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker, Invoker, RemoteInvoker
@@ -218,6 +219,7 @@ class ObservedClient:
         self._session = session
         self._inner = EmbeddedClient(session)
         self._number = number
+        self.host = Host(clock=BackendClock(stage), ids=RandomIds(stage.random))
         self._sent = count(1)
 
     @property

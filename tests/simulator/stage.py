@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from durably.clock import Timer
 from durably.wire.update import OperationUpdate
 from tests.simulator.faults import Faults
 from tests.simulator.ledger import Entry, Ledger, Visit
@@ -164,11 +166,24 @@ class Stage:
         return self.random.random() < chance
 
 
-class BackendClock:
-    """The clock of the backend, one for all services: it jumps, and nothing else is wrong with it."""
+class _LoopClock:
+    """What clocks of a simulated world have in common: their timers are the loop's."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Timer:
+        return self._stage.loop.call_later(seconds, callback, *args)
+
+    def call_when_quiet(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return self._stage.loop.call_later(seconds, callback)
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        raise AssertionError("there are no threads in a simulated world")
+
+
+class BackendClock(_LoopClock):
+    """The clock of the backend, one for all services: it jumps, and is right otherwise."""
 
     def now(self) -> datetime:
         stage = self._stage
@@ -178,7 +193,7 @@ class BackendClock:
         return self._stage.loop.time()
 
 
-class PlaceClock:
+class PlaceClock(_LoopClock):
     """The clock of one machine: set wrong, going at its own rate, and put right or wrong at times.
 
     Attributes:
@@ -186,7 +201,7 @@ class PlaceClock:
     """
 
     def __init__(self, stage: Stage, place: Place) -> None:
-        self._stage = stage
+        super().__init__(stage)
         self._place = place
         self.offset_seconds = stage.random.choice((0.0, 0.0, -90.0, 45.0, 3600.0))
 

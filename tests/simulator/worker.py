@@ -1,4 +1,4 @@
-"""Functions that run elsewhere: a process of their own, which comes with tokens over the network."""
+"""Functions that run elsewhere, in a process that comes with tokens over the network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from durably.core.effects import Err, Ok, Outcome
 from durably.drivers.paging import checkpoint_with_all_pages_async, load_state_async
+from durably.drivers.settings import Host
 from durably.engine.invokers import Call, FunctionError
 from durably.engine.rules import INVALID_TOKEN
 from durably.engine.service import Service
@@ -50,11 +51,14 @@ class Worker:
         code: its functions.
     """
 
-    def __init__(self, stage: Stage, network: Network, place: Place, code: Code) -> None:
+    def __init__(
+        self, stage: Stage, network: Network, place: Place, code: Code, host: Host
+    ) -> None:
         self._stage = stage
         self._network = network
         self.place = place
         self.code = code
+        self._host = host
 
     async def run(self, visit: Visited, payload: bytes, find: Find, function: str) -> bytes:
         """Run one invocation, and give the answer as it goes over the wire.
@@ -64,7 +68,7 @@ class Worker:
         """
         handed_out.set(visit.began)
         invocation = decode_wire(payload, InvocationInput)
-        client = WorkerClient(self._stage, self._network, self.place, visit, find)
+        client = WorkerClient(self._stage, self._network, self.place, visit, find, self._host)
         if invocation.initial_execution_state.next_marker:
             self._stage.trace.reach("state read in pages")
         tasks: list[asyncio.Task[object]] = []
@@ -89,7 +93,7 @@ class Worker:
         passes.set([])
         operations = await load_state_async(client, invocation)
         random = Random(self._stage.random.getrandbits(32))
-        exchange = function.simulate(invocation, operations, random)
+        exchange = function.simulate(invocation, operations, random, client.host)
         try:
             request = next(exchange)
             while True:
@@ -108,11 +112,21 @@ class WorkerClient:
     """An `AsyncDurableExecutionClient` that tries again, as that of AWS does.
 
     It is what the function gets as the context of its invocation, too.
+
+    Attributes:
+        host: what the function runs on.
     """
 
     def __init__(
-        self, stage: Stage, network: Network, place: Place, visit: Visited, find: Find
+        self,
+        stage: Stage,
+        network: Network,
+        place: Place,
+        visit: Visited,
+        find: Find,
+        host: Host,
     ) -> None:
+        self.host = host
         self._stage = stage
         self._network = network
         self._place = place

@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
+from durably.drivers.settings import Host
 from durably.engine.dispatcher import DispatcherPolicy
 from durably.engine.policy import FailurePolicy, ServicePolicy
 from durably.engine.service import Service
@@ -249,7 +250,9 @@ class World:
     def start_worker(self, number: int) -> None:
         """Start a worker, with the code that is deployed now."""
         place = self.new_place("w", number)
-        self.workers[number] = Worker(self.stage, self.network, place, self._code(place))
+        clock = PlaceClock(self.stage, place)
+        host = Host(clock=clock, ids=RandomIds(self.stage.random))
+        self.workers[number] = Worker(self.stage, self.network, place, self._code(place), host)
         self.stage.trace.say(f"{place.name} starts")
 
     def deploy(self, program: Program) -> None:
@@ -263,10 +266,8 @@ class World:
         return MemoryView(self.stage, place, self.inner, is_owner=not self.shape.is_shared)
 
     def _code(self, place: Place) -> Code:
-        clock = PlaceClock(self.stage, place)
-        ids = RandomIds(self.stage.random)
         plugins = (self.hooks.make,) if self.shape.has_hooks else ()
-        return Code(self._programs, self.ledger, place.name, clock, ids, plugins)
+        return Code(self._programs, self.ledger, place.name, plugins)
 
     def _setup(self) -> Setup:
         shape = self.shape

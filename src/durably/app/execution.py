@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from durably.app.failures import as_error_object
 from durably.app.payloads import decode_result
 from durably.errors import (
     ExecutionError,
@@ -112,9 +113,10 @@ class Execution:
                 return events
             marker = page.next_marker
 
-    async def stop(self, error: ErrorObject | None = None) -> datetime:
-        """End it, whatever it does, and say when it ended; a closed one is left alone."""
-        return await self._engine().service.stop(self.arn, error)
+    async def stop(self, error: ErrorObject | Exception | str | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; see `Engine.stop`."""
+        said = None if error is None else as_error_object(error)
+        return await self._engine().service.stop(self.arn, said)
 
 
 def result_of(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.app.execution import Execution
+    from durably.app.histories import History
     from durably.app.loop_thread import LoopThread
     from durably.engine.store import Page, Query
     from durably.engine.views import Description, Why
@@ -156,11 +157,17 @@ class SyncEngine:
             )
         )
 
+    def export(self, execution: str | SyncExecution) -> History:
+        """Give everything that has happened to an execution; see `Engine.export`."""
+        return self._wait(self._engine.export(_named(execution)))
+
     def why(self, execution: str | SyncExecution) -> Why:
         """Say what an execution waits for; see `Engine.why`."""
         return self._wait(self._engine.why(_named(execution)))
 
-    def stop(self, execution: str | SyncExecution, error: ErrorObject | None = None) -> datetime:
+    def stop(
+        self, execution: str | SyncExecution, error: ErrorObject | Exception | str | None = None
+    ) -> datetime:
         """End an execution; see `Engine.stop`."""
         return self._wait(self._engine.stop(_named(execution), error))
 
@@ -246,8 +253,8 @@ class SyncExecution:
         events: tuple[Event, ...] = self._wait(self._execution.history())
         return events
 
-    def stop(self, error: ErrorObject | None = None) -> datetime:
-        """End it, whatever it does, and say when it ended; a closed one is left alone."""
+    def stop(self, error: ErrorObject | Exception | str | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; see `Engine.stop`."""
         ended_at: datetime = self._wait(self._execution.stop(error))
         return ended_at
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from durably.app.names import check_execution_name
+from durably.app.names import as_execution_name
 from durably.app.payloads import check_input
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY, load_function
@@ -28,7 +28,7 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
     FUNCTION is one of the process that holds the store. With FILE it need not run: whoever works
     on the store next goes on with it.
     """
-    check_execution_name(name)
+    as_execution_name(name)
     payload = json_of(source)
     if ":" in target or target.endswith(".py"):
         function, functions = load_function(target)

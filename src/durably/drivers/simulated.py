@@ -10,9 +10,7 @@ one gives way to another, and how much is done before the next request.
 
 from __future__ import annotations
 
-import contextvars
 import inspect
-from collections import deque
 from collections.abc import Callable, Generator
 from random import Random
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -41,6 +39,8 @@ from durably.drivers.deadline import limit_of
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.settings import RunSettings
+from durably.drivers.strands import Branch, Branches, Strand
+from durably.drivers.wrapping import in_thread
 from durably.errors import (
     BranchSuspended,
     ContextUsageError,
@@ -68,49 +68,6 @@ _PASSED_ON = (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInte
 """What user code may raise that is no outcome of it."""
 
 
-class _Strand:
-    """The handler, or a branch, while it is driven.
-
-    Attributes:
-        is_unwound: it has to wait. It is sticky, so that nothing is recorded meanwhile.
-    """
-
-    __slots__ = ("is_unwound",)
-
-    def __init__(self) -> None:
-        self.is_unwound = False
-
-
-class _Branch(_Strand):
-    """One spawned program.
-
-    Attributes:
-        gave_way: it is unwound only to let others go first.
-        primed: its program and the effect it has come to, before it is first driven.
-    """
-
-    __slots__ = ("context", "gave_way", "index", "make", "primed", "scope")
-
-    def __init__(self, spawn: Spawn, program: Program[Any], effect: Effect) -> None:
-        super().__init__()
-        self.index = spawn.index
-        self.scope: Scope = spawn.scope
-        self.make: Callable[[], Program[Any]] = spawn.make
-        self.context = contextvars.copy_context()
-        self.gave_way = False
-        self.primed: tuple[Program[Any], Effect] | None = (program, effect)
-
-
-class _Branches:
-    """The branches of one program that have ended, and those that can still go on in this pass."""
-
-    __slots__ = ("ended", "ready")
-
-    def __init__(self) -> None:
-        self.ended: deque[tuple[int, Outcome[Any]]] = deque()
-        self.ready: list[_Branch] = []
-
-
 class SimulatedRun:
     """One invocation. Everything of it runs in the thread that asks for the next request.
 
@@ -129,7 +86,7 @@ class SimulatedRun:
         self._settings = settings
         self._random = random
         self._outbox = Outbox(journal.arn, token, settings.ids, _left_to_the_caller)
-        self._strand = _Strand()
+        self._strand = Strand()
         self._is_pass_over = False
         self._awaited: list[Op] = []
         self._ending: Ending | None = None
@@ -144,7 +101,7 @@ class SimulatedRun:
         """
         check_use(scope, name, self._strand)
         self._check_running()
-        if isinstance(self._strand, _Branch) and self._random.random() < _GIVES_WAY:
+        if isinstance(self._strand, Branch) and self._random.random() < _GIVES_WAY:
             self._strand.gave_way = True
             self._unwind()
         try:
@@ -187,7 +144,7 @@ class SimulatedRun:
 
     def _pass(self, body: Callable[[Any], Any]) -> None:
         """Run the handler from its beginning, as far as it goes."""
-        self._strand = _Strand()
+        self._strand = Strand()
         self._is_pass_over = False
         self._awaited = []
         ending: Ending
@@ -236,7 +193,7 @@ class SimulatedRun:
     def _drive(self, program: Program[T], primed: Effect | None = None) -> T:
         """Carry out what *program* asks for, until it has ended or has to wait."""
         answer: Any = None
-        branches = _Branches()
+        branches = Branches()
         try:
             while True:
                 effect = primed or program.send(answer)
@@ -249,7 +206,7 @@ class SimulatedRun:
         finally:
             program.close()
 
-    def _perform(self, branches: _Branches, effect: Effect) -> Any:
+    def _perform(self, branches: Branches, effect: Effect) -> Any:
         answer: Any = None
         match effect:
             case Persist(update, wait):
@@ -275,7 +232,7 @@ class SimulatedRun:
             self._is_pass_over = self._random.random() < _SENDS_EARLY
             self._unwind()
 
-    def _spawn(self, branches: _Branches, effect: Spawn) -> None:
+    def _spawn(self, branches: Branches, effect: Spawn) -> None:
         """Start a branch, so that starts have an order."""
         program = effect.make()
         try:
@@ -286,9 +243,9 @@ class SimulatedRun:
         except DurableOperationError as error:
             branches.ended.append((effect.index, Err(error)))
         else:
-            branches.ready.append(_Branch(effect, program, first))
+            branches.ready.append(Branch(effect, program, first))
 
-    def _next(self, branches: _Branches) -> tuple[int, Outcome[Any]]:
+    def _next(self, branches: Branches) -> tuple[int, Outcome[Any]]:
         while not branches.ended:
             if not branches.ready:
                 self._unwind()
@@ -302,7 +259,7 @@ class SimulatedRun:
                 branches.ended.append((branch.index, outcome))
         return branches.ended.popleft()
 
-    def _run_branch(self, branch: _Branch) -> Outcome[Any] | None:
+    def _run_branch(self, branch: Branch) -> Outcome[Any] | None:
         above, self._strand = self._strand, branch
         primed, branch.primed = branch.primed, None
         program, effect = primed or (branch.make(), None)
@@ -319,14 +276,17 @@ class SimulatedRun:
 
     def _call(self, body: Callable[..., Any], place: Attempt | Scope) -> Outcome[Any]:
         observers = self._settings.observers
-        info = None if observers is None else observers.body_starts(place)
-        if isinstance(place, Scope):
-            outcome = self._run_body(place, body)
-        else:
-            outcome = self._run_attempt(body, place)
-        if observers is not None and info is not None:
-            observers.body_ends(info, outcome)
+        if observers is None:
+            return self._run_user_code(body, place)
+        info = observers.body_starts(place)
+        outcome = self._run_user_code(in_thread(body, observers.body_wraps(info)), place)
+        observers.body_ends(info, outcome)
         return outcome
+
+    def _run_user_code(self, body: Callable[..., Any], place: Attempt | Scope) -> Outcome[Any]:
+        if isinstance(place, Scope):
+            return self._run_body(place, body)
+        return self._run_attempt(body, place)
 
     def _run_body(self, scope: Scope, body: Callable[[Any], Any]) -> Outcome[Any]:
         scope.owner = self._strand
@@ -342,6 +302,8 @@ class SimulatedRun:
         assert isinstance(scope, Scope), "operations are driven inside the body of their context"
         clock, limit = self._settings.clock, limit_of(self._settings, attempt)
         context = step_context(self._settings, scope, attempt)
+        if self._settings.stand_in is not None:
+            body = self._settings.stand_in(attempt, body)
         token = active.set(Attempting(scope, attempt, context))
         began = clock.monotonic()
         try:
@@ -357,7 +319,7 @@ class SimulatedRun:
     def _unwind(self) -> NoReturn:
         """Unwind the strand that runs: it has to wait."""
         self._strand.is_unwound = True
-        if not isinstance(self._strand, _Branch):
+        if not isinstance(self._strand, Branch):
             self._is_pass_over = True
         raise InvocationSuspended if self._is_pass_over else BranchSuspended
 

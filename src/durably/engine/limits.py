@@ -7,7 +7,7 @@ from typing import Final
 
 from durably.engine.commands import Start
 from durably.errors import InvalidParameterValueException
-from durably.limits import MAX_CALLBACK_TIMEOUT_SECONDS, MAX_DELAY_SECONDS
+from durably.limits import MAX_CALLBACK_TIMEOUT_SECONDS, MAX_DELAY_SECONDS, MAX_RETENTION_DAYS
 from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
 
@@ -22,7 +22,12 @@ MAX_SUB_TYPE: Final = 32
 MAX_TARGET: Final = 256
 MAX_TRACE_ID: Final = 8192
 MAX_REASON: Final = 1024
-MAX_RETENTION_DAYS: Final = 90
+
+SERVICE_MAX_OPERATIONS: Final = 3_000
+"""How many operations the managed service allows one execution; engines here only warn."""
+
+SERVICE_MAX_STORED_BYTES: Final = 100 * 1024 * 1024
+"""How much it stores of one execution; likewise."""
 
 MAX_INVOKE_DEPTH: Final = 64
 """How many executions may stand above one another by invoking."""
