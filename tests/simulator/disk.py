@@ -70,8 +70,7 @@ class View:
         write = _OwnersWrite(self, changes)
         try:
             self._fail("append fails before", arn)
-            if changes and self.stage.faults.hits("append conflicts", execution=arn):
-                raise VersionConflict(arn)
+            self._conflict(changes)
             is_lost = self.stage.faults.hits("append fails after", execution=arn)
             await self.write(changes)
             write.decided(is_accepted=True)
@@ -85,6 +84,10 @@ class View:
             raise
         finally:
             write.end()
+
+    def _conflict(self, changes: Sequence[Change]) -> None:
+        if changes and self.stage.faults.hits("append conflicts", execution=changes[0].arn):
+            raise VersionConflict(changes[0].arn)
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Do it."""
@@ -299,13 +302,7 @@ class MemoryView(View):
         if error is None and broken is not None:
             error = broken("the group could not be written: by chance")
         if error is None:
-            try:
-                at_once(self.inner.append(handed.changes))
-            except VersionConflict as conflict:
-                error = conflict
-            else:
-                if handed.write is not None:
-                    handed.write.accept(self.stage.trace.tick())
+            error = self._write(handed)
         if handed.written is None:
             if error is not None:
                 self._refused[arns[0]] = error
@@ -315,6 +312,15 @@ class MemoryView(View):
         handed.error = error
         if not handed.written.done():
             handed.written.set_result(None)
+
+    def _write(self, handed: _Handed) -> VersionConflict | None:
+        try:
+            at_once(self.inner.append(handed.changes))
+        except VersionConflict as conflict:
+            return conflict
+        if handed.write is not None:
+            handed.write.accept(self.stage.trace.tick())
+        return None
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

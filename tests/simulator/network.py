@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from durably.core.effects import Err, Ok, Outcome
 from durably.errors import TooManyRequestsException
@@ -26,6 +27,14 @@ class LostError(ConnectionError):
     is_carried_out = False
 
 
+class Repeats(Enum):
+    """Whether a request may arrive a second time: never, when the first is done, or at any time."""
+
+    NEVER = 0
+    AFTERWARDS = 1
+    ANY_TIME = 2
+
+
 class Network:
     """Carries requests from one place to another.
 
@@ -34,7 +43,7 @@ class Network:
     """
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self.stage = stage
         self.cut_off: set[Place] = set()
 
     async def ask(
@@ -44,60 +53,34 @@ class Network:
         *,
         execution: str = "",
         patience: float = PATIENCE_SECONDS,
-        may_repeat: bool = True,
+        repeats: Repeats = Repeats.AFTERWARDS,
     ) -> T:
         """Have *work* done at *to*, and give what comes of it.
 
         Raises:
             LostError: no reply came.
+            TooManyRequestsException: it was not even tried.
             Exception: whatever *work* raises.
         """
-        stage, hits = self._stage, self._stage.faults.hits
-        here = stage.loop.here
-        if hits("throttled", execution=execution):
+        if self.stage.faults.hits("throttled", execution=execution):
             raise TooManyRequestsException("Rate exceeded: by chance.")
-        reply: asyncio.Future[Outcome[T]] = stage.loop.create_future()
-        was_done: list[bool] = []
-
-        def deliver(outcome: Outcome[T]) -> None:
-            is_cut = here in self.cut_off or to in self.cut_off
-            if not reply.done() and not is_cut:
-                reply.set_result(outcome)
-
-        async def serve(*, is_answered: bool) -> None:
-            outcome: Outcome[T]
-            try:
-                outcome = Ok(await work())
-            except Exception as error:  # noqa: BLE001 - it is the reply
-                outcome = Err(error)
-            was_done.append(True)
-            if is_answered:
-                self._later(lambda: deliver(outcome), execution)
-
-        def arrive() -> None:
-            if not to.is_alive or to in self.cut_off or here in self.cut_off:
-                return
-            is_answered = not hits("reply is lost", execution=execution)
-            stage.loop.run_in(to, serve(is_answered=is_answered))
-            if may_repeat and hits("request comes twice", execution=execution):
-                self._later(lambda: stage.loop.run_in(to, serve(is_answered=False)), execution)
-
-        if not hits("request is lost", execution=execution):
-            self._later(arrive, execution)
+        request = _Request(self, to, work, execution, repeats)
+        if not self.stage.faults.hits("request is lost", execution=execution):
+            self.later(request.arrive, execution)
         try:
             async with asyncio.timeout(patience):
-                outcome = await reply
+                outcome = await request.reply
         except TimeoutError:
             lost = LostError(f"no reply from {to.name} in {patience} s")
-            lost.is_carried_out = bool(was_done)
+            lost.is_carried_out = request.is_carried_out
             raise lost from None
         if isinstance(outcome, Err):
             raise outcome.error
         return outcome.value
 
-    def _later(self, do: Callable[[], object], execution: str) -> None:
+    def later(self, do: Callable[[], object], execution: str) -> None:
         """Do it when a message has arrived. Once sent, it needs nobody who sent it."""
-        stage = self._stage
+        stage = self.stage
         delay = 0.0
         if stage.faults.hits("network is slow", execution=execution):
             delay = stage.faults.pick(0.05, 8)
@@ -107,3 +90,66 @@ class Network:
             stage.loop.call_in_world(delay, do)
         else:
             do()
+
+
+class _Request(Generic[T]):
+    """One request on its way, and its reply on the way back."""
+
+    def __init__(
+        self,
+        network: Network,
+        to: Place,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        execution: str,
+        repeats: Repeats,
+    ) -> None:
+        self._network = network
+        self._stage = network.stage
+        self._from = network.stage.loop.here
+        self._to = to
+        self._work = work
+        self._execution = execution
+        self._repeats = repeats
+        self.reply: asyncio.Future[Outcome[T]] = network.stage.loop.create_future()
+        self.is_carried_out = False
+
+    def arrive(self) -> None:
+        if not self._to.is_alive or self._is_cut:
+            return
+        self._stage.loop.run_in(self._to, self._serve())
+        if self._repeats is Repeats.ANY_TIME:
+            self._repeat()
+
+    def _repeat(self) -> None:
+        if self._hits("request comes twice"):
+            self._network.later(self._serve_again, self._execution)
+
+    def _serve_again(self) -> None:
+        self._stage.loop.run_in(self._to, self._carry_out())
+
+    async def _serve(self) -> None:
+        is_lost = self._hits("reply is lost")
+        outcome = await self._carry_out()
+        self.is_carried_out = True
+        if not is_lost:
+            self._network.later(lambda: self._deliver(outcome), self._execution)
+        if self._repeats is Repeats.AFTERWARDS:
+            self._repeat()
+
+    async def _carry_out(self) -> Outcome[T]:
+        try:
+            return Ok(await self._work())
+        except Exception as error:  # noqa: BLE001 - it is the reply
+            return Err(error)
+
+    def _deliver(self, outcome: Outcome[T]) -> None:
+        if not self.reply.done() and not self._is_cut:
+            self.reply.set_result(outcome)
+
+    @property
+    def _is_cut(self) -> bool:
+        cut_off = self._network.cut_off
+        return self._from in cut_off or self._to in cut_off
+
+    def _hits(self, kind: str) -> bool:
+        return self._stage.faults.hits(kind, execution=self._execution)

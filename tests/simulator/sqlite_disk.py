@@ -18,6 +18,7 @@ from typing import Any
 
 from durably.engine.store import Change
 from durably.seams import IdSource
+from durably.stores import sqlite_lock
 from durably.stores.sqlite import SqliteStore
 from durably.stores.sqlite_thread import Look
 from tests.simulator.disk import View
@@ -93,8 +94,8 @@ class SqliteDisk:
         return connection
 
     def _fail(self, statement: str, *, is_after: bool = False) -> None:
-        if statement.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
-            return
+        if statement == "BEGIN" or statement.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
+            return  # it touches no disk, or what fails there changes nothing
         kinds = {
             "disk fails": ("SQLITE_IOERR_FSYNC", sqlite3.SQLITE_IOERR_FSYNC),
             "disk is full": ("SQLITE_FULL", sqlite3.SQLITE_FULL),
@@ -119,12 +120,11 @@ class SqliteDisk:
             with suppress(sqlite3.Error):
                 connection.close()
         self._open.clear()
-        lock = store._opened.pop_all()
-        for _, callback in reversed(lock._exit_callbacks):  # type: ignore[attr-defined]
-            if getattr(callback, "__wrapped__", None) is not None:
-                name = getattr(callback.__wrapped__, "__qualname__", "")
-                if name == "OwnerLock.release":
-                    callback(None, None, None)
+        opened = store._opened.pop_all()  # the lock lives as long as this
+        for lock in list(sqlite_lock._held):
+            if lock.path == Path(f"{self.path}.lock"):
+                lock.release()
+        del opened
 
     def close(self) -> None:
         """Remove the file."""
@@ -140,17 +140,18 @@ class SqliteView(View):
 
     def __init__(self, stage: Stage, place: Place, inner: SqliteStore) -> None:
         super().__init__(stage, place, inner, is_owner=True)
+        self.store = inner
 
     async def write(self, changes: Sequence[Change]) -> None:
         write = writing.get()
-        await self.inner.append(changes)
+        await self.store.append(changes)
         if write is not None:
             write.accept(self.stage.trace.tick())
         if self.stage.faults.hits("disk is slow"):
             await asyncio.sleep(self.stage.faults.pick(0.1, 10))
 
     def append_soon(self, change: Change) -> None:
-        self.inner.append_soon(change)
+        self.store.append_soon(change)
 
     async def flush(self) -> None:
         """Its reads see to that."""

@@ -32,7 +32,7 @@ from durably.wire.base import decode_wire, encode_api, encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from tests.simulator.code import Code
 from tests.simulator.loop import Place, kept_tasks
-from tests.simulator.network import LostError, Network
+from tests.simulator.network import LostError, Network, Repeats
 from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes, writing
 
 _TRIES = 3
@@ -237,7 +237,10 @@ class WorkerClient:
             raise LostError("nobody serves")
         place, service = found
         return await self._network.ask(
-            place, lambda: serve(service), execution=self._visit.execution
+            place,
+            lambda: serve(service),
+            execution=self._visit.execution,
+            repeats=Repeats.ANY_TIME,
         )
 
 
@@ -276,7 +279,7 @@ class RemoteFunctionProxy:
                 lambda: worker.run(visit, payload, self._find, self._name),
                 execution=visit.execution,
                 patience=_INVOCATION_SECONDS,
-                may_repeat=False,
+                repeats=Repeats.NEVER,
             )
         except LostError as error:
             raise FunctionError(str(error), error_type="Sandbox.Timedout") from error

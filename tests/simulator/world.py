@@ -45,6 +45,7 @@ from tests.simulator.programs import (
     Together,
     Wait,
 )
+from tests.simulator.sqlite_disk import SqliteDisk, SqliteView
 from tests.simulator.stage import PlaceClock, Stage, WorldLedger
 from tests.simulator.trace import Trace
 from tests.simulator.worker import RemoteFunctionProxy, Worker
@@ -157,7 +158,9 @@ class World:
         self.processes: dict[int, Process] = {}
         self.workers: dict[int, Worker] = {}
         self._generations = 0
-        self.inner: Store = MemoryStore(ids=RandomIds(Random(f"{case.seed} ids")))
+        self._ids = RandomIds(Random(f"{case.seed} ids"))
+        self._file = SqliteDisk(self.stage) if case.store == "sqlite" else None
+        self.inner: Store = MemoryStore(ids=self._ids)
 
     # What is played
 
@@ -263,6 +266,9 @@ class World:
                     programs[n] = program
 
     def _view(self, place: Place) -> View:
+        if self._file is not None:
+            store = self.inner = self._file.new_store(self._ids)
+            return SqliteView(self.stage, place, store)
         return MemoryView(self.stage, place, self.inner, is_owner=not self.shape.is_shared)
 
     def _code(self, place: Place) -> Code:
@@ -297,9 +303,13 @@ class World:
 
     def bury(self, process: Process) -> None:
         """Let go of what a dead process held of the machine."""
+        if self._file is not None and isinstance(process.view, SqliteView):
+            self._file.bury(process.view.store)
 
     def close(self) -> None:
         """Let go of everything."""
+        if self._file is not None:
+            self._file.close()
 
     # The store, from outside of everything
 
