@@ -132,6 +132,22 @@ def test_it_says_what_executions_cost_if_it_is_asked(tmp_path: Path, options: li
     assert re.search(r"operations +checkpoints +invocations +bytes +test, execution", said)
 
 
+@pytest.mark.parametrize(("option", "runs"), [("all", 11), ("sample", 11), ("off", 1)])
+def test_it_says_how_many_crashes_are_tried(tmp_path: Path, option: str, runs: int) -> None:
+    text = """
+def test_it_is_crashed(sync_durably_engine):
+    starts = []
+    t = sync_durably_engine(greet)
+    t.fake_step("greet", lambda name: "Hello, Ada!")
+    report = t.crash_everywhere(greet, "Ada", reset=lambda: starts.append(1))
+    print("runs:", len(starts))
+"""
+
+    said = run_pytest(tmp_path, FUNCTIONS + text, "--durably-crash", option)
+
+    assert f"runs: {runs}\n" in said
+
+
 def test_it_says_nothing_of_costs_if_it_is_not_asked(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, FUNCTIONS + SYNC_TEST)
 

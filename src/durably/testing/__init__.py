@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from durably.testing.clock import ManualClock, VirtualClock
+    from durably.testing.crashes import CrashMode, CrashReport
     from durably.testing.engine import TestEngine
     from durably.testing.errors import (
+        CrashDifferenceError,
         FailedRunError,
         OperationNotFoundError,
         UnfinishedRunError,
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from durably.testing.sync_engine import SyncTestEngine
 
 __all__ = [
+    "CrashDifferenceError",
+    "CrashMode",
+    "CrashReport",
     "FailedRunError",
     "Fake",
     "ManualClock",
@@ -33,6 +38,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CrashDifferenceError": "errors",
+    "CrashMode": "crashes",
+    "CrashReport": "crashes",
     "Fake": "fakes",
     "FailedRunError": "errors",
     "ManualClock": "clock",
