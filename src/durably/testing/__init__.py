@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from durably.testing.acting import Acting
     from durably.testing.clock import ManualClock, VirtualClock
     from durably.testing.crashes import CrashMode, CrashReport
     from durably.testing.engine import TestEngine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from durably.testing.sync_engine import SyncTestEngine
 
 __all__ = [
+    "Acting",
     "CrashDifferenceError",
     "CrashMode",
     "CrashReport",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Acting": "acting",
     "CrashDifferenceError": "errors",
     "CrashMode": "crashes",
     "CrashReport": "crashes",
