@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from durably.app.payloads import check_input
+from durably.app.processes import Birthplace
 from durably.app.settings import EngineSettings
 from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
@@ -49,6 +50,7 @@ class Assembly:
     Attributes:
         service: everything that can be asked of executions.
         loop: the event loop it works in.
+        birthplace: the process it works in.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Assembly:
     ) -> None:
         host = host or Host()
         self.loop = asyncio.get_running_loop()
+        self.birthplace = Birthplace()
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(home=Home(settings.region, settings.account))
@@ -135,6 +138,14 @@ class Assembly:
             if self._socket is not None:
                 await self._socket.close()
             await self.service.close()
+
+    @property
+    def is_in_its_loop(self) -> bool:
+        """Whether this is called in the event loop it works in."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:  # in none
+            return False
 
     @property
     def functions(self) -> Mapping[str, DurableFunction]:

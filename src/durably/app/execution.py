@@ -82,9 +82,10 @@ class Execution:
         import asyncio  # noqa: PLC0415 - importing durably must not bring it
 
         seconds = None if timeout is None else as_timedelta(timeout, "timeout").total_seconds()
+        service = self._engine().service
         try:
             async with asyncio.timeout(seconds):
-                found = await self._engine().service.wait_closed(self.arn)
+                found = await service.wait_closed(self.arn)
         except TimeoutError:
             found = await self.describe()  # it may have ended just now, or long ago
             if not found.is_closed and found.parked_reason is None:

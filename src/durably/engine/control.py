@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
+from weakref import WeakSet
 
 import msgspec
 
@@ -230,6 +231,7 @@ class ControlSocket:
                 listening.bind(address)
             # Nobody can connect before it listens, so nobody can connect before this.
             self._path.chmod(0o600)
+            _listening.add(listening)
             listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
         except BaseException:
             listening.close()
@@ -287,6 +289,19 @@ class ControlSocket:
         except Exception as error:  # the last line: the caller must get an answer
             log.exception("a command broke")
             return Reply(refusal=refusal_of(ServiceException(f"{type(error).__name__}: {error}")))
+
+
+_listening: WeakSet[socket.socket] = WeakSet()
+
+
+def _hang_up_in_child() -> None:
+    """Close a child process's copies: with them, callers would wait for a parent that is dead."""
+    for listening in list(_listening):
+        listening.close()
+    _listening.clear()
+
+
+os.register_at_fork(after_in_child=_hang_up_in_child)
 
 
 def refusal_of(error: DurableError) -> Refusal:
