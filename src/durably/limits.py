@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from durably.errors import ValidationError
+from durably.words import in_words
 
 Duration: TypeAlias = timedelta
 
@@ -43,7 +44,8 @@ def as_timedelta(value: object, field: str) -> timedelta:
         except (ValueError, OverflowError):
             raise ValidationError(field, f"{value} is not a length of time") from None
     if duration < timedelta(0):
-        raise ValidationError(field, f"must not be negative, and {value} is")
+        said = f"must not be negative, and -{in_words(-duration.total_seconds())} is"
+        raise ValidationError(field, said)
     return duration
 
 
@@ -66,7 +68,8 @@ def duration_seconds(
         raise ValidationError(field, f"must be at least {minimum} {unit}, not {value}")
     seconds = whole_seconds(duration)
     if seconds > maximum:
-        raise ValidationError(field, f"must be at most {maximum} seconds, not {value}")
+        said = f"must be at most {in_words(maximum)}, not {in_words(duration.total_seconds())}"
+        raise ValidationError(field, said)
     return seconds
 
 
