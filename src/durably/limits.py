@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from durably.checks import shown
 from durably.errors import ValidationError
+from durably.words import in_words
 
 Duration: TypeAlias = timedelta
 
@@ -58,7 +59,8 @@ def as_timedelta(value: object, field: str) -> timedelta:
         except (ValueError, OverflowError):
             raise ValidationError(field, f"{shown(value)} is not a length of time") from None
     if duration < timedelta(0):
-        raise ValidationError(field, f"must not be negative, and {value} is")
+        said = f"must not be negative, and -{in_words(-duration.total_seconds())} is"
+        raise ValidationError(field, said)
     return duration
 
 
@@ -82,7 +84,8 @@ def duration_seconds(
         raise ValidationError(field, f"must be at least {minimum} {unit}, not {value}")
     seconds = whole_seconds(duration)
     if seconds > maximum:
-        raise ValidationError(field, f"must be at most {maximum} seconds, not {value}")
+        said = f"must be at most {in_words(maximum)}, not {in_words(duration.total_seconds())}"
+        raise ValidationError(field, said)
     return seconds
 
 

@@ -25,9 +25,10 @@ from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvo
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store
-from durably.errors import InvalidStateError, StoreLockedError
+from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
+from durably.words import did_you_mean
 
 _BROKEN = "the engine works no more"
 _CLOSED = "the engine was closed before the execution had ended"
@@ -81,7 +82,7 @@ class Assembly:
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path, self._check_input)
+            self._socket = ControlSocket(self.service, store.path, self._check_start)
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -198,10 +199,16 @@ class Assembly:
         error = None if work.cancelled() else work.exception()
         self.service.waiters.abandon(_CLOSED if error is None else _BROKEN, error)
 
-    def _check_input(self, name: str, payload: str | None) -> None:
+    def _check_start(self, name: str, payload: str | None) -> None:
+        """Refuse what another process cannot have started here, in words for whoever asks there."""
         function = self._functions.get(name)
         if function is not None:
             check_input(function, payload)
+        elif self._find_target(name) is None:
+            known = sorted({*self._functions, *self._elsewhere})
+            said = f"The process that works on this store has no function {name!r}; it has:"
+            hint = did_you_mean(name, known)
+            raise ResourceNotFoundException(f"{said} {', '.join(known) or 'none'}.{hint}")
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)
