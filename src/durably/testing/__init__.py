@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from durably.app.histories import History
     from durably.testing.clock import ManualClock, VirtualClock
+    from durably.testing.crashes import CrashMode, CrashReport
     from durably.testing.engine import TestEngine
     from durably.testing.errors import (
+        CrashDifferenceError,
         FailedRunError,
         OperationNotFoundError,
         UnfinishedRunError,
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from durably.testing.sync_engine import SyncTestEngine
 
 __all__ = [
+    "CrashDifferenceError",
+    "CrashMode",
+    "CrashReport",
     "FailedRunError",
     "Fake",
     "Finding",
@@ -47,6 +52,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CrashDifferenceError": "durably.testing.errors",
+    "CrashMode": "durably.testing.crashes",
+    "CrashReport": "durably.testing.crashes",
     "History": "durably.app.histories",
     "Finding": "durably.testing.replays",
     "NotReplayableError": "durably.testing.replays",

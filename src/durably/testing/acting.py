@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
@@ -87,6 +88,24 @@ class Acting:
             attempts: the first so many, or those of these numbers, counted from 1; all by default.
         """
         self.fakes.add_failure(name, error, attempts)
+
+    def effect(self, name: str, key: object = None, *, once: bool = False) -> None:
+        """Note that something happened outside: call it in fakes, or in the steps themselves.
+
+        `effects` counts them, and `crash_everywhere` compares them.
+
+        Args:
+            name: what happened.
+            key: what the outside knows it by, as an idempotency key: again with the same key is
+                nothing new.
+            once: it must not happen again even where a step runs at least once.
+        """
+        self.fakes.ledger.note(name, key, is_once=once)
+
+    @property
+    def effects(self) -> Counter[str]:
+        """How often each effect has happened, in the last of several runs."""
+        return self.fakes.ledger.counts
 
     def answer_callbacks(
         self,
