@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from durably import (
     BatchResult,
     CallbackConfig,
-    ChildConfig,
     CompletionConfig,
     DurableFunction,
     DurableOperationError,
@@ -30,6 +29,7 @@ from tests.simulator.calls import (
     FatalError,
     again_config,
     ask_config,
+    child_config,
     condition_config,
     step_config,
 )
@@ -253,8 +253,7 @@ class _Runner:
     def start_child(self, ctx: Any, node: Child, path: Path) -> Any:
         """Call a child context."""
         body = self.body(self.child, node.body, path, node.gives)
-        config = ChildConfig(is_virtual=node.virtual)
-        return ctx.run_in_child_context(node.name, body, config=config)
+        return ctx.run_in_child_context(node.name, body, config=child_config(node))
 
     def step(self, node: Step, path: Path) -> Routine:
         """Be the body of a step."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tests.simulator.model import Model, Place, Run, Scope
-from tests.simulator.model_single import answered, closed, given, said
+from tests.simulator.model_single import Own, answered, closed, given, said
 from tests.simulator.outcomes import (
     ANY,
     ModelError,
@@ -100,7 +100,7 @@ def again(model: Model, scope: Scope, node: Again, path: Path) -> Any:
     record = model.find(place, path, "Context", "RunInChildContext", node.name)
     inner = scope.inside(place, virtual=False, clock=_begun(place, record))
     body = model.capture(inner, partial(_rounds, model, inner, node, path))
-    return model.take(scope, closed(model, place, path, body, (record,)))
+    return model.take(scope, closed(model, place, path, body, Own(record)))
 
 
 def _rounds(model: Model, scope: Scope, node: Again, path: Path) -> Any:
@@ -167,7 +167,7 @@ def _item(model: Model, inner: Scope, node: Fan, path: Path, index: int) -> Outc
         if node.gives is not None and node.gives.kind not in UNWRITABLE:
             body = given(body, node.gives)
         return closed(model, place, where, body, None)
-    return closed(model, place, where, given(body, node.gives), (record,))
+    return closed(model, place, where, given(body, node.gives), Own(record))
 
 
 def item_name(node: Fan, index: int) -> str:
@@ -274,7 +274,7 @@ def _branches(model: Model, scope: Scope, node: Together, path: Path) -> Any:
         item = model.find(own, where, "Context", "ParallelBranch", f"parallel-branch-{index}")
         inner = batch.inside(own, virtual=False, clock=_begun(own, item))
         outcome = model.call(inner, one, where)()
-        parts.append(closed(model, own, where, outcome, (item,)))
+        parts.append(closed(model, own, where, outcome, Own(item)))
     if record is None or not record.is_closed:
         raise WaitingError(_waits(parts) or {place.id: "context"})
     scope.clock = max(scope.clock, record.ended or 0)
