@@ -14,6 +14,7 @@ import msgspec
 from durably.checks import check_function
 from durably.context import DurableContext
 from durably.core.calls import Calls
+from durably.core.given import checked_choice
 from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
@@ -25,7 +26,10 @@ from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import Host, RunSettings
+from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
+from durably.limits import plain
+from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -74,6 +78,7 @@ class DurableFunction:
         client: AnyClient | None = None,
         plugins: Sequence[Plugin] = (),
         logger: logging.Logger | None = None,
+        default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
         check_function(handler, "handler", "a function of the event and the context")
         parameters = positional_parameters(handler)
@@ -81,12 +86,13 @@ class DurableFunction:
             text = f"must take the event and the context, and takes ({', '.join(parameters)})"
             raise ValidationError("handler", text)
         update_wrapper(self, handler)
-        self.name = handler.__name__
+        self.name = plain(handler.__name__)
         self.handler = handler
         self.is_async = is_coroutine_function(handler)
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
+        self._choose_serdes = checked_choice(default_serdes)
         self.input_type = annotation_of(handler, parameters[0])
         self.result_type = annotation_of(handler, "return")
 
@@ -150,7 +156,7 @@ class DurableFunction:
             return await self.handler(read_input(journal, self.input_type), ctx)
 
         with watched(settings, journal, invocation, request_id) as watch:
-            output = output_of(await run.run(body), self.result_type)
+            output = output_of(await run.run(in_task(body, watch.wraps)), self.result_type)
             ahead = watch.ends_with(output, settings.clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
@@ -206,7 +212,7 @@ class DurableFunction:
 
         try:
             with watched(run.settings, run.journal, invocation, request_id) as watch:
-                output = output_of(run.run(body), self.result_type)
+                output = output_of(run.run(in_thread(body, watch.wraps)), self.result_type)
                 ahead = watch.ends_with(output, run.settings.clock.now())
                 if ahead is not None:
                     run.persist_last(ahead)
@@ -219,7 +225,8 @@ class DurableFunction:
         kind = DurableContext if self.is_async else SyncDurableContext
 
         def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-            return kind(Calls(scope, run), DurableLogger(self._logger, scope), lambda_context)
+            calls = Calls(scope, run, self._choose_serdes)
+            return kind(calls, DurableLogger(self._logger, scope), lambda_context)
 
         return RunSettings(
             make_context=make_context,
@@ -240,6 +247,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction: ...
 
 
@@ -250,6 +258,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> Callable[[Callable[..., Any]], DurableFunction]: ...
 
 
@@ -259,6 +268,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction | Callable[[Callable[..., Any]], DurableFunction]:
     """Make *handler* a durable function. Use it as a decorator, with or without arguments.
 
@@ -271,13 +281,20 @@ def durable_execution(
         client: the way to the backend when it is called as a Lambda function; AWS by default.
         plugins: what watches its executions; a factory is called once for each invocation.
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
+        default_serdes: chooses by an annotation how the results of steps, child contexts, checks
+            and batches are written, where their configuration names no serdes.
 
     Raises:
         ValidationError: *handler* does not take two parameters, or is no function.
     """
-    if handler is None:
-        return partial(DurableFunction, client=client, plugins=plugins, logger=logger)
-    return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
+    make = partial(
+        DurableFunction,
+        client=client,
+        plugins=plugins,
+        logger=logger,
+        default_serdes=default_serdes,
+    )
+    return make if handler is None else make(handler)
 
 
 def validate_durable_execution_event(event: Any) -> InvocationInput:

@@ -7,6 +7,7 @@ batches that stop early, results too large to be recorded, contexts that fail.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -399,7 +400,7 @@ class Pushing(Awaited):
 
 def invoke(function: DurableFunction, backend: InMemoryClient, client: Any) -> dict[str, Any]:
     """Make one invocation, whatever kind of client it is."""
-    if not asyncio.iscoroutinefunction(client.checkpoint):
+    if not inspect.iscoroutinefunction(client.checkpoint):
         function._client = client
         return function(backend.event())
 

@@ -1,4 +1,4 @@
-"""Runs the attempts of steps in an event loop: coroutines here, plain functions in threads."""
+"""Runs user code in an event loop: coroutines here, the plain functions of steps in threads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from durably.clock import Clock
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
+from durably.core.wraps import MakeWraps
 from durably.drivers.beside import in_thread
 from durably.drivers.bodies import exited, is_coroutine_function, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
+from durably.drivers.wrapping import beside_task, in_task
 from durably.errors import ContextUsageError, UnrecoverableError
 
 PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, KeyboardInterrupt)
@@ -54,6 +56,28 @@ async def run_attempt(
         raise exited(crash) from crash
     finally:
         active.reset(token)
+
+
+async def run_context_body(body: Callable[..., Any], context: Any) -> Outcome[Any]:
+    """Run the *body* of a context, and say how it ended."""
+    try:
+        value = body(context)
+        return Ok(await value if inspect.isawaitable(value) else value)
+    except PASSED_ON:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+        return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash
+
+
+def wrapped(
+    body: Callable[..., Any], place: Attempt | Scope, wraps: MakeWraps | None
+) -> Callable[..., Any]:
+    """Give *body* with *wraps* around it where it runs."""
+    if isinstance(place, Scope) or is_coroutine_function(body):
+        return in_task(body, wraps)
+    return beside_task(body, wraps)
 
 
 async def _run_beside(

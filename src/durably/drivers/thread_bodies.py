@@ -6,17 +6,20 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from durably.clock import Clock
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
+from durably.core.wraps import MakeWraps
 from durably.drivers.bodies import exited, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.drivers.starting import start_thread
+from durably.drivers.wrapping import in_thread
 from durably.errors import ContextUsageError, DurableSignal, UnrecoverableError
 
 
@@ -41,6 +44,15 @@ def run_attempt(
         raise exited(crash) from crash
     finally:
         active.reset(token)
+
+
+def wrapped(
+    body: Callable[..., Any], place: Attempt | Scope, wraps: MakeWraps | None
+) -> Callable[..., Any]:
+    """Give *body* with *wraps* around it, and around the coroutine that a step may give."""
+    if wraps is None:
+        return body
+    return in_thread(body if isinstance(place, Scope) else partial(_run_plainly, body), wraps)
 
 
 def _run_plainly(body: Callable[[], Any]) -> Any:

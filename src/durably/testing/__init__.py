@@ -18,6 +18,13 @@ if TYPE_CHECKING:
         UnmetFakeError,
     )
     from durably.testing.fakes import Fake
+    from durably.testing.replays import (
+        Finding,
+        NotReplayableError,
+        ReplayReport,
+        assert_replayable,
+        replay_all,
+    )
     from durably.testing.runs import RunOperation, TestRun
     from durably.testing.sync_engine import SyncTestEngine
 
@@ -28,8 +35,11 @@ __all__ = [
     "CrashReport",
     "FailedRunError",
     "Fake",
+    "Finding",
     "ManualClock",
+    "NotReplayableError",
     "OperationNotFoundError",
+    "ReplayReport",
     "RunOperation",
     "SyncTestEngine",
     "TestEngine",
@@ -37,6 +47,8 @@ __all__ = [
     "UnfinishedRunError",
     "UnmetFakeError",
     "VirtualClock",
+    "assert_replayable",
+    "replay_all",
 ]
 
 _MODULES = {
@@ -44,10 +56,13 @@ _MODULES = {
     "CrashDifferenceError": "errors",
     "CrashMode": "crashes",
     "CrashReport": "crashes",
-    "Fake": "fakes",
     "FailedRunError": "errors",
+    "Fake": "fakes",
+    "Finding": "replays",
     "ManualClock": "clock",
+    "NotReplayableError": "replays",
     "OperationNotFoundError": "errors",
+    "ReplayReport": "replays",
     "RunOperation": "runs",
     "SyncTestEngine": "sync_engine",
     "TestEngine": "engine",
@@ -55,6 +70,8 @@ _MODULES = {
     "UnfinishedRunError": "errors",
     "UnmetFakeError": "errors",
     "VirtualClock": "clock",
+    "assert_replayable": "replays",
+    "replay_all": "replays",
 }
 
 

@@ -16,7 +16,7 @@ from durably.core.effects import Attempt
 from durably.core.scope import Scope
 from durably.engine.invokers import Call, FunctionError
 from durably.errors import ValidationError, error_object
-from durably.limits import as_timedelta, check_name
+from durably.limits import as_name, as_timedelta
 from durably.serdes import JsonSerdes, SerdesContext
 from durably.testing.effects import Ledger
 from durably.wire.operation import ErrorObject
@@ -172,7 +172,7 @@ class Fakes:
 
     def add_step(self, name: str, function: Callable[..., Any]) -> Fake:
         """Have *function* called in the place of the bodies of steps of that name."""
-        check_name(name)
+        as_name(name)
         fake = self._steps[name] = Fake(name, function)
         return fake
 
@@ -180,7 +180,7 @@ class Fakes:
         self, name: str, error: Exception | type[Exception], attempts: int | Collection[int] | None
     ) -> None:
         """Have attempts of steps of that name fail."""
-        check_name(name)
+        as_name(name)
         numbers = range(1, attempts + 1) if isinstance(attempts, int) else attempts
         self._failures[name] = Failure(error, numbers)
 
@@ -201,7 +201,7 @@ class Fakes:
         heartbeat_interval: timedelta | float | None,
     ) -> None:
         """Have callbacks of that name answered."""
-        check_name(name)
+        as_name(name)
         beats = None
         if heartbeat_interval is not None:
             beats = as_timedelta(heartbeat_interval, "heartbeat_interval")
