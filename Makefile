@@ -15,6 +15,7 @@ PYTHON := python3.11
 endif
 endif
 KILLS ?= 60
+EXAMPLES ?= 1000
 REQUESTS ?= 20000
 FORGERIES ?= 1000000
 
@@ -85,8 +86,8 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with many more examples; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
-	@$(RUN) -m pytest -q -n auto --timeout=3600 --hypothesis-profile=long tests/properties
+	@echo "fuzz: the properties, $(EXAMPLES) examples each; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
+	@EXAMPLES=$(EXAMPLES) $(RUN) -m pytest -q -n auto --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
 	@$(RUN) -m tests.server.forgeries --count $(FORGERIES)
 

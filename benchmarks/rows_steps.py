@@ -100,9 +100,9 @@ async def _beside_commits(options: Options, inside: Path) -> tuple[list[float], 
         async def in_turns(_input: object, ctx: DurableContext) -> None:
             for _round in range(rounds):
                 for number in range(few):
-                    began = perf_counter()
+                    began = functions.seconds()
                     await ctx.step("add", functions.plus_one, number)
-                    found.append(perf_counter() - began)
+                    found.append(functions.seconds() - began)
                 bare.extend(commits.seconds(1) for _ in range(few))
 
         async with Engine(f"sqlite:{inside / 'turns.db'}", [in_turns]) as ours:

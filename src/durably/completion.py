@@ -11,7 +11,7 @@ import msgspec
 from durably.batch_result import BatchItemStatus
 from durably.checks import check_optional_function
 from durably.errors import ValidationError
-from durably.limits import check_count, check_percentage
+from durably.limits import as_count, check_percentage
 
 
 class CompletionOutcome(StrEnum):
@@ -86,9 +86,9 @@ class CompletionConfig:
 
     def __post_init__(self) -> None:
         if self.min_successful is not None:
-            check_count(self.min_successful, "min_successful", minimum=1)
+            as_count(self.min_successful, "min_successful", minimum=1)
         if self.tolerated_failure_count is not None:
-            check_count(self.tolerated_failure_count, "tolerated_failure_count", minimum=0)
+            as_count(self.tolerated_failure_count, "tolerated_failure_count", minimum=0)
         if self.tolerated_failure_percentage is not None:
             check_percentage(self.tolerated_failure_percentage, "tolerated_failure_percentage")
         check_optional_function(self.should_complete, "should_complete")

@@ -20,8 +20,8 @@ from durably.checks import check_errors, check_function, member_of
 from durably.errors import ValidationError, WaitForConditionError
 from durably.limits import (
     MAX_DELAY_SECONDS,
+    as_count,
     as_timedelta,
-    check_count,
     duration_seconds,
     whole_seconds,
 )
@@ -151,7 +151,7 @@ class RetryStrategyConfig:
     retryable_error_types: Sequence[type[BaseException]] = ()
 
     def __post_init__(self) -> None:
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
         _check_rate(self.backoff_rate)
         check_errors(self.retryable_errors, self.retryable_error_types)
@@ -174,7 +174,7 @@ class LinearRetryStrategyConfig:
     retryable_error_types: Sequence[type[BaseException]] = ()
 
     def __post_init__(self) -> None:
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
         as_timedelta(self.increment, "increment")
         check_errors(self.retryable_errors, self.retryable_error_types)
@@ -199,7 +199,7 @@ class WaitStrategyConfig(Generic[T]):
     def __post_init__(self) -> None:
         wanted = "a function of the state that says whether to go on"
         check_function(self.should_continue_polling, "should_continue_polling", wanted)
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
         _check_rate(self.backoff_rate)
 

@@ -6,13 +6,15 @@ written, raises `SerdesError` with the place of what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
 from durably.batch_result import BatchCompletionReason, BatchItem, BatchItemStatus, BatchResult
 from durably.errors import ChildContextError, SerdesError, ValidationError
+from durably.limits import plain
 from durably.serdes_json import class_of, is_plain, read_json, too_deep, write_json
 from durably.serdes_pieces import PiecewiseSerdes
 from durably.serdes_tagged import TaggedSerdes
@@ -48,6 +50,10 @@ class Serdes(Protocol[T]):
     def deserialize(self, text: str, context: SerdesContext, /) -> T:
         """Read what `serialize` wrote."""
         ...
+
+
+ChooseSerdes: TypeAlias = Callable[[Any], Serdes[Any]]
+"""Chooses by an annotation how its values are written."""
 
 
 class JsonSerdes:
@@ -177,20 +183,21 @@ _JSON = JsonSerdes()
 _TAGGED = TaggedSerdes()
 
 
-def storable(text: object) -> str:
-    """Give *text*, the work of somebody else's serdes, if it can be stored at all.
+def storable(text: object, maker: str = "a serdes") -> str:
+    """Give *text*, the work of *maker*, as plain text if it can be stored at all.
 
     Raises:
         SerdesError: it is not text, or contains lone surrogates, which no encoding takes.
     """
     if not isinstance(text, str):
-        raise SerdesError(f"a serdes must give text, not {type(text).__qualname__}")
-    if not text.isascii():
+        raise SerdesError(f"{maker} must give text, not {type(text).__qualname__}")
+    found = plain(text)
+    if not found.isascii():
         try:
-            text.encode()
+            found.encode()
         except UnicodeEncodeError as error:
             raise SerdesError(f"text cannot be stored: {error}") from None
-    return text
+    return found
 
 
 def typed_serdes(annotation: Any = Any) -> Serdes[Any]:

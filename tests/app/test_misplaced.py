@@ -74,6 +74,10 @@ CALLS: dict[str, tuple[Call, str]] = {
         lambda ctx: ctx.wait_for_callback("c", hi, WaitForCallbackConfig()),
         "write config=WaitForCallbackConfig",
     ),
+    "time-out": (
+        lambda ctx: ctx.step("s", hi, "x", config=StepConfig(timeout=1e10)),
+        "timeout: must be at most 31622400 seconds",
+    ),
     "batch's among arguments": (
         lambda ctx: ctx.step("s", hi, ParallelConfig()),
         "write config=ParallelConfig",

@@ -27,11 +27,10 @@ from durably.config import (
     WaitForCallbackConfig,
     WaitForConditionConfig,
     WithRetryConfig,
-    check_name,
-    duration_seconds,
 )
+from durably.core.active import nested_too_deep
 from durably.core.effects import Program
-from durably.core.given import branch_of, check_body, check_function_name, config_of
+from durably.core.given import branch_of, check_body, config_of, function_name_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
@@ -45,8 +44,10 @@ from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
-from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
+from durably.limits import MAX_NESTING, as_name, duration_seconds
+from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, typed_serdes
 from durably.wire.operation import OperationSubType, OperationType
+from durably.wire.update import ChainedInvokeOptions
 
 _STEP: StepConfig[Any] = StepConfig()
 _INVOKE: InvokeConfig[Any] = InvokeConfig()
@@ -54,6 +55,7 @@ _CALLBACK: CallbackConfig[Any] = CallbackConfig()
 _WAIT_FOR_CALLBACK: WaitForCallbackConfig[Any] = WaitForCallbackConfig()
 _CONDITION: type[WaitForConditionConfig[Any]] = WaitForConditionConfig
 _CHILD: ChildConfig[Any] = ChildConfig()
+_ITEM_NAME = "item name"
 _JSON = JsonSerdes()
 _TEXT = PassThroughSerdes()
 
@@ -81,11 +83,12 @@ class FutureLauncher(Launcher, Protocol):
 class Calls:
     """The operations of one context, for whichever driver runs it."""
 
-    __slots__ = ("_random", "_run", "scope")
+    __slots__ = ("_choose", "_random", "_run", "scope")
 
-    def __init__(self, scope: Scope, run: Launcher) -> None:
+    def __init__(self, scope: Scope, run: Launcher, choose: ChooseSerdes = typed_serdes) -> None:
         self.scope = scope
         self._run = run
+        self._choose = choose
         self._random: Random | None = None
 
     def step(
@@ -100,7 +103,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
         body = partial(fn, *args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, step(self.scope.journal, op, body, config, serdes))
 
     def wait(self, name: str | None, duration: timedelta | float) -> Any:
@@ -118,11 +121,21 @@ class Calls:
     ) -> Any:
         """Call another durable function."""
         config = config_of(InvokeConfig, config, _INVOKE)
-        check_function_name(function_name)
+        target = function_name_of(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
-        program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
+        options = ChainedInvokeOptions(
+            function_name=target,
+            tenant_id=config.tenant_id,
+            x_amzn_trace_id=self._trace_of(op, target),
+        )
+        program = invoke(self.scope.journal, op, options, payload, serdes)
         return self._launch(op, program)
+
+    def _trace_of(self, op: Op, function_name: str) -> str | None:
+        if self.scope.watcher is None or op.id in self.scope.journal:
+            return None
+        return self.scope.watcher.trace_of(op, function_name)
 
     def create_callback(
         self,
@@ -169,7 +182,7 @@ class Calls:
         config = config_of(_CONDITION, config, None)
         check_body(check, "check")
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
-        serdes = config.serdes or result_serdes(check)
+        serdes = config.serdes or result_serdes(check, self._choose)
         return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
 
     def run_in_child_context(
@@ -182,10 +195,9 @@ class Calls:
         """Run *fn* with a context of its own."""
         config = config_of(ChildConfig, config, _CHILD)
         check_body(fn, "fn", args)
-        sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
-        op = self._begin(name, OperationType.CONTEXT, sub_type)
+        op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, child(self.scope, op, body, config, serdes))
 
     def map(
@@ -203,9 +215,9 @@ class Calls:
         namer = config.item_namer
         branches = [
             Branch(
-                f"map-item-{index}" if namer is None else namer(item, index),
+                f"map-item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 body_of(item, index),
-                config.item_serdes or result_serdes(fn),
+                config.item_serdes or result_serdes(fn, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -222,7 +234,11 @@ class Calls:
         config = config_of(ParallelConfig, config, _PARALLEL)
         named = [branch_of(branch, index) for index, branch in enumerate(branches)]
         made = [
-            Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
+            Branch(
+                branch.name,
+                branch.func,
+                config.item_serdes or result_serdes(branch.func, self._choose),
+            )
             for branch in named
         ]
         kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
@@ -244,9 +260,9 @@ class Calls:
         namer = config.item_namer
         branches = [
             Branch(
-                f"item-{index}" if namer is None else namer(item, index),
+                f"item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 partial(_with_context_first, executor, (item,)),
-                config.item_serdes or result_serdes(executor),
+                config.item_serdes or result_serdes(executor, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -264,11 +280,9 @@ class Calls:
         sub_types: tuple[str, str],
         result_type: Any,
     ) -> Any:
-        for branch in branches:
-            check_name(branch.name, "item name")
         config.completion_config.check_total(len(branches))
-        op = self._begin(name, OperationType.CONTEXT, sub_types[0])
-        serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
+        op = self._open(name, sub_types[0])
+        serdes = config.serdes or self._choose(BatchResult[result_type])
         plan = Plan(
             branches=branches,
             branch_sub_type=sub_types[1],
@@ -293,7 +307,9 @@ class Calls:
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
         functions = [branch_of(branch, index).func for index, branch in enumerate(branches)]
-        listed = [Branch(None, function, result_serdes(function)) for function in functions]
+        listed = [
+            Branch(None, function, result_serdes(function, self._choose)) for function in functions
+        ]
         rule.check_count(len(listed))
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
@@ -315,8 +331,13 @@ class Calls:
         return self._random
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
-        check_name(name, "name")
-        return self._run.begin(self.scope, name, type_, sub_type)
+        return self._run.begin(self.scope, as_name(name), type_, sub_type)
+
+    def _open(self, name: str | None, sub_type: str) -> Op:
+        """Begin an operation that runs code in contexts of its own."""
+        if self.scope.depth >= MAX_NESTING:
+            raise nested_too_deep(name)
+        return self._begin(name, OperationType.CONTEXT, sub_type)
 
     def _launch(self, op: Op, program: Program[Any]) -> Any:
         if self.scope.never_resolves(op):
@@ -353,7 +374,7 @@ def rounds_config(func: object, config: WithRetryConfig | None) -> WithRetryConf
 
 def backoff_name(name: str | None, attempt: int) -> str | None:
     """Name the wait after round *attempt* of a `with_retry`."""
-    return None if name is None else f"{name}-backoff-{attempt}"
+    return None if name is None else f"{as_name(name)}-backoff-{attempt}"
 
 
 def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:

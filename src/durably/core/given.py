@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from durably.checks import check_function, check_kind, shown
+from durably.checks import check_function, check_kind, check_serdes, shown
 from durably.config import (
     CallbackConfig,
     ChildConfig,
@@ -19,7 +19,8 @@ from durably.config import (
     WithRetryConfig,
 )
 from durably.errors import ValidationError
-from durably.limits import check_length
+from durably.limits import as_short_text
+from durably.serdes import ChooseSerdes, Serdes, typed_serdes
 
 ConfigT = TypeVar("ConfigT")
 
@@ -82,15 +83,36 @@ def branch_of(
     return branch
 
 
-def check_function_name(function_name: object) -> None:
-    """Refuse what names no function.
+def checked_choice(choose: ChooseSerdes) -> ChooseSerdes:
+    """Give *choose*, held to give a serdes for whatever it is asked.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it cannot be called.
+    """
+    if choose is typed_serdes:
+        return choose
+    wanted = "a function that gives a serdes for an annotation, such as typed_serdes"
+    check_function(choose, "default_serdes", wanted)
+
+    def chosen(annotation: Any) -> Serdes[Any]:
+        given: Any = choose(annotation)
+        if given is None:
+            raise ValidationError("default_serdes", f"gave None for {annotation!r:.100}")
+        check_serdes(given, "default_serdes")
+        return cast("Serdes[Any]", given)
+
+    return chosen
+
+
+def function_name_of(function_name: object) -> str:
+    """Read the name of a function.
+
+    Raises:
+        ValidationError: it is none.
     """
     if not isinstance(function_name, str):
         name = getattr(function_name, "name", None)
         hint = f": write {name!r}" if isinstance(name, str) else ""
         said = f"must be the name of a function, not {type(function_name).__name__}{hint}"
         raise ValidationError("function_name", said)
-    check_length(function_name, "function_name")
+    return as_short_text(function_name, "function_name")

@@ -222,6 +222,8 @@ class Journals:
     def _take(self, tip: Tip, facts: Sequence[Fact], epoch: int | None) -> Change:
         try:
             return tip.take(facts, epoch)
+        except ApiError:
+            raise  # nothing has happened yet
         except Exception as error:
             # A defect; but no later change may build on what is never going to be written.
             self.drop(tip, error)
@@ -361,8 +363,7 @@ class Journals:
         tip.timer_due = due
         now = microseconds_of(self._clock.now())
         delay = min(max((due - now) / MICROSECONDS, 0) + _TIMER_SLACK_SECONDS, _MAX_TIMER_SECONDS)
-        loop = asyncio.get_running_loop()
-        tip.timer = loop.call_later(delay, self._ring, tip)
+        tip.timer = self._clock.call_later(delay, self._ring, tip)
 
     def _ring(self, tip: Tip) -> None:
         tip.timer = None
