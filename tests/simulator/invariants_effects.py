@@ -12,7 +12,7 @@ from tests.simulator.ledger import Entry
 from tests.simulator.observed import Fault, Observed, Replay, Seen
 from tests.simulator.oracle import follow, foresee
 from tests.simulator.outcomes import agrees
-from tests.simulator.programs import Fan, Path, Step, named
+from tests.simulator.programs import WHOLE, Fan, Path, Step, named
 from tests.simulator.records import Record, details_of, error_of, fold, payload_of
 from tests.simulator.values import STEP_BYTES, Json
 
@@ -207,9 +207,13 @@ def i12(observed: Observed) -> list[str]:
 
 
 def i13(observed: Observed) -> list[str]:
-    """No more items of a fan-out are under way at once than its limit."""
+    """No more items of a fan-out are under way at once than its limit.
+
+    When it is over, and too large to be recorded whole, a replay may make all its items anew.
+    """
     found = []
     for arn, followed in observed.followed.items():
+        durable = durable_at(observed, observed.by_arn[arn])
         for operation_id, path in followed.ids.items():
             node = observed.node_at(arn, path)
             record = observed.records[arn].get(operation_id)
@@ -218,7 +222,7 @@ def i13(observed: Observed) -> list[str]:
             most = _most_open(operation_id, observed.records[arn].values())
             if not node.flat and most > node.limit:
                 found.append(f"{arn} {named(path)}: {most} items were open, {node.limit} may be")
-            ran = _most_running(path, observed.entries_of[arn])
+            ran = _most_running(path, observed.entries_of[arn], durable.get(operation_id, _NEVER))
             if ran > node.limit:
                 found.append(f"{arn} {named(path)}: {ran} items ran, {node.limit} may")
     return found
@@ -232,10 +236,12 @@ def _most_open(parent: str, records: Iterable[Record]) -> int:
     return _highest(move for _, move in moves)
 
 
-def _most_running(path: Path, entries: Iterable[Entry]) -> int:
+def _most_running(path: Path, entries: Iterable[Entry], until: int) -> int:
     running: defaultdict[int, set[Path]] = defaultdict(set)
     most = 0
     for entry in entries:
+        if entry.tick > until or (entry.path, entry.phase) == ((*path, WHOLE), "saw"):
+            break
         if entry.attempt or entry.path[:-1] != path or len(entry.path) != len(path) + 1:
             continue
         if entry.phase == "enter":
