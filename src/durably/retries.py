@@ -388,7 +388,7 @@ def _exponential(initial: float, rate: float, attempts_made: int, longest: float
 def _jittered(seconds: float, jitter: JitterStrategy, random: Random) -> timedelta:
     """Give the delay in whole seconds, rounded up, and at least one."""
     delay = whole_seconds(timedelta(seconds=jitter.apply(seconds, random)))
-    return timedelta(seconds=max(1, min(delay, MAX_DELAY_SECONDS)))
+    return timedelta(seconds=min(max(1, delay), MAX_DELAY_SECONDS))
 
 
 def _is_retryable(
