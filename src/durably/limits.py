@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from sys import float_info
+from typing import Any, TypeAlias
 
 from durably.checks import shown
 from durably.errors import ValidationError
@@ -182,3 +183,14 @@ def check_percentage(percentage: object, field: str) -> None:
         case _:
             pass
     raise ValidationError(field, f"must be from 0 to 100, not {shown(percentage)}")
+
+
+def check_rate(backoff_rate: Any) -> None:
+    """Refuse what delays cannot grow by.
+
+    Raises:
+        ValidationError: it is not a number from 1.
+    """
+    is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
+    if not is_number or not 1 <= backoff_rate <= float_info.max:
+        raise ValidationError("backoff_rate", f"must be a number from 1, not {shown(backoff_rate)}")
