@@ -78,7 +78,7 @@ def values(model: Model, scope: Scope, node: Values, path: Path) -> Any:
     """Take values; the time is that of an event that the code has got to."""
     seen = model.evidence.seen.get(path)
     if not isinstance(seen, list):
-        return ANY  # not reached, or in a history of other code something else
+        return ANY  # nobody has got there, or only code of another version, which has another node
     now = datetime.fromisoformat(seen[0])
     passed = [at for one, at in model.evidence.instants.items() if one <= max(scope.clock, 1)]
     precision = timedelta(milliseconds=1)  # of the instants that an invocation is given
