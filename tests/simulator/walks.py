@@ -56,7 +56,8 @@ def node_at(block: Block, path: Path) -> Node | None:
     if not rest:
         return node
     if isinstance(node, Combine | Together):
-        return _within(node.parts[rest[0]], rest[1:])
+        is_there = rest[0] < len(node.parts)
+        return _within(node.parts[rest[0]], rest[1:]) if is_there else None
     return _within(node, rest)
 
 
@@ -74,7 +75,7 @@ def _within(node: Node, rest: Path) -> Node | None:
         case Guard() if rest[0] == 2:
             return node.lastly
         case Guard(body=body, rescue=rescue):
-            inner = (body, rescue)[rest[0]]
+            inner = {0: body, 1: rescue}.get(rest[0], ())
     return node_at(inner, rest[1:])
 
 
