@@ -121,7 +121,7 @@ def as_short_text(text: object, field: str) -> str:
     """
     if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME_LENGTH:
         raise ValidationError(field, f"must be 1 to {MAX_NAME_LENGTH} characters")
-    return plain(text)
+    return as_text(text, field)
 
 
 def as_text(text: object, field: str) -> str:

@@ -18,7 +18,7 @@ from durably.app.settings import (
     make_store,
 )
 from durably.checks import check_flag, check_kind, shown
-from durably.errors import FunctionNotFoundError, InvalidStateError
+from durably.errors import FunctionNotFoundError, InvalidStateError, ValidationError
 from durably.handler import DurableFunction
 from durably.limits import (
     MAX_RETENTION_DAYS,
@@ -353,10 +353,12 @@ class Engine:
         """Say that whoever is to answer a callback is alive; raises as `callback_succeed` does."""
         await self._opened().service.heartbeat_callback(as_callback_id(callback_id))
 
-    def _find_function(self, function: DurableFunction | str) -> DurableFunction:
-        name = function if isinstance(function, str) else shown(function)
-        if isinstance(function, DurableFunction):
-            name = function.name
+    def _find_function(self, function: object) -> DurableFunction:
+        if not isinstance(function, DurableFunction | str):
+            name = getattr(function, "__name__", None) or shown(function)
+            said = f"must be one of the engine's durable functions, or its name, not {name}"
+            raise ValidationError("function", said)
+        name = function if isinstance(function, str) else function.name
         found = self._functions.get(name)
         if found is None or not (found is function or isinstance(function, str)):
             raise FunctionNotFoundError(name, tuple(self._functions))
