@@ -455,22 +455,6 @@ async def test_a_function_that_fails_by_itself_proves_nothing() -> None:
             await t.crash_everywhere(approve, "may I?")
 
 
-async def test_bodies_that_wait_for_each_other_do_not_hang() -> None:
-    met = asyncio.Barrier(2)
-
-    @durable_execution
-    async def meets(amount: int, ctx: DurableContext) -> int:
-        async def come() -> None:
-            await met.wait()
-
-        await asyncio.gather(ctx.step("a", come), ctx.step("b", come))
-        return 1
-
-    report = await crashed(meets, mode="off")
-
-    assert report.all_points > 0
-
-
 @pytest.mark.usefixtures("_nothing_is_left")
 async def test_nothing_is_left_behind_and_the_loop_is_as_it_was() -> None:
     loop = asyncio.get_running_loop()
@@ -501,20 +485,3 @@ async def test_nothing_is_left_behind_and_the_loop_is_as_it_was() -> None:
     assert released
     assert asyncio.all_tasks() == tasks
     assert loop.get_task_factory() is factory
-
-
-async def test_a_task_factory_of_the_tests_own_is_used() -> None:
-    loop = asyncio.get_running_loop()
-    made: list[str] = []
-
-    def make(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        made.append("task")
-        return asyncio.Task(work, loop=loop, **options)
-
-    loop.set_task_factory(make)
-    try:
-        await crashed(order, mode="off")
-    finally:
-        loop.set_task_factory(None)
-
-    assert made
