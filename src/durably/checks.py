@@ -51,11 +51,11 @@ def member_of(members: type[EnumT], value: object, field: str) -> EnumT:
     Raises:
         ValidationError: there is none.
     """
-    try:
-        return members(value)  # type: ignore[arg-type]  # what it cannot be, it refuses itself
-    except ValueError:
-        names = " or ".join(f"{members.__name__}.{member.name}" for member in members)
-        raise ValidationError(field, f"must be {names}, not {shown(value)}") from None
+    found = members._value2member_map_.get(value) if isinstance(value, str) else None
+    if isinstance(found, members):
+        return found
+    names = " or ".join(f"{members.__name__}.{member.name}" for member in members)
+    raise ValidationError(field, f"must be {names}, not {shown(value)}")
 
 
 def check_function(value: object, field: str, wanted: str) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from durably.batch_result import BatchItemStatus
-from durably.checks import check_optional_function
+from durably.checks import check_optional_function, member_of
 from durably.errors import ValidationError
 from durably.limits import as_count, check_percentage
 
@@ -44,6 +45,10 @@ class CompletionDecision(msgspec.Struct, frozen=True):
 
     outcome: CompletionOutcome | None = None
 
+    def __post_init__(self) -> None:
+        if self.outcome is not None:
+            force_setattr(self, "outcome", member_of(CompletionOutcome, self.outcome, "outcome"))
+
     @property
     def is_complete(self) -> bool:
         """Whether the batch ends now."""
@@ -62,7 +67,7 @@ def continue_batch() -> CompletionDecision:
 
 def complete_batch(outcome: CompletionOutcome = CompletionOutcome.SUCCEEDED) -> CompletionDecision:
     """End the batch now. Items under way are not waited for."""
-    return CompletionDecision(CompletionOutcome(outcome))
+    return CompletionDecision(member_of(CompletionOutcome, outcome, "outcome"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

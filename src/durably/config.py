@@ -123,7 +123,7 @@ class StepConfig(Generic[ResultT_co]):
     Attributes:
         retry_strategy: asked after each failed attempt.
         serdes: how the result is written; without one, by the body's return annotation.
-        timeout: how long one attempt may run; longer is a failed attempt.
+        timeout: how long one attempt may run, up to 366 days; longer is a failed attempt.
         sub_type: a name for a kind of steps, compared on replay.
     """
 
@@ -138,7 +138,7 @@ class StepConfig(Generic[ResultT_co]):
         _set(self, "semantics", member_of(StepSemantics, self.semantics, "semantics"))
         check_serdes(self.serdes)
         _set(self, "sub_type", as_sub_type(self.sub_type))
-        if self.timeout is not None and as_timedelta(self.timeout, "timeout") == timedelta(0):
+        if self.timeout is not None and not duration_seconds(self.timeout, "timeout"):
             raise ValidationError("timeout", "must be longer than nothing")
 
     @property

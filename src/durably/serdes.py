@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args, get_ori
 import msgspec
 
 from durably.batch_result import BatchCompletionReason, BatchItem, BatchItemStatus, BatchResult
+from durably.checks import check_serdes, shown
 from durably.errors import ChildContextError, SerdesError, ValidationError
 from durably.limits import plain
 from durably.serdes_json import class_of, is_plain, read_json, too_deep, write_json
@@ -108,6 +109,7 @@ class BatchResultSerdes(Generic[T]):
     __slots__ = ("_items",)
 
     def __init__(self, item_annotation: Any = Any, *, item_serdes: Serdes[T] | None = None) -> None:
+        check_serdes(item_serdes, "item_serdes")
         self._items: Serdes[T] = item_serdes or typed_serdes(item_annotation)
 
     def serialize(self, value: BatchResult[T], context: SerdesContext, /) -> str:
@@ -221,8 +223,8 @@ def json_serdes(annotation: Any = Any) -> Serdes[Any]:
     Raises:
         ValidationError: *annotation* is no type, or is concrete, but no JSON can be read by it.
     """
-    if isinstance(annotation, _VALUES):
-        said = f"must be a type, such as int or list[Order], not {annotation!r:.100}"
+    if issubclass(class_of(annotation), _VALUES):
+        said = f"must be a type, such as int or list[Order], not {shown(annotation)}"
         raise ValidationError("annotation", said)
     return _chosen(annotation, _JSON)
 

@@ -304,6 +304,23 @@ def test_what_was_cut_off_counts_as_a_failed_attempt_of_an_at_most_once_step_onl
         assert (end.interrupted, len(end.problems)) == (int(once), problems)
 
 
+def test_a_context_that_is_over_is_not_entered_by_changed_code() -> None:
+    story = Story("p0", "run")
+    story.begin()
+    story.checkpoint(
+        story.update("CONTEXT", "START", "1", name="c", sub_type="RunInChildContext"),
+        story.step("1-1", "old", "START"),
+        story.step("1-1", "old", "SUCCEED", '"text 0"'),
+        story.update("CONTEXT", "SUCCEED", "1", payload='["text 0"]'),
+    )
+    changed = Program(name="p0", body=(Child(name="c", body=(Step(name="new"), OK)),))
+
+    believed = follow([changed], changed, story.events, (), trusts=True)
+
+    assert (believed.status, believed.result) == ("SUCCEEDED", [["text 0"]])
+    assert follow([changed], changed, story.events, ()).status == "DIVERGED"
+
+
 # What is generated
 
 

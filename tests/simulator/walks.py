@@ -75,7 +75,7 @@ def _within(node: Node, rest: Path) -> Node | None:
         case Guard() if rest[0] == 2:
             return node.lastly
         case Guard(body=body, rescue=rescue):
-            inner = (body, rescue)[rest[0]]
+            inner = {0: body, 1: rescue}.get(rest[0], ())
     return node_at(inner, rest[1:])
 
 

@@ -19,7 +19,7 @@ from durably.app.settings import (
     make_store,
 )
 from durably.checks import check_flag, check_kind, shown
-from durably.errors import FunctionNotFoundError, InvalidStateError
+from durably.errors import FunctionNotFoundError, InvalidStateError, ValidationError
 from durably.handler import DurableFunction
 from durably.limits import (
     MAX_RETENTION_DAYS,
@@ -92,6 +92,7 @@ class Engine:
             InvalidStateError: the engine is open already.
         """
         if self._assembly is not None:
+            self._assembly.birthplace.check()
             raise InvalidStateError("the engine is open already")
         assembly = self._assembly = self._assemble()
         try:
@@ -111,7 +112,12 @@ class Engine:
 
         What is cut off then goes on the next time, with nothing that was recorded done again. A
         function that swallows its cancellation is left behind, and this logged.
+
+        In a process that was forked while it was open there is nothing to close.
         """
+        if self._assembly is not None and self._assembly.birthplace.is_elsewhere:
+            self._assembly = None
+            return
         assembly = self._opened()
         try:
             await assembly.close(self._settings.grace)
@@ -136,7 +142,7 @@ class Engine:
         """Everything that can be asked of executions, for what is built over an engine.
 
         Raises:
-            InvalidStateError: it is not open, or it was opened in another event loop.
+            InvalidStateError: it is not open, or was opened in another event loop or process.
         """
         return self._opened().service
 
@@ -150,9 +156,10 @@ class Engine:
         """
         from durably.app.signals import StopSignals  # noqa: PLC0415 - brings asyncio
 
+        opened = None if self._assembly is None else self._opened()
         async with StopSignals() as signals:
-            if self._assembly is not None:
-                await self._opened().wait_for_work_to_end(signals.first)
+            if opened is not None:
+                await opened.wait_for_work_to_end(signals.first)
                 return
             await self.__aenter__()
             try:
@@ -359,10 +366,12 @@ class Engine:
         """Say that whoever is to answer a callback is alive; raises as `callback_succeed` does."""
         await self._opened().service.heartbeat_callback(as_callback_id(callback_id))
 
-    def _find_function(self, function: DurableFunction | str) -> DurableFunction:
-        name = function if isinstance(function, str) else shown(function)
-        if isinstance(function, DurableFunction):
-            name = function.name
+    def _find_function(self, function: object) -> DurableFunction:
+        if not isinstance(function, DurableFunction | str):
+            name = getattr(function, "__name__", None) or shown(function)
+            said = f"must be one of the engine's durable functions, or its name, not {name}"
+            raise ValidationError("function", said)
+        name = function if isinstance(function, str) else function.name
         found = self._functions.get(name)
         if found is None or not (found is function or isinstance(function, str)):
             raise FunctionNotFoundError(name, tuple(self._functions))
@@ -377,12 +386,11 @@ class Engine:
         """Give the engine's insides.
 
         Raises:
-            InvalidStateError: it is not open, or it was opened in another event loop.
+            InvalidStateError: it is not open, or was opened in another event loop or process.
         """
-        import asyncio  # noqa: PLC0415 - importing durably must not bring it
-
         if self._assembly is None:
             raise InvalidStateError("the engine is not open: write `async with engine:` first")
-        if asyncio.get_running_loop() is not self._assembly.loop:
+        self._assembly.birthplace.check()
+        if not self._assembly.is_in_its_loop:
             raise InvalidStateError("the engine was opened in another event loop; use it there")
         return self._assembly

@@ -73,6 +73,7 @@ class SyncEngine:
         from durably.app.loop_thread import LoopThread  # noqa: PLC0415 - brings asyncio
 
         if self._thread is not None:
+            self._thread.birthplace.check()
             raise InvalidStateError("the engine is open already")
         thread = LoopThread("durably engine")
         try:
@@ -95,7 +96,7 @@ class SyncEngine:
         a process that was forked while it was open there is nothing to close.
         """
         thread, self._thread = self._thread, None
-        if thread is None or thread.is_inherited:
+        if thread is None or thread.birthplace.is_elsewhere:
             return
         thread.close(self._engine.__aexit__(kind, error, traceback), self._closing_seconds)
 
@@ -108,6 +109,7 @@ class SyncEngine:
         from durably.app.loops import run_loop  # noqa: PLC0415 - brings asyncio
 
         if self._thread is not None:
+            self._thread.birthplace.check()
             raise InvalidStateError("the engine is open already: call this without `with`")
         run_loop(self._engine.run_forever())
 

@@ -135,8 +135,8 @@ def _tell(finding: Finding, wanted: Wanted) -> None:
     for difference in finding.differences:
         for line in difference_lines(difference):
             click.echo(f"  {line}")
-    if finding.history.is_masked:
-        click.echo("Its values are masked: code that decides by one may see another than it did.")
+    if finding.hint is not None:
+        click.echo(f"  {finding.hint}")
 
 
 def difference_lines(difference: Difference) -> Iterator[str]:

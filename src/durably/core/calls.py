@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from durably.batch_result import BatchResult
+from durably.checks import shown
 from durably.config import (
     CallbackConfig,
     ChildConfig,
@@ -32,7 +33,7 @@ from durably.config import (
 )
 from durably.core.active import nested_too_deep
 from durably.core.effects import Program
-from durably.core.given import branch_of, check_body, config_of, function_name_of
+from durably.core.given import branch_of, check_body, config_of, function_name_of, list_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
@@ -212,7 +213,7 @@ class Calls:
         """Run *fn* for each item."""
         config = config_of(MapConfig, config, _MAP)
         check_body(fn, "fn")
-        sequence = list(items)
+        sequence = list_of(items, "items")
         body_of = item_caller(fn, sequence)
         namer = config.item_namer
         branches = [
@@ -234,7 +235,8 @@ class Calls:
     ) -> Any:
         """Run the branches beside each other."""
         config = config_of(ParallelConfig, config, _PARALLEL)
-        named = [branch_of(branch, index) for index, branch in enumerate(branches)]
+        listed = list_of(branches, "branches")
+        named = [branch_of(branch, index) for index, branch in enumerate(listed)]
         made = [
             Branch(
                 branch.name,
@@ -258,7 +260,7 @@ class Calls:
         """Run *executor* for each item, recorded under the caller's own sub types."""
         config = config_of(ConcurrencyConfig, config, _CONCURRENTLY)
         check_body(executor, "executor")
-        sequence = list(items)
+        sequence = list_of(items, "items")
         namer = config.item_namer
         branches = [
             Branch(
@@ -298,8 +300,8 @@ class Calls:
 
     def combine(self, name: str | None, rule: Combinator, futures: Iterable[object]) -> Any:
         """Wait for several futures, until *rule* is content."""
-        listed = [_observable(future) for future in futures]
-        rule.check_count(len(listed))
+        listed = [_observable(future) for future in list_of(futures, "futures")]
+        rule.check_count(len(listed), "futures")
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
         ends_of = partial(cast("FutureLauncher", self._run).ends_of, self.scope)
         return self._launch(op, combine(self.scope, op, rule, listed, ends_of))
@@ -308,11 +310,12 @@ class Calls:
         self, name: str | None, rule: Combinator, branches: Iterable[Callable[..., Any]]
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
-        functions = [branch_of(branch, index).func for index, branch in enumerate(branches)]
+        given = list_of(branches, "branches")
+        functions = [branch_of(branch, index).func for index, branch in enumerate(given)]
         listed = [
             Branch(None, function, result_serdes(function, self._choose)) for function in functions
         ]
-        rule.check_count(len(listed))
+        rule.check_count(len(listed), "branches")
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
         result: BatchResult[Any] = self._fan_out(name, listed, config, kinds, Any)
@@ -360,7 +363,7 @@ def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx
 def _observable(future: object) -> Observable:
     if isinstance(future, Observable):
         return future
-    text = f"must be what operations of the context return, not {type(future).__name__}"
+    text = f"must be what operations of the context return, not {shown(future)}"
     raise ValidationError("futures", text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from durably.checks import check_function, check_kind, check_serdes, shown
@@ -66,6 +66,17 @@ def check_body(function: object, field: str, args: tuple[object, ...] = ()) -> N
             name = type(arg).__name__
             said = f"{name} is among what the function is called with: write config={name}(…)"
             raise ValidationError("config", said)
+
+
+def list_of(values: object, field: str) -> list[Any]:
+    """List what is given one after the other.
+
+    Raises:
+        ValidationError: *values* gives nothing.
+    """
+    if not isinstance(values, Iterable):
+        raise ValidationError(field, f"must be a list, not {shown(values)}")
+    return [*values]
 
 
 def branch_of(

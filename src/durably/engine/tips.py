@@ -123,7 +123,6 @@ class Tip:
             evolve(execution, fact)
             if type(fact) is CallbackStarted:
                 callback_ids += (fact.callback_id,)
-        encoded = tuple([encode_fact(fact) for fact in facts])
         bytes_before = self.stored_bytes
         self.stored_bytes = bytes_before + sum(map(len, encoded))
         if (

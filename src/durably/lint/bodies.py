@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from durably.lint.code import Assigned, Code
@@ -13,7 +12,7 @@ from durably.lint.meanings import Meanings, Method, Path
 from durably.lint.operations import BINDING_DECORATORS
 
 _MAX_DEPTH = 8
-_MAX_BODIES = 200
+_MAX_LOOKS = 300
 # What wraps a function: the arguments that it may be.
 _BRANCHES = {"NamedParallelBranch": (1, "func"), "ParallelBranch": (0, "func")}
 
@@ -41,15 +40,17 @@ def bodies_in(node: ast.expr | None, code: Code, meanings: Meanings) -> list[Bod
     """Give every function that *node* may be or contain, where *code* evaluates it."""
     if node is None:
         return []
-    return list(islice(_Search(meanings).look(node, code, 0), _MAX_BODIES))
+    return list(_Search(meanings).look(node, code, 0))
 
 
 class _Search:
     def __init__(self, meanings: Meanings) -> None:
         self._meanings = meanings
+        self._count = 0
 
     def look(self, node: ast.expr, code: Code, depth: int) -> Iterator[Body]:
-        if depth > _MAX_DEPTH:
+        self._count += 1
+        if depth > _MAX_DEPTH or self._count > _MAX_LOOKS:
             return
         look = _LOOKS.get(type(node), _Search.plain)
         yield from look(self, node, code, depth)

@@ -13,6 +13,7 @@ from durably.lint.code import Code, Module
 from durably.lint.meanings import Meanings, Method, Parameter, Path
 
 HANDLER_DECORATOR = "durable_execution"
+_NAMED_BRANCH = "NamedParallelBranch"
 # What calls the functions that it is given at once, or while it is gone through.
 _CALLERS = frozenset(
     {
@@ -106,18 +107,18 @@ class Calls:
                     self._add(code, call, callee, first=1)
 
     def _read_path(self, code: Code, call: ast.Call, names: str) -> None:
-        match names.rpartition(".")[2]:
-            case _ if names in _CALLERS:
-                for function in (*call.args, *(one.value for one in call.keywords)):
-                    self._call_back(code, call, function)
-            case "durable_execution":
-                bodies = bodies_in(call.args[0] if call.args else None, code, self._meanings)
-                self.handlers += [body.code for body in bodies if body.code is not None]
-            case "NamedParallelBranch":
-                named = [one.value for one in call.keywords if one.arg == "name"]
-                self.branch_names += [(one, code) for one in (named or call.args)[:1]]
-            case _:
-                self._read_settings(code, call)
+        last = names.rpartition(".")[2]
+        if names in _CALLERS:
+            for function in (*call.args, *(one.value for one in call.keywords)):
+                self._call_back(code, call, function)
+        elif last == HANDLER_DECORATOR:
+            bodies = bodies_in(call.args[0] if call.args else None, code, self._meanings)
+            self.handlers += [body.code for body in bodies if body.code is not None]
+        elif last == _NAMED_BRANCH:
+            named = [one.value for one in call.keywords if one.arg == "name"]
+            self.branch_names += [(one, code) for one in (named or call.args)[:1]]
+        else:
+            self._read_settings(code, call)
 
     def _read_settings(self, code: Code, call: ast.Call) -> None:
         for keyword in call.keywords:

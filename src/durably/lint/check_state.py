@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from durably.lint import rules
-from durably.lint.code import Binding, Code, Taken
+from durably.lint.code import Assigned, Binding, Code, Taken
 from durably.lint.findings import Finding
 from durably.lint.meanings import CONTAINERS
 from durably.lint.reading import Reading
+from durably.lint.roles import Use
 from durably.lint.walking import inside
 
 _CHANGING = frozenset(
@@ -36,10 +37,10 @@ class Change:
 
 def check_closures(reading: Reading) -> Iterator[Finding]:
     """Find bodies that change what only their first run changes."""
-    for call, bodies in reading.roles.bodies.items():
-        if _is_repeated(call):
+    for use in reading.roles.uses:
+        if use.call not in reading.roles.bodies or _is_repeated(use):
             continue
-        for body in bodies:
+        for body in reading.roles.bodies[use.call]:
             match body.node:
                 case ast.Attribute(ast.Name(id=name), attr) if attr in _CHANGING:
                     changes = [Change(body.node, name, "method")]
@@ -52,9 +53,16 @@ def check_closures(reading: Reading) -> Iterator[Finding]:
                     pass
 
 
-def _is_repeated(call: ast.Call) -> bool:
-    """Whether an operation says here that its body runs in every replay."""
-    return any(isinstance(one, ast.keyword) and one.arg in _REPEATING for one in inside(call))
+def _is_repeated(use: Use) -> bool:
+    """Whether an operation is configured, here or in a variable, to repeat its body."""
+    arguments = (*use.call.args, *(one.value for one in use.call.keywords))
+    bound = (use.code.find(one.id) for one in arguments if isinstance(one, ast.Name))
+    bindings = (binding for found in bound if found is not None for binding in found[1])
+    made = (one.value for one in bindings if isinstance(one, Assigned))
+    configs = (one for one in made if isinstance(one, ast.Call))
+    return any(
+        isinstance(one, ast.keyword) and one.arg in _REPEATING for one in inside(use.call, *configs)
+    )
 
 
 def _of_closure(

@@ -35,7 +35,7 @@ _CHECKS: tuple[Callable[[Reading], Iterator[Finding]], ...] = (
 )
 _SUFFIX = ".py"
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
-# Without one of these words a file has neither a durable function nor an allowance.
+# Without it a file has neither a durable function nor an allowance.
 _MARK = "durabl"
 
 

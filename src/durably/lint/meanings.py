@@ -12,7 +12,6 @@ from durably.lint.code import Assigned, Binding, Code, Imported, Module, Taken
 
 _MAX_DEPTH = 24
 _MAX_PATH = 160
-_MAX_BINDINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,7 @@ class Meanings:
     def __init__(self, module: Module) -> None:
         self._module = module
         self._known: dict[tuple[Code, str], Meaning | None] = {}
+        self._members: dict[tuple[Code, str], Binding | None] = {}
         stars = {path[:-2] for path in module.imports if path.endswith(".*")}
         self._star = stars.pop() if len(stars) == 1 else None
 
@@ -117,11 +117,8 @@ class Meanings:
         if key in self._known:
             return self._known[key]
         self._known[key] = None  # a name that leads to itself means nothing
-        meaning = self._bound(name, bindings, owner, depth)
-        self._known[key] = meaning
-        if meaning is None and depth > _MAX_DEPTH // 2:
-            del self._known[key]  # it may only have been too far away
-        return meaning
+        self._known[key] = self._bound(name, bindings, owner, depth)
+        return self._known[key]
 
     def _outside(self, name: str) -> Meaning | None:
         if hasattr(builtins, name):
@@ -133,10 +130,8 @@ class Meanings:
         telling = [one for one in bindings if not _is_none(one)]
         if telling and all(isinstance(one, Code) for one in telling):
             telling = telling[-1:]
-        if not 0 < len(telling) <= _MAX_BINDINGS:
-            return None
-        first, *others = (self._binding(name, one, owner, depth + 1) for one in telling)
-        return first if all(first == other for other in others) else None
+        meanings = {self._binding(name, one, owner, depth + 1) for one in telling}
+        return meanings.pop() if len(meanings) == 1 else None
 
     def _binding(self, name: str, binding: Binding, owner: Code, depth: int) -> Meaning | None:
         match binding:
@@ -275,15 +270,19 @@ class Meanings:
 
     def _member(self, of: Code, name: str, depth: int) -> Binding | None:
         """Find what a class, or one of this module that it derives from, binds to a name."""
-        if name in of.bindings:
-            return of.bindings[name][-1]
-        around = of.parent
-        if depth > _MAX_DEPTH or around is None or not isinstance(of.node, ast.ClassDef):
-            return None
-        for base in of.node.bases:
-            inherited = self.of(base, around, depth + 1)
-            if isinstance(inherited, Code) and inherited.is_class:
-                found = self._member(inherited, name, depth + 1)
+        key = (of, name)
+        if key not in self._members:
+            self._members[key] = None  # a class that derives from itself inherits nothing
+            own = of.bindings.get(name, [])
+            self._members[key] = own[-1] if own else self._inherited(of, name, depth)
+        return self._members[key]
+
+    def _inherited(self, of: Code, name: str, depth: int) -> Binding | None:
+        bases = of.node.bases if isinstance(of.node, ast.ClassDef) else []
+        for base in bases if depth < _MAX_DEPTH else []:
+            meaning = self.of(base, of.parent or of, depth + 1)
+            if isinstance(meaning, Code) and meaning.is_class:
+                found = self._member(meaning, name, depth + 1)
                 if found is not None:
                     return found
         return None

@@ -100,3 +100,9 @@ def test_a_map_gives_the_index_and_the_items_to_a_function_that_takes_them(
     body_of = item_caller(function, ["x", "y"])
 
     assert body_of("y", 1)("ctx") == result
+
+
+def test_a_class_that_tells_no_parameters_gets_the_context_and_the_item() -> None:
+    body_of = item_caller(slice, ["x"])
+
+    assert body_of("x", 0)("ctx") == slice("ctx", "x")

@@ -65,8 +65,6 @@ def test_a_name_with_several_meanings_has_none() -> None:
             else:
                 def late(): time.time()  #! clock
             late()
-            many = 1; many = 2; many = 3; many = 4; many = 5; many = 6; many = 7; many = 8; many = 9
-            many()
         """
     )
 
@@ -100,12 +98,15 @@ def test_odd_programs_are_read() -> None:
         class Loop(Loop, Other, metaclass=Other):
             def method(self): self.missing()
 
+        class First(Second.a): pass
+        class Second(First.b): pass
+
         class Inner(Loop):
             global x
             x: int
 
         @durable_execution
-        def empty(): Inner().method(), Inner().gone()
+        def empty(): Inner().method(), Inner().gone(), First().a(), Second.b.c()
 
         @durable_execution
         def one(event): event.step("s", lambda: 1)
@@ -158,6 +159,24 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "names for names": lambda n: handler_of([f"    a{i + 1} = a{i}; a{i}()" for i in range(n)]),
     "a branch for each": lambda n: handler_of(
         [f"    await ctx.parallel('p', [{'lambda c: c.wait(1), ' * n}])"]
+    ),
+    "names in circles": lambda n: handler_of(
+        [*[f"    a{i // 8} = b{i // 8}; b{i // 8} = a{i // 8}" for i in range(n)], "    a0()"]
+    ),
+    "names bound often": lambda n: handler_of(
+        [*[f"    a{i // 8} = a{i // 8 + 1}" for i in range(n)], "    a0(), a1()"]
+    ),
+    "lists in lists": lambda n: handler_of(
+        [
+            *[f"    a{i} = [{f'a{i + 1}, ' * n}]" for i in range(4)],
+            "    await ctx.parallel('p', a0)",
+        ]
+    ),
+    "classes that derive twice": lambda n: handler_of(
+        [f"    class A{i + 1}(A{i}, A{i}): pass\n    A{i}().a()" for i in range(n)]
+    ),
+    "classes within classes": lambda n: handler_of(
+        [f"    class A{i}(A{i + 1}.a, A{i + 2}.a): pass" for i in range(n)] + ["    A0().a()"]
     ),
     "parameters": lambda n: handler_of(
         [

@@ -47,7 +47,12 @@ def test_handlers_of_both_flavours_are_known_however_they_are_made() -> None:
             time.time()  #! clock
             ctx.step("s", lambda: ctx.wait("w", 1))  #! operation-in-step
 
+        class Flow:
+            def four(self, event, ctx):
+                ctx.step("s", lambda: ctx.wait("w", 1))  #! operation-in-step
+
         function = durable(three, client=None)
+        durable(Flow().four)
         other = durably.durable_execution(lambda event, ctx: time.time())  #! clock
         durable()
 
@@ -160,6 +165,20 @@ def test_what_a_handler_calls_is_replayed_and_the_caller_named() -> None:
     assert "`helper` calls `deeper` in line 21." in said
     assert "`handler` calls `late` in line 14." in said
     assert said.count("") == 2  # the lambdas
+
+
+def test_a_method_does_not_see_the_names_of_its_class() -> None:
+    check(
+        """
+        class Flow:
+            def open(self, name):
+                return name
+
+            async def run(self, ctx: DurableContext):
+                open("x")  #! file
+                self.open("x")
+        """
+    )
 
 
 def test_an_inherited_method_is_followed() -> None:

@@ -48,6 +48,9 @@ def test_what_a_step_does_to_variables_around_it_is_lost() -> None:
 def test_what_a_body_does_to_variables_around_it_is_lost() -> None:
     check(
         """
+        VIRTUAL = ChildConfig(is_virtual=True)
+        OTHER = ChildConfig(sub_type="other")
+
         @durable_execution
         async def handler(event, ctx):
             done = []
@@ -62,8 +65,13 @@ def test_what_a_body_does_to_variables_around_it_is_lost() -> None:
             async def virtual(child):
                 done.append(1)
 
+            async def recorded(child):
+                done.append(1)  #! mutated-closure
+
             await ctx.map("m", event, body)
             await ctx.run_in_child_context("v", virtual, config=ChildConfig(is_virtual=True))
+            await ctx.run_in_child_context("v", virtual, config=VIRTUAL)
+            await ctx.run_in_child_context("r", recorded, config=OTHER)
         """
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from durably.checks import check_kind
 from durably.config import ChildConfig
 from durably.core.effects import Err, Ok, Outcome, Persist, Program, call
 from durably.core.journal import error_of, result_of
@@ -60,7 +61,11 @@ def child(
 
 def _failure(op: Op, recorded: ErrorObject | None, config: ChildConfig[Any]) -> Exception:
     error = ChildContextError.from_wire(str(op), recorded)
-    return error if config.error_mapper is None else config.error_mapper(error)
+    if config.error_mapper is None:
+        return error
+    mapped = config.error_mapper(error)
+    check_kind(mapped, "error_mapper", Exception, "a function that returns an exception")
+    return mapped
 
 
 def has_children_to_replay(record: Operation) -> bool:
