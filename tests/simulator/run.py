@@ -26,7 +26,7 @@ from tests.simulator.world import BYSTANDER, World
 T = TypeVar("T")
 
 _GRACE_SECONDS = 130.0
-"""For so long, and its lease, something that went wrong may show: the longest time-out and pause."""
+"""For so long, and two leases, a fault may show: the longest time-out and pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,17 +272,11 @@ class _Story:
     # The verdict
 
     def judge(self) -> dict[str, Sequence[str]]:
-        """Give what is violated.
-
-        A program that was changed inside of a context that is over goes on with what is recorded,
-        and the model has it diverge there: of such nothing is said.
-        """
+        """Give what is violated."""
         found: dict[str, Sequence[str]] = {}
         for observed in self._observed():
             for name, texts in violations(observed).items():
-                kept = [text for text in texts if not (name == "I21" and "DIVERGED" in text)]
-                if kept:
-                    found[name] = [*found.get(name, ()), *kept]
+                found[name] = [*found.get(name, ()), *texts]
         failures = [text for outside in self.world.outsides for text in outside.failures]
         if failures:
             found["outside"] = failures
