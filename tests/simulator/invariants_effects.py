@@ -123,6 +123,7 @@ def _starts(observed: Observed, arn: str) -> dict[str, list[int]]:
 def i3(observed: Observed) -> list[str]:
     """At least once: a body is entered again only when a fault hit it before its outcome held."""
     found = []
+    disturbed = disturbances(observed)
     for seen in observed.executions:
         if seen.arn not in observed.followed:
             continue
@@ -130,9 +131,11 @@ def i3(observed: Observed) -> list[str]:
         durable = durable_at(observed, seen)
         entered = bodies(observed, seen.arn)
         for key, entries in entered.items():
-            end = durable.get(entries[0].operation_id or "")
-            faults = [one for one in disturbances(observed) if _hits(one, entries, end)]
             high = bounds.get(key, (0, 0))[1]
+            if 0 < len(entries) <= high:
+                continue
+            end = durable.get(entries[0].operation_id or "")
+            faults = [one for one in disturbed if _hits(one, entries, end)]
             if len(entries) > high + len(faults) or not high:
                 found.append(
                     f"{_at(entries[0])}: entered {len(entries)} times, at ticks"

@@ -116,7 +116,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         failures: what callbacks raised that nobody has taken.
     """
 
-    def __init__(self, policy: Policy, random: Random, max_turns: int = 5_000_000) -> None:
+    def __init__(self, policy: Policy, random: Random, max_turns: int = 1_000_000) -> None:
         super().__init__()
         self.world = Place("world")
         self.root = Strand(self.world, 0.5)

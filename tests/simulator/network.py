@@ -67,13 +67,11 @@ class Network:
         request = _Request(self, to, work, execution, repeats)
         if not self.stage.faults.hits("request is lost", execution=execution):
             self.later(request.arrive, execution)
+        giving_up = self.stage.loop.call_later(patience, request.give_up, patience)
         try:
-            async with asyncio.timeout(patience):
-                outcome = await request.reply
-        except TimeoutError:
-            lost = LostError(f"no reply from {to.name} in {patience} s")
-            lost.is_carried_out = request.is_carried_out
-            raise lost from None
+            outcome = await request.reply
+        finally:
+            giving_up.cancel()
         if isinstance(outcome, Err):
             raise outcome.error
         return outcome.value
@@ -141,6 +139,12 @@ class _Request(Generic[T]):
             return Ok(await self._work())
         except Exception as error:  # noqa: BLE001 - it is the reply
             return Err(error)
+
+    def give_up(self, patience: float) -> None:
+        if not self.reply.done():
+            lost = LostError(f"no reply from {self._to.name} in {patience} s")
+            lost.is_carried_out = self.is_carried_out
+            self.reply.set_result(Err(lost))
 
     def _deliver(self, outcome: Outcome[T]) -> None:
         if not self.reply.done() and not self._is_cut:

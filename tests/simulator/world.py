@@ -99,7 +99,7 @@ class Shape:
             is_shared=is_shared,
             workers=workers,
             scenarios=choice((8, 14, 20, 26)),
-            size=choice((1, 2, 3, 4, 8)),
+            size=choice((1, 1, 1, 2, 2, 2, 3, 4, 8)),
             spread=choice((1.0, 10.0, 20.0)),
             warm_up=choice((0.0, 2.0, 5.0)),
             calm_at=choice((10.0, 25.0, 60.0)),
