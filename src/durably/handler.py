@@ -37,9 +37,11 @@ from durably.wire.invocation import InvocationInput, InvocationOutput
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
+    from random import Random
 
     from durably.core.observer import Plugin
     from durably.drivers.client import AnyClient, DurableExecutionClient
+    from durably.drivers.simulated import Exchange
     from durably.drivers.threads import ThreadRun
     from durably.wire.operation import Operation
 
@@ -160,6 +162,47 @@ class DurableFunction:
             ahead = watch.ends_with(output, settings.clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
+        return watch.answer
+
+    def simulate(
+        self,
+        invocation: InvocationInput,
+        operations: Sequence[Operation],
+        random: Random,
+        host: Host = _MACHINE,
+    ) -> Exchange[InvocationOutput]:
+        """Run one invocation of a `def` handler in this thread, with every choice from *random*.
+
+        The requests are left to the caller, who sends in what came of each: the reply, all its
+        pages joined, or an error. `durably.testing.simulated.simulate` is such a caller.
+
+        Args:
+            invocation: what the handler is called with.
+            operations: all of its state.
+            random: says which branch goes on, and how much is done before the next request.
+            host: what it runs on.
+
+        Raises:
+            ValidationError: the handler is an `async def`. Nothing was run.
+            UnrecoverableInvocationError: this invocation failed, and is to be tried again.
+        """
+        if self.is_async:
+            raise ValidationError("handler", "must be a plain function to be simulated")
+        from durably.drivers.simulated import SimulatedRun  # noqa: PLC0415 - only in tests
+
+        journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, host, None)
+        run = SimulatedRun(journal, invocation.checkpoint_token, settings, random)
+
+        def body(ctx: SyncDurableContext) -> Any:
+            return self.handler(read_input(journal, self.input_type), ctx)
+
+        with watched(settings, journal, invocation, None) as watch:
+            ending = yield from run.run(in_thread(body, watch.wraps))
+            output = output_of(ending, self.result_type)
+            ahead = watch.ends_with(output, settings.clock.now())
+            if ahead is not None:
+                yield from run.persist_last(ahead)
         return watch.answer
 
     async def _run_beside_loop(
@@ -341,7 +384,8 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
 
 
 def _host_of(client: AnyClient) -> Host:
-    return client.host if pushes(client) else _MACHINE
+    host: Host = getattr(client, "host", _MACHINE)
+    return host
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:
