@@ -12,6 +12,8 @@ from random import Random
 from typing import Any, Protocol, Union, cast
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from durably.batch_result import BatchResult
 from durably.checks import shown
 from durably.config import (
@@ -156,7 +158,7 @@ class Calls:
             callback_id = yield from create_callback(self.scope.journal, op, config)
             return make(callback_id, result)
 
-        return self._launch(op, program())
+        return self._launch(replace(op, outlives_call=True), program())
 
     def wait_for_callback(
         self,
