@@ -235,13 +235,19 @@ class ThreadRun:
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
+    ) -> None:
         """Take over records that have changed and wake who waits, as one; note the news."""
         with self.lock:
             changed = self.journal.take_reply(operations, accepted)
             self.news.note(changed)
             self.sleepers.wake(changed)
             self.changed.notify_all()
+
+    def hear(self, operations: Sequence[Operation]) -> bool:
+        """Take over what has changed outside; at its end, leave it to the next invocation."""
+        with self.lock:
+            if self._ending is None:
+                self.merge(operations)
             return self._ending is None
 
     def break_off(self, error: UnrecoverableError) -> DurableSignal:
