@@ -275,6 +275,10 @@ class Journals:
         """Return when *plan* is durable and what it implies has been done.
 
         A plan that changes nothing waits for what is being written: its answer rests on it.
+
+        Raises:
+            VersionConflict: what it rests on, or itself, was not written.
+            StoreError: it could not be written.
         """
         tips = plan.tips
         if not plan.changes and not tips[0].writing:
@@ -294,6 +298,8 @@ class Journals:
         finally:
             for tip in tips:
                 tip.note_written()
+        if not plan.changes and tips[0].failure is not None:
+            raise VersionConflict(tips[0].execution.arn)  # what the answer rests on is not there
         self._act(plan)
 
     async def settle(self, tip: Tip) -> None:

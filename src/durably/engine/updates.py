@@ -85,9 +85,11 @@ def checkpoint(
 
 
 def _is_repeated(execution: Execution, command: Checkpoint, sequence: int) -> bool:
-    last = execution.last_checkpoint
+    last, now = execution.last_checkpoint, execution.invocation
     if last is None or command.client_token is None:
         return False
+    if now is not None and now.epoch != command.epoch:
+        return False  # its invocation is over, and another one has authority
     was = (last.epoch, last.sequence, last.client_token)
     return was == (command.epoch, sequence + 1, command.client_token)
 
