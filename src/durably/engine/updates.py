@@ -79,7 +79,7 @@ def checkpoint(
     if command.sequence is not None:
         check_client_token(command.client_token)
         facts.append(CheckpointAccepted(at, command.sequence + 1, command.client_token))
-    if updates and updates[-1].type is OperationType.EXECUTION:
+    if _closes(updates):
         return facts + _close(execution, updates[-1], at)
     return facts + paused_at_last(execution, at) if execution.pause else facts
 
@@ -88,10 +88,15 @@ def _is_repeated(execution: Execution, command: Checkpoint, sequence: int) -> bo
     last, now = execution.last_checkpoint, execution.invocation
     if last is None or command.client_token is None:
         return False
-    if now is not None and now.epoch != command.epoch:
-        return False  # its invocation is over, and another one has authority
+    is_over = now is None or now.epoch != command.epoch
+    if is_over and not _closes(command.updates):
+        return False  # nobody of its invocation may still go on
     was = (last.epoch, last.sequence, last.client_token)
     return was == (command.epoch, sequence + 1, command.client_token)
+
+
+def _closes(updates: tuple[OperationUpdate, ...]) -> bool:
+    return bool(updates) and updates[-1].type is OperationType.EXECUTION
 
 
 def _check_authority(execution: Execution, command: Checkpoint) -> None:

@@ -74,14 +74,20 @@ def test_a_reply_that_got_lost_is_given_again() -> None:
     run(main)
 
 
-def test_a_checkpoint_that_comes_again_when_its_invocation_is_over_is_refused() -> None:
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_a_checkpoint_that_comes_again_when_its_invocation_is_over_is_refused(
+    *, is_taken_over: bool
+) -> None:
     async def main() -> None:
         async with Bench() as bench:
             arn, session = await remote(bench)
-            sent = request(arn, session.token, step(), client_token="c" * 8)
+            sent = request(arn, session.token, step(), wait(), client_token="c" * 8)
             await bench.service.checkpoint(sent)
-            await asyncio.sleep(LEASE.total_seconds())
-            await bench.begin()
+            if is_taken_over:
+                await asyncio.sleep(LEASE.total_seconds())
+                await bench.begin()
+            else:
+                await session.end(PENDING)
 
             with pytest.raises(InvalidParameterValueException, match=INVALID_TOKEN):
                 await bench.service.checkpoint(sent)
