@@ -347,7 +347,7 @@ def _concerns_execution(error: BaseException) -> bool:
         "invalid checkpoint token"
     ):
         return False
-    return 400 <= status < 500 and status != TooManyRequestsException.status  # noqa: PLR2004
+    return 400 <= status < 500 and status != TooManyRequestsException.status  # noqa: PLR2004 - the range of HTTP
 
 
 def _refusal(error: BaseException) -> tuple[int, str, str]:
