@@ -15,7 +15,9 @@ PYTHON := python3.11
 endif
 endif
 KILLS ?= 60
+EXAMPLES ?= 1000
 REQUESTS ?= 20000
+FORGERIES ?= 1000000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -84,9 +86,10 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with many more examples; and $(REQUESTS) hostile requests"
-	@$(RUN) -m pytest -q -n auto --timeout=3600 --hypothesis-profile=long tests/properties
+	@echo "fuzz: the properties, $(EXAMPLES) examples each; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
+	@EXAMPLES=$(EXAMPLES) $(RUN) -m pytest -q -n auto --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
+	@$(RUN) -m tests.server.forgeries --count $(FORGERIES)
 
 chaos: $(READY)
 	@echo "chaos: real processes, killed $(KILLS) times"

@@ -2,6 +2,7 @@
 
 from durably.app.engine import Engine
 from durably.app.execution import Execution
+from durably.app.histories import History
 from durably.app.sync_engine import SyncEngine, SyncExecution
 from durably.batch_result import BatchCompletionReason, BatchItem, BatchItemStatus, BatchResult
 from durably.completion import (
@@ -41,6 +42,8 @@ from durably.core.observer import (
     OperationInfo,
     PluginFactoryInfo,
     PluginInvocationStatus,
+    PropagationInput,
+    PropagationMetadata,
 )
 from durably.core.operations.combinators import Settled
 from durably.core.scope import DurableExecutionMode
@@ -187,6 +190,7 @@ __all__ = [
     "ExecutionStoppedError",
     "ExecutionTimedOutError",
     "FunctionNotFoundError",
+    "History",
     "InvalidParameterValueException",
     "InvalidStateError",
     "InvocationInfo",
@@ -212,6 +216,8 @@ __all__ = [
     "PluginInvocationStatus",
     "PluginLoadError",
     "PromiseCombinatorError",
+    "PropagationInput",
+    "PropagationMetadata",
     "Query",
     "RecordedError",
     "ResourceConflictException",

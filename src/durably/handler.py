@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import msgspec
 
 from durably.checks import check_function, check_kind, listed_in, shown
-from durably.clock import Clock, SystemClock
 from durably.context import DurableContext
 from durably.core.calls import Calls
+from durably.core.given import checked_choice
 from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
@@ -25,10 +25,11 @@ from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
-from durably.drivers.settings import RunSettings
+from durably.drivers.settings import Host, RunSettings
+from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
 from durably.limits import plain
-from durably.seams import IdSource, RandomIds
+from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from durably.wire.operation import Operation
 
 _CUT_OFF_SECONDS = 0.5
+_MACHINE = Host()
 UNEXPECTED_EVENT = (
     "an unexpected payload was used to start the durable execution.\n"
     "To start one from your own code, write `Engine.start`, or use the command `durably run`.\n"
@@ -76,6 +78,7 @@ class DurableFunction:
         client: AnyClient | None = None,
         plugins: Sequence[Plugin] = (),
         logger: logging.Logger | None = None,
+        default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
         parameters = _parameters_of(handler)
         _check_client(client)
@@ -89,8 +92,7 @@ class DurableFunction:
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
-        self._clock: Clock = SystemClock()
-        self._ids: IdSource = RandomIds()
+        self._choose_serdes = checked_choice(default_serdes)
         self.input_type = annotation_of(handler, parameters[0])
         self.result_type = annotation_of(handler, "return")
 
@@ -146,7 +148,7 @@ class DurableFunction:
         from durably.drivers.tasks import TaskRun  # noqa: PLC0415 - brings asyncio
 
         journal = Journal(invocation.durable_execution_arn, operations)
-        settings = self._settings(journal, lambda_context)
+        settings = self._settings(journal, _host_of(client), lambda_context)
         request_id = _request_id(client, lambda_context)
         run = TaskRun(journal, invocation.checkpoint_token, client, settings)
 
@@ -154,8 +156,8 @@ class DurableFunction:
             return await self.handler(read_input(journal, self.input_type), ctx)
 
         with watched(settings, journal, invocation, request_id) as watch:
-            output = output_of(await run.run(body), self.result_type)
-            ahead = watch.ends_with(output, self._clock.now())
+            output = output_of(await run.run(in_task(body, watch.wraps)), self.result_type)
+            ahead = watch.ends_with(output, settings.clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
         return watch.answer
@@ -196,10 +198,11 @@ class DurableFunction:
         from durably.drivers.threads import ThreadRun  # noqa: PLC0415 - only for `def` handlers
 
         journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, _host_of(client), lambda_context)
         make_backend = backend_for(
-            invocation.durable_execution_arn, invocation.checkpoint_token, client, loop, self._ids
+            journal.arn, invocation.checkpoint_token, client, loop, settings.ids
         )
-        return ThreadRun(journal, self._settings(journal, lambda_context), make_backend)
+        return ThreadRun(journal, settings, make_backend)
 
     def _run_in_threads(
         self, run: ThreadRun, invocation: InvocationInput, request_id: str | None
@@ -209,29 +212,31 @@ class DurableFunction:
 
         try:
             with watched(run.settings, run.journal, invocation, request_id) as watch:
-                output = output_of(run.run(body), self.result_type)
-                ahead = watch.ends_with(output, self._clock.now())
+                output = output_of(run.run(in_thread(body, watch.wraps)), self.result_type)
+                ahead = watch.ends_with(output, run.settings.clock.now())
                 if ahead is not None:
                     run.persist_last(ahead)
             return watch.answer
         finally:
             run.close()
 
-    def _settings(self, journal: Journal, lambda_context: object) -> RunSettings:
+    def _settings(self, journal: Journal, host: Host, lambda_context: object) -> RunSettings:
         root = root_operation(journal)
         kind = DurableContext if self.is_async else SyncDurableContext
 
         def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-            return kind(Calls(scope, run), DurableLogger(self._logger, scope), lambda_context)
+            calls = Calls(scope, run, self._choose_serdes)
+            return kind(calls, DurableLogger(self._logger, scope), lambda_context)
 
         return RunSettings(
             make_context=make_context,
-            started_at=(root and root.start_timestamp) or self._clock.now(),
-            clock=self._clock,
-            ids=self._ids,
+            started_at=(root and root.start_timestamp) or host.clock.now(),
+            clock=host.clock,
+            ids=host.ids,
+            stand_in=host.stand_in,
             logger=self._logger,
-            observers=observers_of(self._all_plugins, journal, self._clock),
-            time_left=time_left(self._clock, lambda_context),
+            observers=observers_of(self._all_plugins, journal, host.clock),
+            time_left=time_left(host.clock, lambda_context),
         )
 
 
@@ -270,6 +275,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction: ...
 
 
@@ -280,6 +286,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> Callable[[Callable[..., Any]], DurableFunction]: ...
 
 
@@ -289,6 +296,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction | Callable[[Callable[..., Any]], DurableFunction]:
     """Make *handler* a durable function. Use it as a decorator, with or without arguments.
 
@@ -301,13 +309,20 @@ def durable_execution(
         client: the way to the backend when it is called as a Lambda function; AWS by default.
         plugins: what watches its executions; a factory is called once for each invocation.
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
+        default_serdes: chooses by an annotation how the results of steps, child contexts, checks
+            and batches are written, where their configuration names no serdes.
 
     Raises:
         ValidationError: *handler* does not take two parameters, or is no function.
     """
-    if handler is None:
-        return partial(DurableFunction, client=client, plugins=plugins, logger=logger)
-    return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
+    make = partial(
+        DurableFunction,
+        client=client,
+        plugins=plugins,
+        logger=logger,
+        default_serdes=default_serdes,
+    )
+    return make if handler is None else make(handler)
 
 
 def validate_durable_execution_event(event: Any) -> InvocationInput:
@@ -323,6 +338,10 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
         return InvocationInput.parse(members)
     except msgspec.ValidationError as error:
         raise ValidationError("event", str(error)) from error
+
+
+def _host_of(client: AnyClient) -> Host:
+    return client.host if pushes(client) else _MACHINE
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:

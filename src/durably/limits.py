@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from sys import float_info
+from typing import Any, TypeAlias
 
 from durably.checks import shown
 from durably.errors import ValidationError
+from durably.words import in_words
 
 Duration: TypeAlias = timedelta
 
@@ -25,6 +27,7 @@ MAX_RETENTION_DAYS = 90
 
 MAX_NAME_LENGTH = 256
 
+MAX_TRACE_ID_LENGTH = 8192
 MAX_NESTING = 64
 """How deep contexts may lie in one another."""
 
@@ -57,7 +60,8 @@ def as_timedelta(value: object, field: str) -> timedelta:
         except (ValueError, OverflowError):
             raise ValidationError(field, f"{shown(value)} is not a length of time") from None
     if duration < timedelta(0):
-        raise ValidationError(field, f"must not be negative, and {value} is")
+        said = f"must not be negative, and -{in_words(-duration.total_seconds())} is"
+        raise ValidationError(field, said)
     return duration
 
 
@@ -81,7 +85,8 @@ def duration_seconds(
         raise ValidationError(field, f"must be at least {minimum} {unit}, not {value}")
     seconds = whole_seconds(duration)
     if seconds > maximum:
-        raise ValidationError(field, f"must be at most {maximum} seconds, not {value}")
+        said = f"must be at most {in_words(maximum)}, not {in_words(duration.total_seconds())}"
+        raise ValidationError(field, said)
     return seconds
 
 
@@ -178,3 +183,14 @@ def check_percentage(percentage: object, field: str) -> None:
         case _:
             pass
     raise ValidationError(field, f"must be from 0 to 100, not {shown(percentage)}")
+
+
+def check_rate(backoff_rate: Any) -> None:
+    """Refuse what delays cannot grow by.
+
+    Raises:
+        ValidationError: it is not a number from 1.
+    """
+    is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
+    if not is_number or not 1 <= backoff_rate <= float_info.max:
+        raise ValidationError("backoff_rate", f"must be a number from 1, not {shown(backoff_rate)}")

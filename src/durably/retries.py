@@ -14,12 +14,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from random import Random
-from sys import float_info
 from typing import Any, Generic, Self, TypeAlias, TypeVar, assert_never
 
-from durably.checks import check_errors, check_flag, check_function, check_kind, member_of, shown
+from durably.checks import check_errors, check_flag, check_function, check_kind, member_of
 from durably.errors import ValidationError, WaitForConditionError
-from durably.limits import as_count, as_timedelta, duration_seconds, whole_seconds
+from durably.limits import (
+    MAX_DELAY_SECONDS,
+    as_count,
+    as_timedelta,
+    check_rate,
+    duration_seconds,
+    whole_seconds,
+)
 from durably.seams import SYSTEM_RANDOM
 
 T = TypeVar("T")
@@ -150,7 +156,7 @@ class RetryStrategyConfig:
     def __post_init__(self) -> None:
         as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
-        _check_rate(self.backoff_rate)
+        check_rate(self.backoff_rate)
         check_errors(self.retryable_errors, self.retryable_error_types)
 
 
@@ -198,7 +204,7 @@ class WaitStrategyConfig(Generic[T]):
         check_function(self.should_continue_polling, "should_continue_polling", wanted)
         as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
-        _check_rate(self.backoff_rate)
+        check_rate(self.backoff_rate)
 
 
 def create_retry_strategy(
@@ -354,12 +360,6 @@ def _check_delays(
     object.__setattr__(config, "jitter_strategy", jitter)
 
 
-def _check_rate(backoff_rate: Any) -> None:
-    is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
-    if not is_number or not 1 <= backoff_rate <= float_info.max:
-        raise ValidationError("backoff_rate", f"must be a number from 1, not {shown(backoff_rate)}")
-
-
 def _check_given(config: object, kind: type, random: object) -> None:
     check_kind(config, "config", kind, f"a {kind.__name__}")
     check_kind(random, "random", Random, "a source of chance, such as random.Random()")
@@ -381,9 +381,8 @@ def _exponential(initial: float, rate: float, attempts_made: int, longest: float
 
 def _jittered(seconds: float, jitter: JitterStrategy, random: Random) -> timedelta:
     """Give the delay in whole seconds, rounded up, and at least one."""
-    return timedelta(
-        seconds=max(1, whole_seconds(timedelta(seconds=jitter.apply(seconds, random))))
-    )
+    delay = whole_seconds(timedelta(seconds=jitter.apply(seconds, random)))
+    return timedelta(seconds=min(max(1, delay), MAX_DELAY_SECONDS))
 
 
 def _is_retryable(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +16,7 @@ from durably.app.processes import Birthplace
 from durably.app.settings import EngineSettings
 from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
-from durably.clock import Clock, SystemClock
+from durably.drivers.settings import Host
 from durably.engine.arns import LATEST, Home, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
@@ -24,10 +25,10 @@ from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvo
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store
-from durably.errors import InvalidStateError, StoreLockedError
+from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
-from durably.seams import IdSource, RandomIds
 from durably.stores.sqlite import SqliteStore
+from durably.words import did_you_mean
 
 _BROKEN = "the engine works no more"
 _CLOSED = "the engine was closed before the execution had ended"
@@ -43,8 +44,8 @@ class Assembly:
         store: where executions are kept; it is opened and closed here.
         functions: those of this process, by name. They may change while it is in use.
         settings: how it runs.
-        clock: where the time comes from.
-        ids: where ids come from.
+        host: what the functions run on.
+        worker: how it works; by default as the settings say.
         elsewhere: functions that do not run in this process, likewise by name.
 
     Attributes:
@@ -58,28 +59,30 @@ class Assembly:
         store: Store,
         functions: Mapping[str, DurableFunction],
         settings: EngineSettings,
-        clock: Clock | None = None,
-        ids: IdSource | None = None,
         *,
+        host: Host | None = None,
+        worker: DispatcherPolicy | None = None,
         elsewhere: Mapping[str, RemoteFunction] = _NOTHING,
     ) -> None:
-        ids = ids or RandomIds()
+        host = host or Host()
         self.loop = asyncio.get_running_loop()
         self.birthplace = Birthplace()
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(home=Home(settings.region, settings.account))
-        self.service = Service(store, clock or SystemClock(), ids, self._find_target, policy)
+        self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
             self.service,
-            RemoteInvoker(elsewhere, InProcessInvoker(functions, EmbeddedClient)),
-            lambda: (*functions, *elsewhere),
-            f"{os.getpid()}-{ids.hex(16)}",
-            DispatcherPolicy(max_concurrency=settings.max_concurrency),
+            RemoteInvoker(
+                elsewhere, InProcessInvoker(functions, partial(EmbeddedClient, host=host))
+            ),
+            lambda: self.names,
+            f"{os.getpid()}-{host.ids.hex(16)}",
+            worker or DispatcherPolicy(max_concurrency=settings.max_concurrency),
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path, self._check_input)
+            self._socket = ControlSocket(self.service, store.path, self._check_start)
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -151,9 +154,18 @@ class Assembly:
         return self._functions
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all functions that can be called, here and elsewhere."""
+        return (*self._functions, *self._elsewhere)
+
+    @property
     def running(self) -> int:
         """How many invocations run now."""
         return self._dispatcher.running
+
+    async def wait_for_running(self, seconds: float) -> None:
+        """Wait until one of the invocations that run now has ended, but no longer than that."""
+        await self._dispatcher.wait_for_running(seconds)
 
     async def start(
         self,
@@ -187,10 +199,16 @@ class Assembly:
         error = None if work.cancelled() else work.exception()
         self.service.waiters.abandon(_CLOSED if error is None else _BROKEN, error)
 
-    def _check_input(self, name: str, payload: str | None) -> None:
+    def _check_start(self, name: str, payload: str | None) -> None:
+        """Refuse what another process cannot have started here, in words for whoever asks there."""
         function = self._functions.get(name)
         if function is not None:
             check_input(function, payload)
+        elif self._find_target(name) is None:
+            known = sorted({*self._functions, *self._elsewhere})
+            said = f"The process that works on this store has no function {name!r}; it has:"
+            hint = did_you_mean(name, known)
+            raise ResourceNotFoundException(f"{said} {', '.join(known) or 'none'}.{hint}")
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from durably.app.execution import Execution, function_in
 from durably.app.failures import as_error_object
+from durably.app.histories import History
 from durably.app.names import as_execution_name, find_arn
 from durably.app.payloads import as_callback_id, callback_payload, encode_input
 from durably.app.settings import (
@@ -90,15 +91,10 @@ class Engine:
             StoreError: the store cannot be used; the class says why and the text what to do.
             InvalidStateError: the engine is open already.
         """
-        from durably.app.assembly import Assembly  # noqa: PLC0415 - brings asyncio and sqlite3
-
         if self._assembly is not None:
             self._assembly.birthplace.check()
             raise InvalidStateError("the engine is open already")
-        if self._store is None:
-            self._store = make_store(self._settings.store_url)
-        assembly = Assembly(self._store, self._functions, self._settings)
-        self._assembly = assembly
+        assembly = self._assembly = self._assemble()
         try:
             await assembly.open()
         except BaseException:
@@ -127,6 +123,14 @@ class Engine:
             await assembly.close(self._settings.grace)
         finally:
             self._assembly = None
+
+    def _assemble(self) -> Assembly:
+        """Put together what is opened: the engine of a test does so in its own way."""
+        from durably.app.assembly import Assembly  # noqa: PLC0415 - brings asyncio and sqlite3
+
+        if self._store is None:
+            self._store = make_store(self._settings.store_url)
+        return Assembly(self._store, self._functions, self._settings)
 
     @property
     def functions(self) -> Mapping[str, DurableFunction]:
@@ -264,6 +268,15 @@ class Engine:
             marker=None if marker is None else as_text(marker, "marker"),
             oldest_first=oldest_first,
         )
+
+    async def export(self, execution: str | Execution) -> History:
+        """Give everything that has happened to an execution, to be written to a file or replayed.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn or name.
+            ResourceConflictException: its record cannot be read.
+        """
+        return History(await self._opened().service.facts(await self._arn_of(execution)))
 
     async def why(self, execution: str | Execution) -> Why:
         """Say what an execution waits for, since when, and what would wake it.

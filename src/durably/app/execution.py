@@ -20,6 +20,7 @@ from durably.handler import DurableFunction
 from durably.limits import as_timedelta
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
+from durably.words import in_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,7 +90,8 @@ class Execution:
         except TimeoutError:
             found = await self.describe()  # it may have ended just now, or long ago
             if not found.is_closed and found.parked_reason is None:
-                raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
+                assert seconds is not None, "nothing else times out"
+                raise TimeoutError(f"{self.arn} has not ended in {in_words(seconds)}") from None
         from durably.app.operations import origin_of  # noqa: PLC0415 - not before it is needed
 
         origin = await origin_of(self._engine().service, found)

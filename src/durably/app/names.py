@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from durably.checks import shown
 from durably.errors import ResourceNotFoundException, ValidationError
 from durably.limits import as_text, plain
+from durably.words import did_you_mean
 
 if TYPE_CHECKING:
     from durably.engine.store import Store
 
 
+_MAX_LOOKED_AT = 100
 _is_name = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 
 
@@ -57,5 +59,17 @@ async def find_arn(store: Store, execution: object) -> str:
             said = f"executions of several functions are called {name!r}: "
             raise ValidationError("execution", f"{said}say {' or '.join(names)}")
     if not found:
-        raise ResourceNotFoundException(f"There is no execution {text!r}.")
+        hint = did_you_mean(text, await _newest(store, with_function=bool(slash)))
+        raise ResourceNotFoundException(f"There is no execution {text!r}.{hint}")
     return found[0]
+
+
+async def _newest(store: Store, *, with_function: bool) -> list[str]:
+    """Give the names of the newest executions, as `find_arn` takes them."""
+    from durably.engine.store import Query  # noqa: PLC0415 - not before it is needed
+
+    page = await store.list(Query(limit=_MAX_LOOKED_AT))
+    found = [listed.summary for listed in page.executions]
+    if with_function:
+        return [f"{one.function_name}/{one.execution_name}" for one in found]
+    return [one.execution_name for one in found]

@@ -21,11 +21,13 @@ from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.server.access import LOOPBACK_HOSTS, Access, AccessKey, is_loopback
 from durably.server.attached import FunctionSettings
+from durably.server.connections import allow_open_files
 from durably.server.http_target import split_url
 from durably.server.listening import bound_socket
 from durably.server.processes import split_command
 from durably.server.serving import Serving, Source
 from durably.server.watching import changes
+from durably.words import in_words
 
 __all__ = ["asked_for", "changes", "nothing_else", "run_server"]
 
@@ -69,6 +71,7 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
     engine = EngineSettings(
         store_url=options["url"],
         max_concurrency=options["max_concurrency"],
+        region=options["region"],
         grace=timedelta(seconds=options["grace"]),
     )
     return Asked(
@@ -136,6 +139,7 @@ async def run_server(
         Trouble: the port is taken.
         StoreError: the store cannot be used.
     """
+    allow_open_files()
     serving = Serving(
         asked.engine, here, asked.sources, _bound(asked), asked.access, teller(asked.sources)
     )
@@ -156,7 +160,7 @@ async def run_server(
 async def _close(serving: Serving, engine: EngineSettings, signals: StopSignals) -> None:
     if serving.running:
         many = counted(serving.running, "invocation")
-        grace = f"{engine.grace.total_seconds():g} s"
+        grace = in_words(engine.grace.total_seconds())
         click.echo(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
     await signals.hurry(serving.close(engine.grace))
     click.echo("Ended; what was not finished goes on the next time.")

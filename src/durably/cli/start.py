@@ -13,6 +13,7 @@ from durably.cli.loading import EMPTY, load_function
 from durably.cli.options import input_option, json_of, store_option
 from durably.cli.stores import ask, is_held
 from durably.engine.control import StartRequest
+from durably.errors import ResourceNotFoundException
 
 
 @click.command()
@@ -40,7 +41,11 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
             said = f"No process works on {url}, so nobody here knows a function {target!r}."
             step = f"Name its file, as in `durably start FILE:{target}`, or start `durably worker`."
             raise Trouble(said, step)
-    arn = ask(url, StartRequest(function_name, payload, name), functions)
+    try:
+        arn = ask(url, StartRequest(function_name, payload, name), functions)
+    except ResourceNotFoundException as error:
+        step = "Start it with the file that has the function, or name another store with --store."
+        raise Trouble(error.message, step) from error
     sys.stdout.write(f"{arn}\n")
     if not is_held(url):
         said = "No process works on this store: `durably worker FILE` would."

@@ -46,8 +46,9 @@ from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
 from durably.limits import MAX_NESTING, as_name, duration_seconds
-from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
+from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, typed_serdes
 from durably.wire.operation import OperationSubType, OperationType
+from durably.wire.update import ChainedInvokeOptions
 
 _STEP: StepConfig[Any] = StepConfig()
 _INVOKE: InvokeConfig[Any] = InvokeConfig()
@@ -83,11 +84,12 @@ class FutureLauncher(Launcher, Protocol):
 class Calls:
     """The operations of one context, for whichever driver runs it."""
 
-    __slots__ = ("_random", "_run", "scope")
+    __slots__ = ("_choose", "_random", "_run", "scope")
 
-    def __init__(self, scope: Scope, run: Launcher) -> None:
+    def __init__(self, scope: Scope, run: Launcher, choose: ChooseSerdes = typed_serdes) -> None:
         self.scope = scope
         self._run = run
+        self._choose = choose
         self._random: Random | None = None
 
     def step(
@@ -102,7 +104,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
         body = partial(fn, *args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, step(self.scope.journal, op, body, config, serdes))
 
     def wait(self, name: str | None, duration: timedelta | float) -> Any:
@@ -123,8 +125,18 @@ class Calls:
         target = function_name_of(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
-        program = invoke(self.scope.journal, op, target, payload, config, serdes)
+        options = ChainedInvokeOptions(
+            function_name=target,
+            tenant_id=config.tenant_id,
+            x_amzn_trace_id=self._trace_of(op, target),
+        )
+        program = invoke(self.scope.journal, op, options, payload, serdes)
         return self._launch(op, program)
+
+    def _trace_of(self, op: Op, function_name: str) -> str | None:
+        if self.scope.watcher is None or op.id in self.scope.journal:
+            return None
+        return self.scope.watcher.trace_of(op, function_name)
 
     def create_callback(
         self,
@@ -171,7 +183,7 @@ class Calls:
         config = config_of(_CONDITION, config, None)
         check_body(check, "check")
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
-        serdes = config.serdes or result_serdes(check)
+        serdes = config.serdes or result_serdes(check, self._choose)
         return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
 
     def run_in_child_context(
@@ -186,7 +198,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, child(self.scope, op, body, config, serdes))
 
     def map(
@@ -206,7 +218,7 @@ class Calls:
             Branch(
                 f"map-item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 body_of(item, index),
-                config.item_serdes or result_serdes(fn),
+                config.item_serdes or result_serdes(fn, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -224,7 +236,11 @@ class Calls:
         listed = list_of(branches, "branches")
         named = [branch_of(branch, index) for index, branch in enumerate(listed)]
         made = [
-            Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
+            Branch(
+                branch.name,
+                branch.func,
+                config.item_serdes or result_serdes(branch.func, self._choose),
+            )
             for branch in named
         ]
         kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
@@ -248,7 +264,7 @@ class Calls:
             Branch(
                 f"item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 partial(_with_context_first, executor, (item,)),
-                config.item_serdes or result_serdes(executor),
+                config.item_serdes or result_serdes(executor, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -268,7 +284,7 @@ class Calls:
     ) -> Any:
         config.completion_config.check_total(len(branches))
         op = self._open(name, sub_types[0])
-        serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
+        serdes = config.serdes or self._choose(BatchResult[result_type])
         plan = Plan(
             branches=branches,
             branch_sub_type=sub_types[1],
@@ -294,7 +310,9 @@ class Calls:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
         given = list_of(branches, "branches")
         functions = [branch_of(branch, index).func for index, branch in enumerate(given)]
-        listed = [Branch(None, function, result_serdes(function)) for function in functions]
+        listed = [
+            Branch(None, function, result_serdes(function, self._choose)) for function in functions
+        ]
         rule.check_count(len(listed), "branches")
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)

@@ -112,6 +112,10 @@ class CallbackHeartbeatRequest(Request, frozen=True, tag="callback heartbeat"):
     callback_id: str
 
 
+class RotateKeyRequest(Request, frozen=True, tag="rotate key"):
+    """Make callback ids and tokens with a new key."""
+
+
 AnyRequest: TypeAlias = (
     StartRequest
     | StopRequest
@@ -121,6 +125,7 @@ AnyRequest: TypeAlias = (
     | CallbackSucceedRequest
     | CallbackFailRequest
     | CallbackHeartbeatRequest
+    | RotateKeyRequest
 )
 
 
@@ -162,6 +167,8 @@ async def carry_out(service: Service, request: AnyRequest) -> str | None:
             await service.resume(arn, reason=reason)
         case DeleteRequest(arn):
             return (await service.delete(arn)).isoformat()
+        case RotateKeyRequest():
+            await service.rotate_key()
         case _:
             await _tell_callback(service, request)
     return None
@@ -186,17 +193,17 @@ class ControlSocket:
     Args:
         service: what they are about.
         database: the file beside which the socket lies.
-        check_input: refuses what a function cannot be started with, by its name.
+        check_start: refuses the name of no function, and what a function cannot be started with.
     """
 
     def __init__(
         self,
         service: Service,
         database: Path,
-        check_input: Callable[[str, str | None], None] = lambda _name, _payload: None,
+        check_start: Callable[[str, str | None], None] = lambda _name, _payload: None,
     ) -> None:
         self._service = service
-        self._check_input = check_input
+        self._check_start = check_start
         self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
@@ -277,7 +284,7 @@ class ControlSocket:
         try:
             request = decode_request(line)
             if isinstance(request, StartRequest):
-                self._check_input(request.function_name, request.input_payload)
+                self._check_start(request.function_name, request.input_payload)
             return Reply(answer=await carry_out(self._service, request))
         except msgspec.DecodeError as error:
             return Reply(refusal=refusal_of(ValidationError("request", str(error))))
