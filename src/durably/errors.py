@@ -46,6 +46,7 @@ DurableError
 │   ├── StoreReadOnlyError
 │   ├── StoreFullError
 │   ├── StoreCorruptedError
+│   ├── StoreReplacedError
 │   ├── StoreTooNewError
 │   └── StoreUnavailableError
 ├── FunctionNotFoundError
@@ -107,6 +108,7 @@ from durably.service_errors import (
     StoreFullError,
     StoreLockedError,
     StoreReadOnlyError,
+    StoreReplacedError,
     StoreTooNewError,
     StoreUnavailableError,
     TooManyRequestsException,
@@ -160,6 +162,7 @@ __all__ = [
     "StoreFullError",
     "StoreLockedError",
     "StoreReadOnlyError",
+    "StoreReplacedError",
     "StoreTooNewError",
     "StoreUnavailableError",
     "TerminationReason",
