@@ -79,8 +79,9 @@ def checkpoint(
     if command.sequence is not None:
         check_client_token(command.client_token)
         facts.append(CheckpointAccepted(at, command.sequence + 1, command.client_token))
-    if (last := _closing(updates)) is not None:
-        return facts + _close(execution, last, at)
+    closing = _closing(updates)
+    if closing is not None:
+        return facts + _close(execution, closing, at)
     return facts + paused_at_last(execution, at) if execution.pause else facts
 
 
@@ -96,8 +97,8 @@ def _is_repeated(execution: Execution, command: Checkpoint, sequence: int) -> bo
 
 
 def _closing(updates: tuple[OperationUpdate, ...]) -> OperationUpdate | None:
-    """Give the update that ends the execution, if there is one: it is the last."""
-    return updates[-1] if updates and updates[-1].type is OperationType.EXECUTION else None
+    is_closing = bool(updates) and updates[-1].type is OperationType.EXECUTION
+    return updates[-1] if is_closing else None
 
 
 def _check_authority(execution: Execution, command: Checkpoint) -> None:

@@ -19,6 +19,7 @@ from durably.errors import StoreError
 from durably.stores.sqlite_errors import is_about_values, store_error
 from durably.stores.sqlite_file import reopen_for_writing
 from durably.stores.sqlite_ledger import Ledger
+from durably.stores.sqlite_presence import HeldFiles
 from durably.stores.sqlite_thread import Beside, Look, WriterThread
 
 T = TypeVar("T")
@@ -65,18 +66,24 @@ class GroupWriter:
     Args:
         path: the file.
         connection: to it.
+        held: the files that it is.
         clock: what it measures with.
         beside: makes what works beside the event loop.
+
+    Attributes:
+        held: the files; nothing is written when they are not those at their paths any more.
     """
 
     def __init__(
         self,
         path: Path,
         connection: sqlite3.Connection,
+        held: HeldFiles,
         clock: Clock,
         beside: Callable[[Look], Beside] = WriterThread,
     ) -> None:
         self._path = path
+        self.held = held
         self._monotonic = clock.monotonic
         self._connection = connection
         self._ledger: Ledger | None = Ledger(connection)
@@ -243,10 +250,12 @@ class GroupWriter:
             return False
         try:
             if self._ledger is None:
+                self.held.look()  # lest another file is opened in place of this one
                 self._connection = reopen_for_writing(self._path)
                 self._ledger = Ledger(self._connection)
             for handed in group:
                 self._do(handed, self._ledger)
+            self.held.check()
             return self._ledger.prepare()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._fail(group, error)
