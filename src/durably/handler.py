@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
-from durably.checks import check_function, check_kind, listed_in, shown
+from durably.checks import check_kind, listed_in, shown
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.given import checked_choice
-from durably.core.hints import annotation_of, positional_parameters
+from durably.core.hints import annotation_of, handler_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.bodies import foreign_cancellation, is_coroutine_function
@@ -82,7 +82,7 @@ class DurableFunction:
         logger: logging.Logger | None = None,
         default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
-        parameters = _parameters_of(handler)
+        parameters = handler_parameters(handler)
         _check_client(client)
         listed_in(plugins, "plugins", "a list of plugins")
         if logger is not None:
@@ -289,27 +289,6 @@ class DurableFunction:
         )
 
 
-def _parameters_of(handler: Callable[..., Any]) -> list[str]:
-    """Name the two parameters of *handler*.
-
-    Raises:
-        ValidationError: it has not two, or is no function.
-    """
-    wanted = "a function of the event and the context"
-    check_function(handler, "handler", wanted)
-    try:
-        parameters = positional_parameters(handler)
-    except ValueError:  # a class of Python's own, such as int
-        raise ValidationError("handler", f"must be {wanted}, not {shown(handler)}") from None
-    if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
-        text = f"must take the event and the context, and takes ({', '.join(parameters)})"
-        raise ValidationError("handler", text)
-    if not isinstance(getattr(handler, "__name__", None), str):
-        said = f"has no name to be registered as: write a def around {shown(handler)}"
-        raise ValidationError("handler", said)
-    return parameters
-
-
 def _check_client(client: object) -> None:
     methods = [getattr(client, name, None) for name in ("checkpoint", "get_execution_state")]
     if client is not None and not all(map(callable, methods)):
@@ -390,8 +369,8 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
 
 
 def _host_of(client: AnyClient) -> Host:
-    host: Host = getattr(client, "host", _MACHINE)
-    return host
+    host = getattr(client, "host", None)
+    return host if isinstance(host, Host) else _MACHINE
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:

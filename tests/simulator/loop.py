@@ -236,7 +236,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             kept.append(task)
         return task
 
-    def _run_once(self) -> None:
+    def _run_once(self) -> None:  # noqa: C901, PLR0915 - in pieces it takes a fifth longer
         """Run turn after turn until somebody stops the loop."""
         queue, pick = self._queue, self._policy.pick
         while not self._stopping:  # type: ignore[attr-defined]  # of asyncio's own loops

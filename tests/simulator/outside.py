@@ -1,4 +1,4 @@
-"""The outside of one scenario: who starts its executions, answers its callbacks, operates it, looks.
+"""The outside of one scenario: who starts its executions, answers callbacks, operates, looks.
 
 Whoever asks for something and hears nothing asks again, until there is an answer.
 """

@@ -303,7 +303,7 @@ class SimulatedRun:
         clock, limit = self._settings.clock, limit_of(self._settings, attempt)
         context = step_context(self._settings, scope, attempt)
         if self._settings.stand_in is not None:
-            body = self._settings.stand_in(attempt, body)
+            body = self._settings.stand_in(scope, attempt, body)
         token = active.set(Attempting(scope, attempt, context))
         began = clock.monotonic()
         try:
