@@ -401,7 +401,7 @@ DEFECTS = (
         rule="P2, P8",
         origin="java#659",
         path="engine/sessions.py",
-        find="            await journals.settle(tip)\n            invocation",
+        find="            await tip.settle()\n            invocation",
         put="            invocation",
         tests=(_ENGINE + "test_durable_first.py",),
     ),

@@ -102,11 +102,10 @@ class Chaos:
 async def restart(world: World, number: int, grace: float) -> None:
     """End a process as it should, and start it with what is deployed now."""
     process = world.processes[number]
+    process.is_ending = True
     ended = world.loop.run_in(process.place, process.end(grace))
-    try:
-        async with asyncio.timeout(30):
-            await ended
-    except TimeoutError:
+    _, still = await asyncio.wait({ended}, timeout=30)  # who is killed meanwhile never ends
+    if still:
         world.stage.trace.say(f"{process.place.name} did not end, and is killed")
     if world.processes.get(number) is process:
         world.loop.kill(process.place)

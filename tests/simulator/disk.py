@@ -72,8 +72,7 @@ class View:
             self._fail("append fails before", arn)
             self._conflict(changes)
             is_lost = self.stage.faults.hits("append fails after", execution=arn)
-            await self.write(changes)
-            write.decided(is_accepted=True)
+            await self.write(changes, lambda: write.decided(is_accepted=True))
             if is_lost:
                 raise StoreUnavailableError("the disk did not answer")
         except VersionConflict:
@@ -89,8 +88,8 @@ class View:
         if changes and self.stage.faults.hits("append conflicts", execution=changes[0].arn):
             raise VersionConflict(changes[0].arn)
 
-    async def write(self, changes: Sequence[Change]) -> None:
-        """Do it."""
+    async def write(self, changes: Sequence[Change], note: Callable[[], None]) -> None:
+        """Do it, and call *note* at the moment when it is durable."""
         raise NotImplementedError
 
     def append_soon(self, change: Change) -> None:
@@ -120,9 +119,13 @@ class View:
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
         self._fail("claim fails before")
-        sent = self.stage.trace.tick()
-        gone = await self.inner.extend(worker, epochs, until)
-        done = self.stage.trace.tick()
+        sent = done = self.stage.trace.tick()
+
+        def note() -> None:
+            nonlocal done
+            done = self.stage.trace.tick()
+
+        gone = await self.noting(note, self.inner.extend(worker, epochs, until))
         for arn, epoch in epochs:
             self.stage.writes.append(
                 Attempted(
@@ -140,6 +143,12 @@ class View:
             )
         self._fail("claim fails after")
         return gone
+
+    async def noting(self, note: Callable[[], None], work: Awaitable[T]) -> T:
+        """Do *work*, and call *note* when it is durable."""
+        value = await work
+        note()
+        return value
 
     async def delete(self, arn: str, expected_version: int) -> None:
         self._fail("append fails before", arn)
@@ -231,13 +240,16 @@ def _tag(fact: bytes) -> int:
     return fact[1]
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Handed:
     """Something handed in; without *written* nobody waits for it."""
 
     changes: tuple[Change, ...]
     written: asyncio.Future[None] | None
-    write: Attempted | None = None
+    note: Callable[[], None] = _nothing
     error: Exception | None = None
 
 
@@ -250,8 +262,8 @@ class MemoryView(View):
         self._refused: dict[str, Exception] = {}
         self._timer: Turn | None = None
 
-    async def write(self, changes: Sequence[Change]) -> None:
-        handed = _Handed(tuple(changes), self.stage.loop.create_future(), writing.get())
+    async def write(self, changes: Sequence[Change], note: Callable[[], None]) -> None:
+        handed = _Handed(tuple(changes), self.stage.loop.create_future(), noting(self.stage, note))
         self._queue.append(handed)
         if self._timer is None and self.stage.is_likely(0.3):
             self._commit()
@@ -318,9 +330,21 @@ class MemoryView(View):
             at_once(self.inner.append(handed.changes))
         except VersionConflict as conflict:
             return conflict
-        if handed.write is not None:
-            handed.write.accept(self.stage.trace.tick())
+        handed.note()
         return None
+
+
+def noting(stage: Stage, note: Callable[[], None]) -> Callable[[], None]:
+    """Give what to call when a write is durable: whatever it was sent for is accepted then."""
+    write = writing.get()
+    if write is None:
+        return note
+
+    def accept() -> None:
+        note()
+        write.accept(stage.trace.tick())
+
+    return accept
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

@@ -21,7 +21,10 @@ def _accepted(observed: Observed, arn: str) -> list[Write]:
 
 
 def i8(observed: Observed) -> list[str]:
-    """Each accepted checkpoint has the token of the one before it; a repeated one its reply."""
+    """Each accepted checkpoint has the token of the one before it; a repeated one its reply.
+
+    Or none, if the invocation is over by then.
+    """
     found = []
     for seen in observed.executions:
         tokens = {one.id: one.token for one in observed.invocations if one.execution == seen.arn}
@@ -31,7 +34,7 @@ def i8(observed: Observed) -> list[str]:
                 continue
             key = (write.token_in, write.client_token)
             if key in replies and write.client_token:
-                if replies[key] != write.token_out and write.acknowledged:
+                if write.token_out not in {None, replies[key]} and write.acknowledged:
                     found.append(f"{_of(write)}: repeated, it got another token")
                 continue
             if tokens.get(write.invocation) != write.token_in:

@@ -60,7 +60,7 @@ class Process:
         place: where it runs.
         service: the service half.
         is_open: it serves.
-        is_ending: it is going to end.
+        is_ending: it is going to end, or has been told to.
     """
 
     def __init__(
@@ -116,7 +116,6 @@ class Process:
 
     async def end(self, grace: float) -> None:
         """End as it should, but for a store that fails; serve until nothing runs any more."""
-        self.is_ending = True
         if any(dispatcher.running for dispatcher in self.dispatchers):
             self.stage.trace.reach("drained with work in flight")
         for dispatcher in self.dispatchers:

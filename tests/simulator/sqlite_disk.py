@@ -11,20 +11,26 @@ import shutil
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from durably.engine.store import Change
 from durably.seams import IdSource
 from durably.stores import sqlite_lock
 from durably.stores.sqlite import SqliteStore
+from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_thread import Look
-from tests.simulator.disk import View
+from tests.simulator.disk import View, noting
 from tests.simulator.loop import Place
-from tests.simulator.stage import BackendClock, Stage, writing
+from tests.simulator.stage import BackendClock, Stage
 
+T = TypeVar("T")
+
+_noting: ContextVar[Callable[[], None] | None] = ContextVar("noting", default=None)
 _RAM_DISK = Path("/dev/shm")  # noqa: S108 - nothing of it outlives the run
 _TICK_SECONDS = 0.0015
 _connect = sqlite3.connect
@@ -70,12 +76,14 @@ class InLoop:
 class SqliteDisk:
     """The file, and the faults of what opens it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, ids: IdSource) -> None:
         self._stage = stage
+        self._ids = ids
         parent = str(_RAM_DISK) if _RAM_DISK.is_dir() else None
         self._folder = Path(tempfile.mkdtemp(prefix="durably-simulated-", dir=parent))
         self.path = self._folder / "durably.db"
         self._open: list[sqlite3.Connection] = []
+        self._gathered: list[Callable[[], None]] = []
         sqlite3.connect = self._connect  # type: ignore[assignment]  # until `close`
 
     def _connect(self, *args: Any, **kwargs: Any) -> sqlite3.Connection:
@@ -84,14 +92,39 @@ class SqliteDisk:
 
         class Connection(sqlite3.Connection):
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-                disk._fail(statement)
-                cursor = super().execute(statement, *parameters)
-                disk._fail(statement, is_after=True)
+                try:
+                    disk._fail(statement)
+                    cursor = super().execute(statement, *parameters)
+                    if not self.in_transaction:
+                        disk._note_commit(statement)
+                    disk._fail(statement, is_after=True)
+                except sqlite3.Error:
+                    if not self.in_transaction:
+                        disk.forget()
+                    raise
                 return cursor
+
+            def rollback(self) -> None:
+                disk.forget()
+                super().rollback()
+
+            def close(self) -> None:
+                disk.forget()
+                super().close()
 
         connection: sqlite3.Connection = _connect(*args, factory=Connection, **kwargs)
         self._open.append(connection)
         return connection
+
+    def when_durable(self, note: Callable[[], None]) -> None:
+        """Call *note* when the transaction that is under way is committed."""
+        self._gathered.append(note)
+
+    def _note_commit(self, statement: str) -> None:
+        if not statement.startswith(("SELECT", "PRAGMA")):
+            gathered, self._gathered = self._gathered, []
+            for note in gathered:
+                note()
 
     def _fail(self, statement: str, *, is_after: bool = False) -> None:
         if statement == "BEGIN" or statement.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
@@ -109,12 +142,17 @@ class SqliteDisk:
                 error.sqlite_errorname, error.sqlite_errorcode = name, code
                 raise error
 
-    def new_store(self, ids: IdSource) -> SqliteStore:
+    def forget(self) -> None:
+        """Call no note of what was not committed: it is undone."""
+        self._gathered.clear()
+
+    def new_store(self) -> SqliteStore:
         """Make the store of one process."""
-        return SqliteStore(self.path, ids=ids, clock=BackendClock(self._stage), beside=InLoop)
+        return SqliteStore(self.path, ids=self._ids, clock=BackendClock(self._stage), beside=InLoop)
 
     def bury(self, store: SqliteStore) -> None:
         """Take from a dead process what the kernel would: its connections, and its lock."""
+        self.forget()
         store._writer = store._queries = None
         for connection in self._open:
             with suppress(sqlite3.Error):
@@ -138,15 +176,42 @@ class SqliteDisk:
 class SqliteView(View):
     """A view of a store on SQLite, which does by itself what a view of memory stands in for."""
 
-    def __init__(self, stage: Stage, place: Place, inner: SqliteStore) -> None:
-        super().__init__(stage, place, inner, is_owner=True)
-        self.store = inner
+    def __init__(self, stage: Stage, place: Place, disk: SqliteDisk) -> None:
+        self.store = disk.new_store()
+        super().__init__(stage, place, self.store, is_owner=True)
+        self._disk = disk
 
-    async def write(self, changes: Sequence[Change]) -> None:
-        write = writing.get()
-        await self.store.append(changes)
-        if write is not None:
-            write.accept(self.stage.trace.tick())
+    async def open(self) -> None:
+        await super().open()
+        writer = self.store._writer
+        assert writer is not None, "it has just been opened"
+        writer.run = partial(self._run, writer.run)  # type: ignore[method-assign]  # to look on
+
+    async def _run(
+        self,
+        run: Callable[..., Awaitable[Any]],
+        work: Callable[[Ledger], Any],
+        arns: tuple[str, ...] | None = None,
+    ) -> Any:
+        note = _noting.get()
+
+        def noted(ledger: Ledger) -> Any:
+            value = work(ledger)
+            if note is not None:
+                self._disk.when_durable(note)
+            return value
+
+        return await run(noted, arns)
+
+    async def noting(self, note: Callable[[], None], work: Awaitable[T]) -> T:
+        token = _noting.set(note)
+        try:
+            return await work
+        finally:
+            _noting.reset(token)
+
+    async def write(self, changes: Sequence[Change], note: Callable[[], None]) -> None:
+        await self.noting(noting(self.stage, note), self.store.append(changes))
         if self.stage.faults.hits("disk is slow"):
             await asyncio.sleep(self.stage.faults.pick(0.1, 10))
 

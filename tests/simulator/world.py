@@ -16,7 +16,7 @@ from durably.engine.dispatcher import DispatcherPolicy
 from durably.engine.policy import FailurePolicy, ServicePolicy
 from durably.engine.service import Service
 from durably.engine.store import Listed, Query, Store
-from durably.errors import ApiError, ServiceException, StoreError
+from durably.errors import ApiError, InvalidStateError, ServiceException, StoreError
 from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore
 from tests.simulator.case import Case
@@ -159,7 +159,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         self._generations = 0
         self._ids = RandomIds(Random(f"{case.seed} ids"))
-        self._file = SqliteDisk(self.stage) if case.store == "sqlite" else None
+        self._file = SqliteDisk(self.stage, self._ids) if case.store == "sqlite" else None
         self.inner: Store = MemoryStore(ids=self._ids)
 
     # What is played
@@ -225,8 +225,8 @@ class World:
         async def served() -> T:
             try:
                 return await do(service)
-            except StoreError as error:
-                raise ServiceException("The store failed.") from error
+            except (StoreError, InvalidStateError) as error:
+                raise ServiceException("The store failed, or is closed.") from error
 
         return await self.network.ask(place, served, patience=30)
 
@@ -267,8 +267,9 @@ class World:
 
     def _view(self, place: Place) -> View:
         if self._file is not None:
-            store = self.inner = self._file.new_store(self._ids)
-            return SqliteView(self.stage, place, store)
+            view = SqliteView(self.stage, place, self._file)
+            self.inner = view.store
+            return view
         return MemoryView(self.stage, place, self.inner, is_owner=not self.shape.is_shared)
 
     def _code(self, place: Place) -> Code:

@@ -153,11 +153,26 @@ class Journals:
                 if epoch is not None and not await self.is_claimed_under(arn, epoch):
                     raise
                 command = if_overtaken or command
+            except ApiError:
+                if not await self.is_outdated(tip):
+                    raise
             else:
                 return tip.execution
             finally:
                 self.unpin(tip)
         raise TooManyRequestsException(TOO_FAST)
+
+    async def is_outdated(self, tip: Tip) -> bool:
+        """Whether a pinned tip is not what is stored: not written, or overtaken elsewhere."""
+        try:
+            await tip.settle()
+        except VersionConflict:
+            return True
+        stored = await self._store.find(tip.execution.arn) if self._policy.is_shared else None
+        if stored is None or stored.version <= tip.execution.version:
+            return False
+        self.drop(tip, VersionConflict(stored.arn))
+        return True
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
@@ -233,10 +248,9 @@ class Journals:
         arn = execution.start.parent_arn
         if arn is None:
             return None
-        parent = self._tips.get(arn)
-        if parent is None:
+        if arn not in self._tips:
             raise ParentNeeded(arn)
-        return parent
+        return self._tips[arn]
 
     def _follow(
         self, plan: Plan, tip: Tip, facts: Sequence[Fact], now: datetime, *, is_owner: bool
@@ -281,7 +295,7 @@ class Journals:
             StoreError: it could not be written.
         """
         if not plan.changes:
-            await self.settle(plan.tips[0])
+            await plan.tips[0].settle()
             return
         for tip in plan.tips:
             tip.writing += 1
@@ -302,19 +316,6 @@ class Journals:
                 self.drop(tip, failure)
             tip.note_written()
 
-    async def settle(self, tip: Tip) -> None:
-        """Return when all that somebody waits for to be written of *tip* is durable.
-
-        Raises:
-            VersionConflict: it must not be used any more, as something was not written.
-        """
-        while tip.writing:
-            tip.written = tip.written or asyncio.Event()
-            tip.written.clear()
-            await tip.written.wait()
-        if tip.failure is not None:
-            raise VersionConflict(tip.execution.arn)
-
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
         change = plan.changes[0]
@@ -324,8 +325,7 @@ class Journals:
         except StoreError as error:
             failure = error
         else:
-            version = change.expected_version + len(change.facts)
-            if stored is not None and stored.version >= version:
+            if stored is not None and stored.version >= change.expected_version + len(change.facts):
                 self._end_writing(plan)
                 self._act(plan)
                 return

@@ -54,8 +54,11 @@ async def remote_checkpoint(
 async def _settled(journals: Journals, arn: str) -> AsyncGenerator[Execution]:
     """Give an execution of which all that may be told is durable."""
     tip = await journals.pin(arn)
+    if await journals.is_outdated(tip):
+        journals.unpin(tip)
+        tip = await journals.pin(arn)
     try:
-        await journals.settle(tip)
+        await tip.settle()
         yield tip.execution
     finally:
         journals.unpin(tip)
