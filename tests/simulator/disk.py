@@ -77,6 +77,7 @@ class View:
                 raise StoreUnavailableError("the disk did not answer")
         except VersionConflict:
             write.decided(is_accepted=False)
+            self.stage.faults.note("overtaken", execution=arn)
             raise
         except StoreError:
             self.stage.trace.reach("commit failed")

@@ -69,10 +69,15 @@ def i1(observed: Observed) -> list[str]:
                 continue
             known = durable.get(entry.operation_id)
             own = (entry.invocation, entry.operation_id)
+            began = begun.get(entry.invocation, 0)
             if entry.phase != "enter":
                 left[own] = entry.tick
             elif known is not None and (
-                begun.get(entry.invocation, 0) > known or left.get(own, known) < known < entry.tick
+                began > known
+                or (
+                    left.get(own, known) < known < entry.tick
+                    and not any(began < other < known for other in begun.values())
+                )
             ):
                 found.append(
                     f"{_at(entry)}: entered at tick {entry.tick} by invocation"

@@ -61,7 +61,12 @@ def i9(observed: Observed) -> list[str]:
                     f"{seen.arn}: invocation {later.id} began at tick {later.began} in epoch"
                     f" {later.epoch}, while {earlier.id} of epoch {earlier.epoch} had not ended"
                 )
+        known: set[tuple[str, str]] = set()
         for write in _accepted(observed, seen.arn):
+            is_repeated = (write.token_in, write.client_token) in known
+            known.add((write.token_in, write.client_token))
+            if is_repeated:
+                continue  # what it asks for was recorded with the first
             newest = max((one.epoch for one in own if one.began < (write.done or 0)), default=0)
             if write.epoch < newest:
                 found.append(f"{_of(write)}: accepted in epoch {write.epoch} after epoch {newest}")

@@ -94,12 +94,9 @@ class Journals:
     def is_known_open(self, arn: str) -> bool:
         """Whether an execution is open for certain, without a look into the store."""
         tip = self._tips.get(arn) or self._idle.get(arn)
-        return (
-            tip is not None
-            and not self._policy.is_shared
-            and not tip.execution.is_closed
-            and tip.execution.parked_reason is None
-        )
+        if tip is None or self._policy.is_shared:
+            return False
+        return not tip.execution.is_closed and tip.execution.parked_reason is None
 
     def keep(self, tip: Tip) -> None:
         """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
@@ -185,7 +182,7 @@ class Journals:
         """Have *command* done on a pinned tip.
 
         With *is_soon* nobody waits for a single fact that leaves the claim as it is: it is
-        written with what comes after it, or soon.
+        written with what comes after it, or soon. Where other processes must see it, it is not.
         """
         parent: Tip | None = None
         is_orphan = False
@@ -199,7 +196,8 @@ class Journals:
                         parent = await self.pin(needed.arn)
                     except ResourceNotFoundException:
                         is_orphan = True
-            change = plan.changes[0] if is_soon and len(plan.changes) == 1 else None
+            is_soon = is_soon and not self._policy.is_shared and len(plan.changes) == 1
+            change = plan.changes[0] if is_soon else None
             if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
                 self._store.append_soon(change)
             else:
