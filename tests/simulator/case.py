@@ -7,6 +7,8 @@ from typing import Self
 
 import msgspec
 
+_STORES = ("memory", "memory", "shared", "memory", "sqlite")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -14,7 +16,7 @@ class Case:
 
     Attributes:
         seed: everything follows from it.
-        store: `memory` or `sqlite`.
+        store: `memory`; `shared`, a memory that several processes use; or `sqlite`.
         without: kinds of faults that never happen.
         skipped: numbers of faults that do not happen.
         scenarios: the numbers of those that are played; `None`: all.
@@ -38,7 +40,7 @@ class Case:
     def text(self) -> str:
         """Write it so that `read` can read it: the seed alone if nothing is left out."""
         members = msgspec.to_builtins(self)
-        usual = msgspec.to_builtins(Case(seed=self.seed))
+        usual = msgspec.to_builtins(case_of(self.seed))
         said = {name: value for name, value in members.items() if value != usual[name]}
         if not said:
             return str(self.seed)
@@ -48,5 +50,11 @@ class Case:
     def read(cls, text: str) -> Case:
         """Read what `text` gives."""
         if text.isdigit():
-            return Case(seed=int(text))
-        return msgspec.json.decode(text, type=Case)
+            return case_of(int(text))
+        case = msgspec.json.decode(text, type=Case)
+        return case if '"store"' in text else case.with_(store=case_of(case.seed).store)
+
+
+def case_of(seed: int) -> Case:
+    """Give the case of a seed with nothing left out: its store is the seed's, too."""
+    return Case(seed=seed, store=_STORES[seed % len(_STORES)])

@@ -13,14 +13,17 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from durably.engine.store import Listed
+from durably.seams import disturb
 from tests.simulator.case import Case
 from tests.simulator.chaos import Chaos, roll_out
 from tests.simulator.invariants import violations
 from tests.simulator.loop import Stuck
 from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen, Write
 from tests.simulator.outside import Outside, read_history
+from tests.simulator.reached import reached
 from tests.simulator.records import details_of
-from tests.simulator.world import BYSTANDER, World
+from tests.simulator.replayed import Replayer
+from tests.simulator.world import BYSTANDER, Disturbances, World
 
 T = TypeVar("T")
 
@@ -36,6 +39,8 @@ class Verdict:
         violations: by the name of what is violated.
         digest: the same for the same run.
         steps: callbacks that ran.
+        drawn: how many faults have come up, those left out too.
+        updates: how many were accepted.
         events: what happened, if that was kept.
     """
 
@@ -46,6 +51,7 @@ class Verdict:
     steps: int
     digest: int
     drawn: int
+    updates: int
     faults: Counter[str] = field(default_factory=Counter[str])
     reached: Counter[str] = field(default_factory=Counter[str])
     events: tuple[str, ...] = ()
@@ -56,6 +62,7 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
     began = perf_counter()
     logging.disable(logging.CRITICAL)
     world = World(case, is_traced=is_traced)
+    disturb(None if case.is_calm else Disturbances(case.seed).fires)
     story = _Story(world)
     found: dict[str, Sequence[str]] = {}
     try:
@@ -68,6 +75,7 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
         steps, digest = world.loop.turns, world.loop.digest
         world.loop.bury()
         world.close()
+        disturb(None)
         logging.disable(logging.NOTSET)
     if failures:
         found["nobody took"] = failures
@@ -79,6 +87,7 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
         steps=steps,
         digest=digest,
         drawn=world.stage.faults.drawn,
+        updates=sum(len(one.updates) for one in world.stage.writes if one.accepted),
         faults=world.stage.faults.counts,
         reached=world.stage.trace.reached,
         events=tuple(world.stage.trace.events),
@@ -214,13 +223,7 @@ class _Story:
             one for one in await world.executions() if one.summary.function_name != BYSTANDER
         ]
         self.executions = len(self.listed)
-        claimed = sum(one.is_claimed for one in self.listed)
-        self.resources["claims"] = (0, claimed)
-        for process in world.processes.values():
-            name, service = process.place.name, process.service
-            self.resources[f"{name} tips"] = (0, len(service._journals._tips))
-            self.resources[f"{name} waiters"] = (0, len(service.waiters._waiters))
-            self.resources[f"{name} invocations"] = (0, process.running)
+        self._count_resources()
         service = next(iter(world.processes.values())).service
         invoked: dict[str, tuple[str, str]] = {}
         for one in self.listed:
@@ -232,10 +235,28 @@ class _Story:
                     invoked[child or ""] = (one.arn, event.id or "")
         for one in self.listed:
             await self._see(service, one.arn, invoked.get(one.arn))
+        await self._replay()
         known = {visit.execution for visit in self.stage.visits.values()}
         known |= {arn for outside in world.outsides for arn in outside.arns.values()}
         for arn in sorted(known - self.seen.keys()):
             self._see_gone(arn)
+
+    def _count_resources(self) -> None:
+        self.resources["claims"] = (0, sum(one.is_claimed for one in self.listed))
+        for process in self.world.processes.values():
+            name, service = process.place.name, process.service
+            self.resources[f"{name} tips"] = (0, len(service._journals._tips))
+            self.resources[f"{name} waiters"] = (0, len(service.waiters._waiters))
+            self.resources[f"{name} invocations"] = (0, process.running)
+
+    async def _replay(self) -> None:
+        """Run histories again."""
+        replayers = {one: Replayer(self.stage, one.scenario) for one in self.world.outsides}
+        for arn, seen in self.seen.items():
+            stored = await self.world.inner.find(arn)
+            if stored is not None:
+                replayer = replayers[self.world.outside_of(arn)]
+                self.replays += await replayer.replays(seen.function, arn, stored)
 
     def _read(self, arn: str, read: Read) -> None:
         self.world.outside_of(arn).reads.setdefault(arn, []).append(read)
@@ -274,6 +295,8 @@ class _Story:
         """Give what is violated."""
         found: dict[str, Sequence[str]] = {}
         for observed in self._observed():
+            for state in sorted(reached(observed)):
+                self.stage.trace.reach(state)
             for name, texts in violations(observed).items():
                 found[name] = [*found.get(name, ()), *texts]
         failures = [text for outside in self.world.outsides for text in outside.failures]

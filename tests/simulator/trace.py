@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 SOMETIMES = (
-    "orphan rejected",
+    "branch cut off",
     "stale token",
     "lost reply resolved",
     "callback won at the deadline",
@@ -21,7 +21,7 @@ SOMETIMES = (
     "paused under an invocation",
     "stopped under an invocation",
     "divergence found",
-    "result too large",
+    "result cannot be written",
     "child ended after its parent",
     "start repeated",
     "start refused",
@@ -34,6 +34,7 @@ SOMETIMES = (
     "early completion",
     "retry of an attempt",
     "heartbeat timeout",
+    "callback timeout",
     "execution timed out",
     "drained with work in flight",
     "soon change lost",

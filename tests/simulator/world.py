@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 _LONG_SECONDS = 86_400.0
 _BRIEF_SECONDS = 60
+_RATES = (0.01, 0.1, 0.5)
 BYSTANDER = "bystander"
 
 
@@ -86,13 +87,15 @@ class Shape:
     hears: bool
     has_hooks: bool
     remote_share: float
+    max_idle: int
     is_brief: bool
 
     @classmethod
-    def draw(cls, random: Random, store: str) -> Shape:
-        """Draw one."""
+    def of(cls, case: Case) -> Shape:
+        """Draw that of a case."""
+        random = Random(f"{case.seed} shape")
         choice = random.choice
-        is_shared = store == "shared"
+        is_shared = case.store == "shared"
         workers = choice((1, 1, 2, 3))
         return cls(
             processes=choice((2, 3)) if is_shared else 1,
@@ -111,6 +114,7 @@ class Shape:
             hears=random.random() < 0.5,
             has_hooks=random.random() < 0.2,
             remote_share=choice((0.0, 0.3, 0.6, 1.0)),
+            max_idle=choice((0, 3, 1000)),
             is_brief=random.random() < 0.9,
         )
 
@@ -127,7 +131,7 @@ class World:
 
     def __init__(self, case: Case, *, is_traced: bool = False) -> None:
         self.case = case
-        self.shape = Shape.draw(Random(f"{case.seed} shape"), case.store)
+        self.shape = Shape.of(case)
         order = Random(f"{case.seed} order")
         policy = draw_policy(order)
         self.loop = SimulatedLoop(InOrder() if case.is_plain else policy, order)
@@ -283,6 +287,7 @@ class World:
         policy = ServicePolicy(
             is_shared=shape.is_shared,
             poll_interval=poll,
+            max_idle_executions=shape.max_idle,
             failures=FailurePolicy(max_delay_seconds=8, park_after=shape.park_after),
         )
         worker_policy = DispatcherPolicy(
@@ -349,6 +354,23 @@ class World:
         shape = self.shape
         longest = max((patience(one.scenario) for one in self.outsides), default=0)
         return shape.spread + longest + 3 * shape.lease + 4 * shape.poll + 250
+
+
+class Disturbances:
+    """Answers `durably.seams.maybe`: of all places some are disturbed, each as often as is drawn."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._random = Random(f"{seed} disturbances")
+        self._rates: dict[str, float] = {}
+
+    def fires(self, name: str) -> bool:
+        """Whether the place of that name is disturbed now."""
+        rate = self._rates.get(name)
+        if rate is None:
+            random = Random(f"{self._seed} {name}")
+            rate = self._rates[name] = random.choice(_RATES) if random.random() < 0.25 else 0.0
+        return rate > 0 and self._random.random() < rate
 
 
 def shortened(scenario: Scenario) -> Scenario:
