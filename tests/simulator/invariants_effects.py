@@ -316,16 +316,18 @@ def i21(observed: Observed) -> list[str]:
             one.program for one in observed.scenario.deploys if one.program.name == seen.function
         ]
         entries = observed.entries_of[seen.arn]
-        last = max((one.invocation for one in entries), default=0)
+        # One that had lost the execution, and could not know, may have come to an end later.
+        last = {one.invocation for one in entries if one.phase == "end"}
         ends = [
             follow(
                 observed.scenario.programs,
                 version,
                 seen.events,
-                [one for one in entries if one.invocation == last],
+                [one for one in entries if one.invocation == invocation],
                 trusts=True,
             )
             for version in versions
+            for invocation in sorted(last or {0})
         ]
         if not any(_is_end(seen, one.status, one.result, one.error) for one in ends):
             found.append(

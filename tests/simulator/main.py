@@ -202,9 +202,8 @@ def _show_sum(total: Sum, seconds: float, processes: int) -> None:
     print(f"faults      {faults:>12,}")
     for kind in sorted({*KINDS, *total.faults}, key=lambda kind: -total.faults[kind]):
         print(f"  {total.faults[kind]:>20,}   {kind}")
-    print(
-        f"reached     {len(SOMETIMES) - len(total.missed):>12,}   of {len(SOMETIMES)} states; seeds:"
-    )
+    came_to = len(SOMETIMES) - len(total.missed)
+    print(f"reached     {came_to:>12,}   of {len(SOMETIMES)} states, each in so many seeds")
     for state in sorted(SOMETIMES, key=lambda state: -total.reached[state]):
         print(f"  {total.reached[state]:>20,}   {state}")
     print(f"failed      {len(total.failed):>12,}   seeds")

@@ -35,7 +35,7 @@ class Shrinking:
             count_faults: says how many numbers of faults a case has.
         """
         self._fewer(
-            self.case.scenarios or tuple(range(scenarios)),
+            tuple(range(scenarios)) if self.case.scenarios is None else self.case.scenarios,
             lambda kept: self.case.with_(scenarios=tuple(kept)),
         )
         self._try(self.case.with_(is_calm=True))

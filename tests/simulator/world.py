@@ -357,7 +357,7 @@ class World:
 
 
 class Disturbances:
-    """Answers `durably.seams.maybe`: of all places some are disturbed, each as often as is drawn."""
+    """Answers `durably.seams.maybe`: some places are disturbed, each as often as is drawn."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
