@@ -37,7 +37,7 @@ from durably.core.hints import annotation_of, item_caller
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
 from durably.core.operations.callback import (
-    LONGEST_SUFFIX,
+    CALLBACK_SUFFIX,
     callback_result,
     create_callback,
     wait_for_callback,
@@ -173,7 +173,7 @@ class Calls:
         """Tell the outside of a callback, and wait for the answer."""
         config = config_of(WaitForCallbackConfig, config, _WAIT_FOR_CALLBACK)
         check_body(submitter, "submitter", args)
-        name = as_name(name, room=len(LONGEST_SUFFIX))
+        name = as_name(name, room=len(CALLBACK_SUFFIX))
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.WAIT_FOR_CALLBACK)
 
         def told(callback_id: str) -> Callable[[], Any]:

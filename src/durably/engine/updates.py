@@ -267,7 +267,7 @@ class _Batch:
                 update.parent_id,
                 update.name,
                 update.sub_type,
-                self._surroundings.mint_callback_id(),
+                self._surroundings.mint_id(),
                 timeout,
                 heartbeat,
             )
@@ -284,7 +284,7 @@ class _Batch:
         check_text(options.x_amzn_trace_id, "XAmznTraceId", MAX_TRACE_ID)
         found = self._surroundings.find_target(options.function_name)
         target = Target(options.function_name, "") if found is None else found
-        child = "" if found is None else self._child_arn(update.id, found)
+        child = "" if found is None else self._child_arn(found)
         begun = ChainedInvokeStarted(
             self._at,
             update.id,
@@ -303,8 +303,9 @@ class _Batch:
             return [begun]
         return [begun, ChainedInvokeFailed(self._at, update.id, error)]
 
-    def _child_arn(self, operation_id: str, target: Target) -> str:
-        return child_arn(self._execution.arn, operation_id, target.function_name, target.version)
+    def _child_arn(self, target: Target) -> str:
+        nonce = self._surroundings.mint_id()
+        return child_arn(self._execution.arn, nonce, target.function_name, target.version)
 
     def cancel_invoke(self, update: OperationUpdate) -> list[Fact]:
         return [ChainedInvokeCancelled(self._at, update.id)]
