@@ -22,7 +22,7 @@ from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
-from durably.engine.policy import ServicePolicy, StartOptions
+from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store
 from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
@@ -69,7 +69,10 @@ class Assembly:
         self.birthplace = Birthplace()
         self._functions = functions
         self._elsewhere = elsewhere
-        policy = ServicePolicy(home=Home(settings.region, settings.account))
+        policy = ServicePolicy(
+            home=Home(settings.region, settings.account),
+            failures=FailurePolicy(park_after=settings.park_after),
+        )
         self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
             self.service,

@@ -13,7 +13,7 @@ from durably.app.settings import DEFAULT_GRACE, EngineSettings, make_store
 from durably.app.signals import StopSignals
 from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
-from durably.cli.options import concurrency_option, log_level_option, store_option
+from durably.cli.options import log_level_option, store_option, work_options
 from durably.cli.printing import counted, safe
 from durably.handler import DurableFunction
 from durably.words import in_words
@@ -22,7 +22,7 @@ from durably.words import in_words
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @store_option
-@concurrency_option
+@work_options
 @click.option(
     "--grace",
     default=DEFAULT_GRACE.total_seconds(),
@@ -33,7 +33,13 @@ from durably.words import in_words
 )
 @log_level_option
 def worker(
-    *, files: tuple[str, ...], url: str, max_concurrency: int, grace: float, log_level: str
+    *,
+    files: tuple[str, ...],
+    url: str,
+    max_concurrency: int,
+    park_after: int,
+    grace: float,
+    log_level: str,
 ) -> None:
     """Run the executions of every durable function in the FILEs, until SIGTERM or Ctrl-C.
 
@@ -42,7 +48,10 @@ def worker(
     log_to_console(log_level)
     functions = load_functions(*files)
     settings = EngineSettings(
-        store_url=url, max_concurrency=max_concurrency, grace=timedelta(seconds=grace)
+        store_url=url,
+        max_concurrency=max_concurrency,
+        park_after=park_after,
+        grace=timedelta(seconds=grace),
     )
     run_loop(_work(functions, settings))
 

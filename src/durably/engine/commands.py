@@ -67,9 +67,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a checkpoint needs of the world, injected: callback ids, and which functions exist."""
+    """What a checkpoint needs of the world, injected.
 
-    mint_callback_id: Callable[[], str]
+    Attributes:
+        mint_id: gives an id that nobody can guess, to whoever may then answer a callback.
+        find_target: says which function a name stands for.
+    """
+
+    mint_id: Callable[[], str]
     find_target: Callable[[str], Target | None]
 
 

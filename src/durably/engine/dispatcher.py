@@ -266,10 +266,15 @@ class Dispatcher:
             has_failed = output.status is InvocationStatus.FAILED and not session.is_over
             await session.end(output)
             if has_failed:
-                said = _shown(output.error)
-                failures.warning(
-                    "%s failed: %s", title_of(session.arn), said, extra=_about(session)
-                )
+                await self._tell_of_answer(session, _shown(output.error))
+
+    async def _tell_of_answer(self, session: Session, said: str) -> None:
+        """Log what failed: the execution, unless what its function answered was no answer."""
+        title = title_of(session.arn)
+        if await self._end_of(session.arn) is None:
+            log.warning("an invocation of %s failed: %s", title, said, extra=_about(session))
+        else:
+            failures.warning("%s failed: %s", title, said, extra=_about(session))
 
     async def _tell(self, session: Session, error: Exception) -> None:
         """Log that an invocation failed, or that its execution was ended meanwhile."""
