@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
-from durably.checks import check_kind, listed_in, shown
+from durably.checks import check_kind, listed_in
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.given import checked_choice
@@ -19,7 +19,7 @@ from durably.core.hints import annotation_of, handler_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.bodies import foreign_cancellation, is_coroutine_function
-from durably.drivers.client import pushes
+from durably.drivers.client import check_client, pushes
 from durably.drivers.deadline import time_left
 from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
@@ -83,7 +83,7 @@ class DurableFunction:
         default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
         parameters = handler_parameters(handler)
-        _check_client(client)
+        check_client(client)
         listed_in(plugins, "plugins", "a list of plugins")
         if logger is not None:
             check_kind(logger, "logger", logging.Logger | logging.LoggerAdapter, "a logging.Logger")
@@ -307,13 +307,6 @@ def _check_context(handler: Callable[..., Any], parameters: list[str], *, is_asy
         raise ValidationError("handler", said)
 
 
-def _check_client(client: object) -> None:
-    methods = [getattr(client, name, None) for name in ("checkpoint", "get_execution_state")]
-    if client is not None and not all(map(callable, methods)):
-        wanted = "a client with checkpoint and get_execution_state"
-        raise ValidationError("client", f"must be {wanted}, not {shown(client)}")
-
-
 @overload
 def durable_execution(
     handler: Callable[..., Any],
@@ -392,9 +385,7 @@ def _host_of(client: AnyClient) -> Host:
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:
-    if pushes(client):
-        return client.request_id
-    return getattr(lambda_context, "aws_request_id", None)
+    return client.request_id if pushes(client) else getattr(lambda_context, "aws_request_id", None)
 
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:
