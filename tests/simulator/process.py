@@ -120,6 +120,8 @@ class Process:
             self.stage.trace.reach("drained with work in flight")
         for dispatcher in self.dispatchers:
             await dispatcher.drain(timedelta(seconds=grace))
+            # What it gives back may be taken by the next one, and be given back again.
+            self.stage.faults.note("drain")
         await asyncio.gather(*self._work, return_exceptions=True)
         self.is_open = False
         try:

@@ -23,6 +23,7 @@ from tests.simulator.outside import Outside, read_history
 from tests.simulator.reached import reached
 from tests.simulator.records import details_of
 from tests.simulator.replayed import Replayer
+from tests.simulator.worker import INVOCATION_SECONDS
 from tests.simulator.world import BYSTANDER, Disturbances, World
 
 T = TypeVar("T")
@@ -219,6 +220,8 @@ class _Story:
         for outside in world.outsides:
             outside.cancel()
         await asyncio.sleep(25)
+        if any(process.running for process in world.processes.values()):
+            await asyncio.sleep(INVOCATION_SECONDS)  # an answer that was lost
         self.listed = [
             one for one in await world.executions() if one.summary.function_name != BYSTANDER
         ]

@@ -159,14 +159,18 @@ class SqliteDisk:
                 connection.close()
         self._open.clear()
         opened = store._opened.pop_all()  # the lock lives as long as this
+        self._release()
+        del opened
+
+    def _release(self) -> None:
         for lock in list(sqlite_lock._held):
             if lock.path == Path(f"{self.path}.lock"):
                 lock.release()
-        del opened
 
     def close(self) -> None:
         """Remove the file."""
         sqlite3.connect = _connect
+        self._release()
         for connection in self._open:
             with suppress(sqlite3.Error):
                 connection.close()

@@ -36,7 +36,7 @@ from tests.simulator.network import LostError, Network, Repeats
 from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes, writing
 
 _TRIES = 3
-_INVOCATION_SECONDS = 90.0
+INVOCATION_SECONDS = 90.0
 
 T = TypeVar("T")
 Find: TypeAlias = Callable[[], tuple[Place, Service] | None]
@@ -278,7 +278,7 @@ class RemoteFunctionProxy:
                 worker.place,
                 lambda: worker.run(visit, payload, self._find, self._name),
                 execution=visit.execution,
-                patience=_INVOCATION_SECONDS,
+                patience=INVOCATION_SECONDS,
                 repeats=Repeats.NEVER,
             )
         except LostError as error:

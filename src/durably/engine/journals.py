@@ -16,16 +16,15 @@ from datetime import datetime
 from typing import Any
 
 from durably.clock import Clock
+from durably.engine.alarms import Alarms
 from durably.engine.children import child_end, child_start
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
-from durably.engine.execution import Execution, next_timer_at
+from durably.engine.execution import Execution
 from durably.engine.facts import (
-    MICROSECONDS,
     ChainedInvokeFailed,
     ChainedInvokeStarted,
     Fact,
-    microseconds_of,
 )
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
@@ -36,8 +35,6 @@ from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooM
 log = logging.getLogger("durably.engine")
 
 _MAX_CONFLICTS = 50
-_MAX_TIMER_SECONDS = 60.0
-_TIMER_SLACK_SECONDS = 0.0005
 NO_SUCH_EXECUTION = "There is no such execution."
 TOO_FAST = "The execution changes too fast. Ask again."
 
@@ -56,6 +53,7 @@ class Journals:
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._alarms = Alarms(clock, self._ring)
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
@@ -88,8 +86,10 @@ class Journals:
         tip.disarm()
         arn = tip.execution.arn
         del self._tips[arn]
-        if not tip.execution.is_closed:
-            self.keep(tip)
+        if not (self._policy.is_shared or tip.execution.is_closed):
+            self._idle[arn] = tip
+            if len(self._idle) > self._policy.max_idle_executions:
+                self._idle.popitem(last=False)
 
     def is_known_open(self, arn: str) -> bool:
         """Whether an execution is open for certain, without a look into the store."""
@@ -97,13 +97,6 @@ class Journals:
         if tip is None or self._policy.is_shared:
             return False
         return not tip.execution.is_closed and tip.execution.parked_reason is None
-
-    def keep(self, tip: Tip) -> None:
-        """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
-        if not self._policy.is_shared and tip.execution.arn not in self._tips:
-            self._idle[tip.execution.arn] = tip
-            if len(self._idle) > self._policy.max_idle_executions:
-                self._idle.popitem(last=False)
 
     def forget(self, arn: str) -> None:
         """Keep nothing of an execution that is gone."""
@@ -170,6 +163,23 @@ class Journals:
             return False
         self.drop(tip, VersionConflict(stored.arn))
         return True
+
+    async def create(self, tip: Tip, change: Change) -> None:
+        """Write the beginning of an execution. Whoever works on it meanwhile does so on *tip*.
+
+        Raises:
+            VersionConflict: its name is taken.
+            StoreError: it could not be written.
+        """
+        self._tips[change.arn] = tip
+        tip.pins += 1
+        try:
+            await self._store.append((change,))
+        except BaseException as error:
+            self.drop(tip, error)
+            raise
+        finally:
+            self.unpin(tip)
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
@@ -267,7 +277,7 @@ class Journals:
         if tip.session is not None:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
-            self._arm(tip)
+            self._alarms.arm(tip)
 
     def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
         child = Tip(Execution())
@@ -355,27 +365,12 @@ class Journals:
     def open_session(self, tip: Tip, session: Audience) -> None:
         """Let *session* be told of what happens to *tip*, and look after its timers."""
         tip.session = session
-        self._arm(tip)
+        self._alarms.arm(tip)
 
     # Timers of executions whose invocation runs here
 
-    def _arm(self, tip: Tip) -> None:
-        due = next_timer_at(tip.execution)
-        if due == tip.timer_due:
-            return
-        tip.disarm()
-        tip.timer_due = due
-        now = microseconds_of(self._clock.now())
-        delay = min(max((due - now) / MICROSECONDS, 0) + _TIMER_SLACK_SECONDS, _MAX_TIMER_SECONDS)
-        tip.timer = self._clock.call_later(delay, self._ring, tip)
-
     def _ring(self, tip: Tip) -> None:
-        tip.timer = None
-        tip.timer_due = 0
-        if next_timer_at(tip.execution) <= microseconds_of(self._clock.now()):
-            self._spawn(self._do_due(tip))
-        else:
-            self._arm(tip)
+        self._spawn(self._do_due(tip))
 
     async def _do_due(self, tip: Tip) -> None:
         try:

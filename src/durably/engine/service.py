@@ -168,10 +168,9 @@ class Service:
             tip = Tip(Execution())
             change = tip.take(decide(tip.execution, command, self.clock.now()))
             try:
-                await self.store.append((change,))
+                await self._journals.create(tip, change)
             except VersionConflict:
                 continue
-            self._journals.keep(tip)
             self._wake()
             return command.arn
         raise TooManyRequestsException("The name is taken and freed too fast. Ask again.")
