@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from durably.core.effects import Err
+from durably.core.effects import Err, Ok, Outcome
 from durably.drivers.paging import load_state_async
 from durably.drivers.settings import Host
 from durably.engine.evolution import fold
-from durably.engine.execution import readable_operations
+from durably.engine.execution import Execution, readable_operations
 from durably.engine.facts import AnyFact, decode_fact, is_visible
 from durably.engine.rules import INVALID_TOKEN
 from durably.engine.store import Stored
@@ -60,8 +60,8 @@ class Replayer:
     async def _replay(
         self, function: DurableFunction, arn: str, facts: Sequence[AnyFact], page_size: int
     ) -> Replay:
-        operations = readable_operations(fold(facts))
-        client = _RefusingClient(operations, page_size, self._stage)
+        execution = fold(facts)
+        client = _RefusingClient(execution, page_size, self._stage)
         invocation = InvocationInput(
             durable_execution_arn=arn,
             checkpoint_token="replay",
@@ -96,24 +96,28 @@ class Replayer:
         try:
             request = next(exchange)
             while True:
-                request = exchange.send(Err(client.refuse(request)))
+                request = exchange.send(client.answer(request))
         except StopIteration as end:
             output: InvocationOutput = end.value
             return output
 
 
 class _RefusingClient:
-    """A backend that has a state, and accepts nothing.
+    """A backend that has a state, and accepts nothing that would change it.
+
+    What was open when the execution ended, because nobody waited for it, may go on now.
 
     Attributes:
         asked: what it was asked to record.
         host: what functions run on.
     """
 
-    def __init__(self, operations: Sequence[Operation], page_size: int, stage: Stage) -> None:
+    def __init__(self, execution: Execution, page_size: int, stage: Stage) -> None:
         self.asked: list[OperationUpdate] = []
         self.host = Host(clock=BackendClock(stage), ids=RandomIds(stage.random))
-        self._operations = operations
+        self._operations = readable_operations(execution)
+        self._is_closed = execution.is_closed
+        self._settled = {one.id for one in execution.operations if one.is_terminal}
         self._page_size = page_size
 
     @property
@@ -122,13 +126,18 @@ class _RefusingClient:
         operations, marker = self._page(0)
         return ExecutionState(operations=operations, next_marker=marker)
 
-    def refuse(self, request: CheckpointRequest) -> InvalidParameterValueException:
-        """Note what is asked for; give the refusal."""
+    def answer(self, request: CheckpointRequest) -> Outcome[CheckpointResponse]:
+        """Accept what goes on in an execution that is over; else note it, and refuse."""
+        if self._is_closed and all(one.id not in self._settled for one in request.updates):
+            return Ok(CheckpointResponse(checkpoint_token=request.checkpoint_token))
         self.asked += request.updates
-        return InvalidParameterValueException(INVALID_TOKEN)
+        return Err(InvalidParameterValueException(INVALID_TOKEN))
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
-        raise self.refuse(request)
+        answer = self.answer(request)
+        if isinstance(answer, Err):
+            raise answer.error
+        return answer.value
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
