@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from traceback import format_exc
 from typing import Any, TypeVar
 
 from durably.engine.store import Listed
@@ -71,6 +72,8 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
         found |= story.judge()
     except Stuck as stuck:
         found["liveness"] = [str(stuck)]
+    except Exception:  # noqa: BLE001 - a run that cannot be judged has failed, and others go on
+        found["judge"] = [format_exc()]
     finally:
         failures = list(world.loop.failures)
         steps, digest = world.loop.turns, world.loop.digest
