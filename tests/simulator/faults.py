@@ -29,7 +29,6 @@ KINDS = (
     "network is slow",
     "throttled",
     "token is refused",
-    "stale page",
     "hint is lost",
     "hint comes twice",
     "hint comes late",

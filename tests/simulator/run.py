@@ -19,7 +19,7 @@ from tests.simulator.case import Case
 from tests.simulator.chaos import Chaos, roll_out
 from tests.simulator.invariants import violations
 from tests.simulator.loop import Stuck
-from tests.simulator.observed import Fault, Hook, Observed, Read, Replay, Seen, Write
+from tests.simulator.observed import CLOSED, Fault, Hook, Observed, Read, Replay, Seen, Write
 from tests.simulator.outside import Outside, read_history
 from tests.simulator.reached import reached
 from tests.simulator.records import details_of
@@ -28,6 +28,8 @@ from tests.simulator.worker import INVOCATION_SECONDS
 from tests.simulator.world import BYSTANDER, Disturbances, World
 
 T = TypeVar("T")
+
+_KEPT_SECONDS = 2 * 86_400.0
 
 _GRACE_SECONDS = 130.0
 """For so long, and two leases, a fault may show: the longest time-out and pause."""
@@ -177,6 +179,8 @@ class _Story:
         after = {arn: await self._digest(arn) for arn in before}
         self.bystanders = {arn: (digest, after[arn]) for arn, digest in before.items()}
         await self._look()
+        if self.stage.is_likely(0.1):
+            await self._keep_long_enough()
 
     async def _recover(self) -> None:
         """Put right what nothing but an operator puts right."""
@@ -294,6 +298,17 @@ class _Story:
             Read(self.stage.trace.tick(), None),
         )
         self.seen[arn] = Seen(arn=arn, function=arn.split(":")[6], status=None, reads=reads)
+
+    async def _keep_long_enough(self) -> None:
+        """Let the time be over for which what has ended is kept, and nothing else be removed."""
+        service = next(iter(self.world.processes.values())).service
+        self.stage.jump_seconds += _KEPT_SECONDS
+        while await service.delete_expired():
+            pass
+        for arn, seen in self.seen.items():
+            is_there = await self.world.inner.find(arn) is not None
+            if is_there is (seen.status is None or seen.status in CLOSED):
+                self.told.append(f"{arn}: is {seen.status}, and there: {is_there}")
 
     # The verdict
 

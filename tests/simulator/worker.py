@@ -132,7 +132,6 @@ class WorkerClient:
         self._place = place
         self._visit = visit
         self._find = find
-        self._pages: dict[tuple[str, str | None], GetExecutionStateResponse] = {}
 
     @property
     def aws_request_id(self) -> str:
@@ -212,10 +211,6 @@ class WorkerClient:
     async def get_execution_state(
         self, request: GetExecutionStateRequest
     ) -> GetExecutionStateResponse:
-        key = (request.checkpoint_token, request.marker)
-        if key in self._pages and self._stage.faults.hits("stale page"):
-            return self._pages[key]
-
         async def serve(service: Service) -> bytes:
             try:
                 return encode_api(await service.get_execution_state(request))
@@ -224,12 +219,8 @@ class WorkerClient:
 
         for _ in range(_TRIES - 1):
             with suppress(LostError, ServiceException, TooManyRequestsException):
-                return self._page(key, await self._ask(serve))
-        return self._page(key, await self._ask(serve))
-
-    def _page(self, key: tuple[str, str | None], text: bytes) -> GetExecutionStateResponse:
-        page = self._pages[key] = decode_wire(text, GetExecutionStateResponse)
-        return page
+                return decode_wire(await self._ask(serve), GetExecutionStateResponse)
+        return decode_wire(await self._ask(serve), GetExecutionStateResponse)
 
     async def _ask(self, serve: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
         found = self._find()

@@ -101,7 +101,7 @@ class Shape:
             processes=choice((2, 3)) if is_shared else 1,
             is_shared=is_shared,
             workers=workers,
-            scenarios=choice((8, 14, 20, 26)),
+            scenarios=choice((9, 15, 21, 27)),
             size=choice((1, 1, 1, 2, 2, 2, 3, 4, 8)),
             spread=choice((1.0, 10.0, 20.0)),
             warm_up=choice((0.0, 2.0, 5.0)),
@@ -287,6 +287,7 @@ class World:
         policy = ServicePolicy(
             is_shared=shape.is_shared,
             poll_interval=poll,
+            retention_days=1,
             max_idle_executions=shape.max_idle,
             failures=FailurePolicy(max_delay_seconds=8, park_after=shape.park_after),
         )
