@@ -6,12 +6,15 @@ import sys
 from typing import NoReturn
 
 _NEEDED = frozenset({"click", "rich"})
+_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line, or say what it lacks."""
     try:
         from durably.cli.main import main as run  # noqa: PLC0415 - what it needs may be missing
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise

@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -26,6 +28,7 @@ from durably.cli.show import show
 from durably.cli.start import start
 from durably.cli.why import why
 from durably.cli.worker import worker
+from durably.drivers.signals import kept
 from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
@@ -64,6 +67,7 @@ for _command in (
 def main() -> NoReturn:
     """Run the command line, and end the process."""
     try:
+        _make_ready_to_write()
         check_words(sys.argv)
         answer = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -72,6 +76,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     _leave(answer if isinstance(answer, int) else 0)
+
+
+def _make_ready_to_write() -> None:
+    """Let no output fail for want of a stream, or of a character in its encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever has started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -100,6 +114,8 @@ def told(error: Exception) -> int:
             trouble = error
         case DurableError():
             trouble = trouble_of(error)
+        case OSError() if error.strerror and not os.environ.get("DURABLY_DEBUG"):
+            trouble = Trouble(f"{error.filename or 'The output'}: {error.strerror}.")
         case _:
             if os.environ.get("DURABLY_DEBUG"):
                 raise error
@@ -111,13 +127,15 @@ def told(error: Exception) -> int:
 
 def _leave(code: int) -> NoReturn:
     """End the process, even where a thread or a task of the user's code will not end."""
-    if code == _BROKEN_PIPE:
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it, or it is full: the interpreter shall not try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         last_resort = threading.Timer(_PATIENCE_SECONDS, os._exit, (code,))
         last_resort.daemon = True
         last_resort.start()
-    if left_behind:
+    if left_behind or kept:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -101,7 +101,11 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        self._keys = await self.store.keys()
+        try:
+            self._keys = await self.store.keys()
+        except BaseException:
+            await self.store.close()
+            raise
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""

@@ -35,7 +35,10 @@ def database_path(location: str | os.PathLike[str]) -> Path:
     text = os.fspath(location).removeprefix("sqlite:")
     if not text or text.startswith(":") or "\0" in text:
         raise ValidationError("store_url", f"{text!r} is no file; write sqlite:PATH or memory:")
-    return Path(text).resolve()
+    try:
+        return Path(text).resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to one another
+        raise ValidationError("store_url", f"{text!r} cannot be followed: {error}") from error
 
 
 def check_header(path: Path) -> None:
@@ -46,6 +49,9 @@ def check_header(path: Path) -> None:
         StoreTooNewError: its schema is newer than this library.
     """
     try:
+        if not path.is_file() and path.exists():
+            remedy = "Name another file; it is made if it is not there."
+            raise StoreUnavailableError(f"{path} is no regular file", remedy=remedy)
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError:
