@@ -160,6 +160,18 @@ async def test_an_answer_that_breaks_off_is_none(said: bytes) -> None:
     assert failure.value.error_type == "Runtime.InvalidResponse"
 
 
+@pytest.mark.parametrize("trace_id", ["Root=1\n", "Root=\u2603"])
+async def test_a_call_that_cannot_be_sent_fails_as_any_other(trace_id: str) -> None:
+    async def endpoint(request: Request) -> Response:
+        return Response(DONE)
+
+    async with target(endpoint) as url:
+        with pytest.raises(FunctionError, match="cannot be called") as failure:
+            await HttpTarget(DURABLE, url).call(a_call(trace_id=trace_id))
+
+    assert failure.value.error_type == "Runtime.Unreachable"
+
+
 async def test_what_nobody_wants_any_more_is_not_posted() -> None:
     with pytest.raises(FunctionError, match="ended without an answer"):
         await HttpTarget(DURABLE, "http://127.0.0.1:1").call(a_call(payload=lambda: None))
@@ -176,6 +188,9 @@ async def test_what_nobody_wants_any_more_is_not_posted() -> None:
         "http://h:x",
         "//h",
         "h:80",
+        "http://h/a b",
+        "http://h/\u00e9",
+        "http://h/\n",
     ],
 )
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:

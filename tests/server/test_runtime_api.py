@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from durably.engine.arns import Home
 from durably.engine.invokers import Call, FunctionError
 from durably.engine.policy import StartOptions
 from durably.engine.service import Service
+from durably.errors import StoreReadOnlyError
 from durably.server.attached import Attached, FunctionSettings
 from durably.server.functions import FunctionCall
 from durably.server.runtime_api import MAX_ANSWER_BYTES
@@ -216,8 +219,41 @@ async def test_a_call_waits_for_a_runtime_without_losing_time() -> None:
         assert await call == b'"in time"'
 
 
-def a_call(request_id: str = "r") -> Call:
-    return Call(request_id=request_id, function_arn="arn", payload=lambda: b"{}")
+def a_call(request_id: str = "r", **changes: Any) -> Call:
+    fields: dict[str, Any] = {"function_arn": "arn", "payload": lambda: b"{}"}
+    return Call(request_id=request_id, **fields | changes)
+
+
+@pytest.mark.parametrize("trace_id", ["Root=1\n", "Root=\u2603"])
+async def test_a_call_that_cannot_be_handed_out_fails_and_the_next_one_is(trace_id: str) -> None:
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = asyncio.create_task(runtime.call(a_call(trace_id=trace_id)))
+        await runtime.wait_for_call()
+        with suppress(httpx.RemoteProtocolError):
+            await client.http.get(f"{RUNTIME}/invocation/next")
+
+        with pytest.raises(FunctionError, match="could not be handed out"):
+            await call
+
+        assert not runtime.is_busy
+        wanted = asyncio.create_task(runtime.call(a_call("s")))
+        await client.answer("yes")
+        assert await wanted == b'"yes"'
+
+
+async def test_a_call_whose_payload_cannot_be_made_fails_and_the_next_one_is_handed_out() -> None:
+    def broken() -> bytes:
+        raise StoreReadOnlyError("nothing can be read")
+
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = asyncio.create_task(runtime.call(a_call(payload=broken)))
+        wanted = asyncio.create_task(runtime.call(a_call("s")))
+
+        await client.answer("yes")
+
+        with pytest.raises(StoreReadOnlyError):
+            await call
+        assert await wanted == b'"yes"'
 
 
 async def test_a_runtime_that_goes_away_while_it_waits_takes_no_invocation_with_it() -> None:
