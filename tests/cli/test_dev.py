@@ -304,9 +304,42 @@ def test_a_key_of_ones_own_holds_on_this_machine_too(folder: Path) -> None:
         assert not any(secret in line for line in server.said)
 
 
+def test_serve_takes_credentials_from_a_file_and_tells_who_has_done_what(tmp_path: Path) -> None:
+    secrets = {"AKIDALL": "0123456789abcdef-all", "AKIDSOME": "0123456789abcdef-some"}
+    file = tmp_path / "credentials.toml"
+    lines = [
+        f"[[keys]]\nid = '{key_id}'\nsecret = '{secret}'\npermissions = {allowed}\n"
+        for (key_id, secret), allowed in zip(
+            secrets.items(), (["start", "read", "read-payload"], ["start", "read"]), strict=True
+        )
+    ]
+    file.write_text("".join(lines))
+    file.chmod(0o600)
+    words = ["--credentials", file, "--function", f"seven={sys.executable} seven.py"]
+    (tmp_path / "seven.py").write_text(
+        SMALL_RUNTIME.read_text().replace(
+            "do(json.loads(event))", "{'Status': 'SUCCEEDED', 'Result': '7'}"
+        )
+    )
+    with dev_server(tmp_path, *words, command="serve") as server:
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
+            server.invoke("seven", {})
+        server.client = boto_client(server.endpoint, "AKIDSOME", secrets["AKIDSOME"])
+        reply = server.client.invoke(FunctionName="seven", Payload="{}")
+        arn = reply["DurableExecutionArn"]
+        with pytest.raises(ClientError, match="read-payload"):
+            server.events(arn)
+        server.client = boto_client(server.endpoint, "AKIDALL", secrets["AKIDALL"])
+        assert server.event_types(arn)[-1] == "ExecutionSucceeded"
+        assert "payloads read by AKIDALL" in server.until_said("durably.audit")
+        assert not any(secret in line for line in server.said for secret in secrets.values())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--credentials", "nowhere.toml"], "Credentials: nowhere.toml cannot be read"),
+        (["--credentials", "x", "--access-key", f"A:{'x' * 16}"], "beside a file of keys"),
         (["--host", EVERYWHERE], "0.0.0.0 is not served to others without keys and TLS."),
         (["--host", EVERYWHERE, "--behind-proxy"], "is not served to others without keys and TLS."),
         (["--access-key", "short:short"], "Secret: must be at least 16 characters"),
