@@ -119,6 +119,7 @@ async def error_of_invocation(
         (b"[1]", {"Lambda-Runtime-Function-Error-Type": "Runtime.Oops"}, ("Runtime.Oops", "")),
         (b'{"errorType": 7, "errorMessage": [], "stackTrace": "x"}', {}, ("Unhandled", "")),
         (b"[" * 100_000, {}, ("Unhandled", "")),
+        (b'{"errorType": "A", "errorType": "B", "errorMessage": "m"}', {}, ("Unhandled", "")),
     ],
 )
 async def test_an_error_in_no_known_form_counts_all_the_same(
@@ -142,6 +143,14 @@ async def test_an_error_in_no_known_form_counts_all_the_same(
         (b'{"Status":"DONE"}', "did not answer as a durable function"),
         (b"\xff", "did not answer as a durable function"),
         (b'{"errorType":"KeyError","errorMessage":"x"}', "x"),
+        (b'{"Status":"FAILED","Status":"SUCCEEDED","Result":"1"}', "same key twice"),
+        (b'{"Status":"SUCCEEDED","Result":"1","Result":"2"}', "same key twice"),
+        (b'{"Status":"SUCCEEDED","Result":"1","New":NaN}', "not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","New":' + b"[" * 501 + b"]" * 501 + b"}", "too deep"),
+        (b'{"Status":"SUCCEEDED","Result":"\\ud800"}', "did not answer as a durable function"),
+        (b'{"Status":"SUCCEEDED","Result":"NaN"}', "its result is not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","Result":"hello"}', "its result is not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","Result":"{\\"a\\":1,\\"a\\":2}"}', "same key twice"),
         (b'{"Status":"PENDING"}', "nothing is outstanding"),
     ],
 )
@@ -151,9 +160,10 @@ async def test_an_answer_that_is_none_fails_the_invocation(answer: bytes, messag
 
         await client.answer(answer)
 
-        said = (await error_of_invocation(service, arn))[1]
+        error_type, said, _ = await error_of_invocation(service, arn)
         assert said is not None
         assert message in said
+        assert error_type == ("KeyError" if message == "x" else "Runtime.InvalidResponse")
 
 
 async def test_an_answer_that_is_too_large_fails_the_invocation() -> None:
@@ -366,14 +376,16 @@ async def test_the_error_of_a_plain_function_is_the_error_of_the_invoke() -> Non
         assert (closed.error.error_type, closed.error.error_message) == ("E", "m")
 
 
-async def test_a_plain_function_that_does_not_answer_in_text_is_called_again() -> None:
+@pytest.mark.parametrize("answer", [b"\xff", b"hello", b"NaN", b'{"a": 1, "a": 2}'])
+async def test_a_plain_function_that_does_not_answer_in_json_is_called_again(answer: bytes) -> None:
     plain = FunctionSettings(name="g", is_durable=False)
     async with runtimes(plain) as [(g, worker)], service_with({"g": g}) as service:
         arn = await service.start("g", "1")
 
-        await worker.answer(b"\xff")
+        await worker.answer(answer)
         await worker.answer(1)
 
+        assert (await error_of_invocation(service, arn))[0] == "Runtime.InvalidResponse"
         assert (await service.wait_closed(arn)).result == "1"
 
 
