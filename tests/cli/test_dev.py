@@ -1,6 +1,5 @@
 """`durably dev` and `durably serve`: everything in one process, and what becomes of it."""
 
-import importlib.util
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cli.conftest import Shell
+from tests.needed import lambda_runtime
 from tests.server.dev_server import dev_server
 from tests.server.served import boto_client
 
@@ -278,8 +278,8 @@ def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_on
     folder: Path,
 ) -> None:
     shutil.copy(LANGUAGES / "ours.py", folder)
+    lambda_runtime()
     words = ["--function", f"quote={sys.executable} -m awslambdaric ours.quote"]
-    words = words if importlib.util.find_spec("awslambdaric") else []
     with dev_server(folder, "app.py", *words, "--host", EVERYWHERE) as server:
         with pytest.raises(ClientError) as refusal:
             server.invoke("hello", {"name": "ann"})
@@ -290,8 +290,8 @@ def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_on
         assert found is not None
         server.client = boto_client(server.endpoint, found[1], found[2])
         assert server.invoke("hello", {"name": "ann"}) == "hello ann"
-        if words:  # what runs in a process has been given the key
-            assert server.invoke("quote", {"pieces": 3}) == {"net": 60, "gross": 72}
+        # What runs in a process has been given the key.
+        assert server.invoke("quote", {"pieces": 3}) == {"net": 60, "gross": 72}
 
 
 def test_a_key_of_ones_own_holds_on_this_machine_too(folder: Path) -> None:
