@@ -37,6 +37,11 @@ def line_of(record: logging.LogRecord) -> str:
     return text
 
 
+def show_audit() -> None:
+    """Show who has done what, whatever else is shown."""
+    logging.getLogger("durably.audit").setLevel(logging.INFO)
+
+
 def log_to_console(level: str) -> None:
     """Show records from *level* on, of the library and of the user's code."""
     root = logging.getLogger()

@@ -33,7 +33,7 @@ def checkpoint_with_all_pages(
     return _joined(response, operations)
 
 
-async def checkpoint_with_all_pages_async(
+async def checkpoint_and_await_pages(
     client: AsyncDurableExecutionClient, request: CheckpointRequest
 ) -> CheckpointResponse:
     """As `checkpoint_with_all_pages`, awaited."""
@@ -78,7 +78,7 @@ def load_state(client: DurableExecutionClient, invocation: InvocationInput) -> l
     return operations
 
 
-async def load_state_async(client: AnyClient, invocation: InvocationInput) -> list[Operation]:
+async def await_state(client: AnyClient, invocation: InvocationInput) -> list[Operation]:
     """As `load_state`, in an event loop; a client that blocks does so in a thread."""
     state = invocation.initial_execution_state
     operations = list(state.operations)
@@ -93,7 +93,7 @@ async def load_state_async(client: AnyClient, invocation: InvocationInput) -> li
 
 async def _read(client: AnyClient, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
     if inspect.iscoroutinefunction(client.get_execution_state):
-        return await client.get_execution_state(request)  # type: ignore[no-any-return]
+        return await cast("AsyncDurableExecutionClient", client).get_execution_state(request)
     from durably.drivers.beside import in_thread  # noqa: PLC0415 - brings asyncio
 
     blocking = cast("DurableExecutionClient", client)

@@ -9,6 +9,7 @@ from durably.clock import Clock
 from durably.engine.arns import ExecutionArn, parse_execution_arn, split_function_name
 from durably.engine.commands import (
     BeginInvocation,
+    Command,
     CompleteCallback,
     FailCallback,
     HeartbeatCallback,
@@ -333,36 +334,30 @@ class Service:
         """Remove closed executions that have been kept long enough, and say how many."""
         return await self.store.delete_expired(self.clock.now(), limit)
 
-    # Outside systems
-
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
-        """Answer a callback.
+    async def succeed_callback(self, callback_id: str, result: str | None) -> str:
+        """Answer a callback, and give the arn of its execution.
 
         Raises:
             ResourceNotFoundException: there is no such callback.
             CallbackTimeoutException: it has expired, or was completed before.
         """
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, CompleteCallback(callback_id, result))
+        return await self._ask_callback(callback_id, CompleteCallback(callback_id, result))
 
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
-        """Report a failure; raises as `succeed_callback` does."""
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, FailCallback(callback_id, error))
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> str:
+        """Report a failure; gives and raises what `succeed_callback` does."""
+        return await self._ask_callback(callback_id, FailCallback(callback_id, error))
 
-    async def heartbeat_callback(self, callback_id: str) -> None:
-        """Say that the outside system is alive; raises as `succeed_callback` does."""
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, HeartbeatCallback(callback_id))
+    async def heartbeat_callback(self, callback_id: str) -> str:
+        """Say that the outside system is alive; gives and raises what `succeed_callback` does."""
+        return await self._ask_callback(callback_id, HeartbeatCallback(callback_id))
 
-    async def _find_callback(self, callback_id: str) -> str:
+    async def _ask_callback(self, callback_id: str, command: Command) -> str:
         is_ours = is_callback_id(self._keys, callback_id)
         arn = await self.store.find_by_callback(callback_id) if is_ours else None
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
+        await self._journals.ask(arn, command)
         return arn
-
-    # Remote functions
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Accept the updates of a function that runs elsewhere and holds a token.

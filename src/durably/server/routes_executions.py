@@ -33,8 +33,10 @@ _ACCEPTED = 202
 
 async def get(call: Call) -> Response:
     """Describe an execution."""
-    is_included = call.query.flag("IncludeExecutionData", default=True)
+    is_included = call.is_with_data()
     found = await call.service.get(call.label(_ARN))
+    if is_included:
+        call.record("payloads read", found.arn)
     return reply(_described(found, is_included=is_included))
 
 
@@ -75,13 +77,17 @@ def _described(found: Description, *, is_included: bool) -> GetDurableExecutionR
 
 async def history(call: Call) -> Response:
     """Tell what has happened to an execution."""
+    arn = call.label(_ARN)
+    is_included = call.is_with_data()
     page = await call.service.history(
-        call.label(_ARN),
+        arn,
         max_items=call.query.count(),
         marker=call.query.marker(),
         oldest_first=not call.query.flag("ReverseOrder", default=False),
-        include_data=call.query.flag("IncludeExecutionData", default=True),
+        include_data=is_included,
     )
+    if is_included:
+        call.record("payloads read", arn)
     return reply(page)
 
 
@@ -134,7 +140,9 @@ async def stop(call: Call) -> Response:
     """End an execution, whatever it does."""
     error = call.read(ErrorObject)
     said = None if error == ErrorObject() else error
-    stopped_at = await call.service.stop(call.label(_ARN), said)
+    arn = call.label(_ARN)
+    stopped_at = await call.service.stop(arn, said)
+    call.record("stopped", arn)
     return reply(StopDurableExecutionResponse(stop_timestamp=Timestamp.of(stopped_at)))
 
 
@@ -161,7 +169,9 @@ async def resume(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """Remove a closed execution."""
-    deleted_at = await call.service.delete(call.label(_ARN))
+    arn = call.label(_ARN)
+    deleted_at = await call.service.delete(arn)
+    call.record("deleted", arn)
     at = Timestamp.of(deleted_at)
     return reply(DeleteDurableExecutionResponse(deletion_request_timestamp=at), _ACCEPTED)
 
