@@ -55,3 +55,30 @@ def test_a_reply_with_a_state_and_no_token_ends_the_invocation(handler: Any) -> 
         assert server.function(handler)(event()) == {"Status": "PENDING"}
 
     assert len(server.posted) == 1
+
+
+ROUND = reply({"Operations": [], "NextMarker": "same"})
+
+
+@both
+def test_pages_that_lead_in_a_circle_at_the_start_fail_the_invocation(handler: Any) -> None:
+    with (
+        backend([], page=ROUND) as server,
+        pytest.raises(CheckpointUnrecoverableInvocationError, match="marker 'same' came twice"),
+    ):
+        server.function(handler)(event("first"))
+
+    assert server.pages == 2
+    assert server.posted == []
+
+
+@both
+def test_pages_that_lead_in_a_circle_after_a_checkpoint_fail_the_invocation(handler: Any) -> None:
+    paged = WELL | {"NewExecutionState": {"NextMarker": "same"}}
+    with (
+        backend([reply(paged)], page=ROUND) as server,
+        pytest.raises(CheckpointUnrecoverableInvocationError, match="marker 'same' came twice"),
+    ):
+        server.function(handler)(event())
+
+    assert (len(server.posted), server.pages) == (1, 1)
