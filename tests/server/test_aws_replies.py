@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from durably.core.ids import hash_id
 from durably.errors import CheckpointUnrecoverableInvocationError, UnrecoverableInvocationError
 from tests.server.broken_backend import WELL, awaiting, backend, blocking, event, reply
 
@@ -82,3 +83,15 @@ def test_pages_that_lead_in_a_circle_after_a_checkpoint_fail_the_invocation(hand
         server.function(handler)(event())
 
     assert (len(server.posted), server.pages) == (1, 1)
+
+
+@both
+def test_a_record_of_another_type_than_was_sent_ends_the_execution(handler: Any) -> None:
+    other = {"Id": hash_id("1"), "Type": "WAIT", "Status": "SUCCEEDED", "StartTimestamp": 1}
+    mixed_up = WELL | {"NewExecutionState": {"Operations": [other]}}
+    with backend([reply(mixed_up)]) as server:
+        answer = server.function(handler)(event())
+
+    assert answer["Status"] == "FAILED"
+    assert answer["Error"]["ErrorType"] == "NonDeterministicExecutionError"
+    assert "is a STEP here, and the backend tells of a WAIT" in answer["Error"]["ErrorMessage"]
