@@ -330,15 +330,22 @@ async def test_the_error_of_a_plain_function_is_the_error_of_the_invoke() -> Non
         assert (closed.error.error_type, closed.error.error_message) == ("E", "m")
 
 
-async def test_a_plain_function_that_does_not_answer_in_text_is_called_again() -> None:
+async def test_an_answer_of_a_plain_function_that_is_no_text_fails_it_for_good() -> None:
     plain = FunctionSettings(name="g", is_durable=False)
     async with runtimes(plain) as [(g, worker)], service_with({"g": g}) as service:
         arn = await service.start("g", "1")
 
         await worker.answer(b"\xff")
-        await worker.answer(1)
 
-        assert (await service.wait_closed(arn)).result == "1"
+        closed = await service.wait_closed(arn)
+        assert closed.status.value == "FAILED"
+        assert closed.error is not None
+        assert closed.error.error_type == "Runtime.InvalidResponse"
+        assert await story(service, arn) == [
+            "ExecutionStarted",
+            "InvocationCompleted",
+            "ExecutionFailed",
+        ]
 
 
 async def test_a_direct_call_gives_the_bytes_or_raises_what_the_function_said() -> None:
