@@ -348,6 +348,19 @@ async def test_an_answer_of_a_plain_function_that_is_no_text_fails_it_for_good()
         ]
 
 
+async def test_an_answer_nested_too_deep_is_no_answer_and_tells_nothing_of_the_server() -> None:
+    async with runtimes(DURABLE) as [(runtime, client)], service_with({"f": runtime}) as service:
+        arn = await service.start("f", "1")
+
+        await client.answer(b"[" * 100_000)
+
+        error_type, message, trace = await error_of_invocation(service, arn)
+        assert error_type == "Runtime.InvalidResponse"
+        assert message is not None
+        assert message.startswith("it did not answer as a durable function does")
+        assert trace is None
+
+
 async def test_a_direct_call_gives_the_bytes_or_raises_what_the_function_said() -> None:
     plain = FunctionSettings(name="g", is_durable=False)
     async with runtimes(plain) as [(g, worker)]:
