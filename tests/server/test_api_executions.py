@@ -221,6 +221,24 @@ def test_an_execution_is_paused_resumed_and_deleted(client: Any) -> None:
     assert refused(client, "GetDurableExecution", DurableExecutionArn=arn)[1] == 404
 
 
+def test_a_pause_or_a_resume_that_is_sent_again_does_nothing_again(client: Any) -> None:
+    arn = start(client, "long_sleep", "x")
+    pause = {"DurableExecutionArn": arn, "ClientToken": "a", "Reason": "lunch"}
+    resume = {"DurableExecutionArn": arn, "ClientToken": "b"}
+    ask(client, "PauseDurableExecution", **pause)
+    ask(client, "ResumeDurableExecution", **resume)
+
+    ask(client, "PauseDurableExecution", **pause)
+
+    assert ask(client, "GetDurableExecution", DurableExecutionArn=arn)["Status"] == "RUNNING"
+    ask(client, "ResumeDurableExecution", **resume)
+    code, status, _ = refused(client, "PauseDurableExecution", **pause | {"Reason": "a nap"})
+    assert (code, status) == ("InvalidParameterValueException", 400)
+    ask(client, "PauseDurableExecution", **pause | {"ClientToken": "c"})
+    assert ask(client, "GetDurableExecution", DurableExecutionArn=arn)["Status"] != "RUNNING"
+    ask(client, "StopDurableExecution", DurableExecutionArn=arn)
+
+
 @pytest.mark.parametrize("hostile", ["a/b", "a:b", "a$b", "a+b=", "..", "%00", "a b", "ä"])
 def test_whatever_a_path_holds_is_one_name(client: Any, hostile: str) -> None:
     arn = (
