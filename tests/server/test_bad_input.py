@@ -247,6 +247,12 @@ async def test_a_query_that_is_not_legal(api: Target, query: str) -> None:
         await refuse(api, "GET", path)
 
 
+@pytest.mark.parametrize("marker", ["0", "00", "1", "9", "01"])
+async def test_a_marker_of_a_state_that_has_no_such_operation(api: Target, marker: str) -> None:
+    token = api.token.replace("+", "%2B")
+    await refuse(api, "GET", api.execution(verb=f"/state?CheckpointToken={token}&Marker={marker}"))
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -196,6 +196,26 @@ async def test_a_reload_lets_what_runs_end_and_hands_nothing_out_meanwhile(tmp_p
         assert not any("ended" in line for line in function.said)
 
 
+async def test_a_reload_leaves_what_runs_its_time(tmp_path: Path) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=1)
+    async with running(tmp_path, settings=settings) as function:
+        first = await function.do("pid")
+        hanging = asyncio.create_task(function.do("hang"))
+        while not function.process.runtime.is_busy:  # noqa: ASYNC110 - it tells nobody when it is
+            await asyncio.sleep(0.01)
+
+        reloading = asyncio.create_task(function.process.reload())
+        await function.until_said("it is started anew")
+        await function.process.reload()  # to ask again does no more
+        assert not reloading.done()
+
+        with pytest.raises(FunctionError) as failure:
+            await hanging
+        assert failure.value.error_type == "Sandbox.Timedout"
+        await reloading
+        assert await function.do("pid") != first
+
+
 async def test_a_reload_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit(3)\n")

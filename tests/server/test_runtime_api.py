@@ -377,16 +377,37 @@ async def test_the_error_of_a_plain_function_is_the_error_of_the_invoke() -> Non
 
 
 @pytest.mark.parametrize("answer", [b"\xff", b"hello", b"NaN", b'{"a": 1, "a": 2}'])
-async def test_a_plain_function_that_does_not_answer_in_json_is_called_again(answer: bytes) -> None:
+async def test_an_answer_of_a_plain_function_that_is_no_json_fails_it_for_good(
+    answer: bytes,
+) -> None:
     plain = FunctionSettings(name="g", is_durable=False)
     async with runtimes(plain) as [(g, worker)], service_with({"g": g}) as service:
         arn = await service.start("g", "1")
 
         await worker.answer(answer)
-        await worker.answer(1)
 
-        assert (await error_of_invocation(service, arn))[0] == "Runtime.InvalidResponse"
-        assert (await service.wait_closed(arn)).result == "1"
+        closed = await service.wait_closed(arn)
+        assert closed.status.value == "FAILED"
+        assert closed.error is not None
+        assert closed.error.error_type == "Runtime.InvalidResponse"
+        assert await story(service, arn) == [
+            "ExecutionStarted",
+            "InvocationCompleted",
+            "ExecutionFailed",
+        ]
+
+
+async def test_an_answer_nested_too_deep_is_no_answer_and_tells_nothing_of_the_server() -> None:
+    async with runtimes(DURABLE) as [(runtime, client)], service_with({"f": runtime}) as service:
+        arn = await service.start("f", "1")
+
+        await client.answer(b"[" * 100_000)
+
+        error_type, message, trace = await error_of_invocation(service, arn)
+        assert error_type == "Runtime.InvalidResponse"
+        assert message is not None
+        assert message.startswith("it did not answer as a durable function does")
+        assert trace is None
 
 
 async def test_a_direct_call_gives_the_bytes_or_raises_what_the_function_said() -> None:

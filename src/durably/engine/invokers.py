@@ -199,14 +199,19 @@ async def _called_plainly(function: RemoteFunction, session: Session) -> Invocat
     payload = (session.input_payload or "null").encode()
     call = _call_of(session, lambda: None if session.is_over else payload)
     try:
-        answer = await function.call(call)
-        result = answer.decode()
+        result = _text_of(await function.call(call))
     except FunctionError as error:
         return InvocationOutput(status=InvocationStatus.FAILED, error=error.to_error_object())
+    return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=result)
+
+
+def _text_of(answer: bytes) -> str:
+    try:
+        text = answer.decode()
     except UnicodeDecodeError as error:
         raise _no_answer("its answer is not UTF-8 text") from error
-    _check_result(result)
-    return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=result)
+    _check_result(text)
+    return text
 
 
 def _call_of(session: Session, payload: Callable[[], bytes | None]) -> Call:

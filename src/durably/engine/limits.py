@@ -173,10 +173,7 @@ def check_start(command: Start) -> None:
     Raises:
         InvalidParameterValueException: one does; the text names it.
     """
-    if _is_id(command.execution_name) is None:
-        raise _refusal(
-            "DurableExecutionName", "must be 1 to 64 letters, digits, hyphens or underscores"
-        )
+    check_execution_name(command.execution_name)
     if command.input_payload is not None:
         max_bytes = max_execution_bytes(is_synchronous=command.is_synchronous)
         check_payload(command.input_payload, "Payload", max_bytes)
@@ -186,6 +183,17 @@ def check_start(command: Start) -> None:
         raise _refusal("RetentionPeriodInDays", f"must be 1 to {MAX_RETENTION_DAYS} days")
     check_tenant(command.tenant_id)
     check_trace_id(command.trace_id)
+
+
+def check_execution_name(name: str) -> None:
+    """Refuse a name that no execution can have.
+
+    Raises:
+        InvalidParameterValueException: *name* is one.
+    """
+    if _is_id(name) is None:
+        said = "must be 1 to 64 letters, digits, hyphens or underscores"
+        raise _refusal("DurableExecutionName", said)
 
 
 def max_execution_bytes(*, is_synchronous: bool) -> int:

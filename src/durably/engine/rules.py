@@ -119,6 +119,9 @@ CANNOT_PAUSE_CLOSED = "A closed execution cannot be paused."
 ALREADY_PAUSED = "The execution is paused, or about to be."
 CANNOT_RESUME_CLOSED = "A closed execution cannot be resumed."
 NOT_PAUSED = "The execution is neither paused nor parked, and no failed invocation waits."
+NOT_THE_SAME_AGAIN = (
+    "ClientToken was given before, and not with this: a new request takes a new one."
+)
 CANNOT_DELETE_OPEN = "Only a closed execution can be deleted. Stop it first."
 
 CALLBACK_TIMEOUT = ("Callback.Timeout", "Callback timed out")

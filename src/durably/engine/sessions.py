@@ -372,5 +372,7 @@ def _place_of(marker: str | None, count: int) -> int:
     if not marker:
         return 0
     if marker.isascii() and marker.isdigit() and len(marker) <= len(str(count)):
-        return int(marker)
+        place = int(marker)
+        if 0 < place < count:
+            return place
     raise InvalidParameterValueException("Marker is not one that this state has given.")

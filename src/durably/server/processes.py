@@ -138,16 +138,19 @@ class FunctionProcess:
                         await self._hurry.wait()
 
     async def reload(self) -> None:
-        """Have the process started anew, once it has answered what it works on."""
+        """Have the process started anew, once it has answered what it works on.
+
+        It has its time-out for that. Meanwhile, to ask again changes nothing: it will have the
+        files as they are then.
+        """
         self._hurry.set()
-        process = self._told = self._process
-        if process is None:
+        process = self._process
+        if process is None or process is self._told:
             return
+        self._told = process
         self._say("its files have changed: it is started anew")
         with self.runtime.paused():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_MAX_PAUSE_SECONDS):
-                    await self.runtime.wait_until_idle()
+            await self.runtime.wait_until_idle()
             await _end(process)
 
     async def _run_once(self) -> bool:
