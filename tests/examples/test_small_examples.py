@@ -1,4 +1,4 @@
-"""Each small example runs as it says, comes to the same after a crash anywhere, and is listed."""
+"""Each small example runs as it says, bears a crash anywhere, replays, and is listed."""
 
 from importlib import import_module
 from pathlib import Path
@@ -32,13 +32,13 @@ def test_a_small_example_is_short_and_listed(path: Path) -> None:
 
 
 @each_example
-async def test_a_small_example_comes_to_the_same_after_a_crash_anywhere(
+async def test_a_small_example_bears_a_crash_anywhere_and_replays(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = command_of(path)
 
-    async with TestEngine(command.functions) as t:
+    async with TestEngine(command.functions, replay=True) as t:
         for name, answer in ANSWERS.get(path.stem.removesuffix("_sync"), {}).items():
             t.answer_callbacks(name, answer)
         report = await t.crash_everywhere(command.function, command.event)
