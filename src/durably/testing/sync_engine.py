@@ -33,14 +33,19 @@ class SyncTestEngine(Acting):
     Args:
         functions: see `TestEngine`, as for all others.
         clock: what time it is.
+        replay: whether histories are replayed.
     """
 
     __test__ = False
 
     def __init__(
-        self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
+        self,
+        functions: Iterable[DurableFunction] = (),
+        *,
+        clock: VirtualClock | None = None,
+        replay: bool | None = None,
     ) -> None:
-        self._engine = TestEngine(functions, clock=clock)
+        self._engine = TestEngine(functions, clock=clock, replay=replay)
         self.fakes = self._engine.fakes
         self._runner: asyncio.Runner | None = None
 
@@ -65,6 +70,7 @@ class SyncTestEngine(Acting):
         traceback: TracebackType | None,
     ) -> None:
         """Cut off what still runs, and close the engine and its event loop."""
+        __tracebackhide__ = True
         try:
             self._wait(self._engine.__aexit__(kind, error, traceback))
         finally:
