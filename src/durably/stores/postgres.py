@@ -1,0 +1,309 @@
+"""The store for many workers: one PostgreSQL database, any number of processes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from durably.clock import Clock, SystemClock
+from durably.engine.store import Change, Claim, Listed, Page, Query, Stored, Summary, VersionConflict
+from durably.errors import InvalidStateError
+from durably.seams import IdSource, RandomIds
+from durably.stores.admission import check_call
+from durably.stores.instants import from_us, to_us
+from durably.stores.paging import marker_after, place_of
+from durably.stores.postgres_address import PostgresAddress
+from durably.stores.postgres_clock import DatabaseClock
+from durably.stores.postgres_database import PostgresDatabase, Row
+from durably.stores.postgres_writer import PostgresWriter
+
+if TYPE_CHECKING:
+    from psycopg import sql
+
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class PostgresStore:
+    """Keeps journals in a PostgreSQL database that any number of processes share.
+
+    The schema is made by whoever opens the store first. Times are compared as they are passed in;
+    whoever passes them takes them from `clock`, which shows the database's own.
+
+    Args:
+        url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
+            `PostgresAddress`.
+        ids: where the namespace's key comes from, when it is made.
+        clock: this machine's.
+
+    Attributes:
+        clock: the database's clock.
+
+    Raises:
+        ValidationError: *url* is not a legal one.
+    """
+
+    def __init__(
+        self, url: str, *, ids: IdSource | None = None, clock: Clock | None = None
+    ) -> None:
+        self.address = PostgresAddress.parse(url)
+        self.clock = DatabaseClock(clock or SystemClock())
+        self._ids = ids or RandomIds()
+        self._database: PostgresDatabase | None = None
+        self._writer: PostgresWriter | None = None
+        self._space = 0
+        self._secret = b""
+
+    async def open(self) -> None:
+        """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
+
+        Raises:
+            StoreTooNewError: a newer version of this library made the schema. It was not touched.
+            StoreUnavailableError: the database cannot be reached.
+            StoreError: anything else; the text says what to do.
+        """
+        if self._database is not None:
+            raise InvalidStateError(f"{self.address.title} is open already")
+        database = PostgresDatabase(self.address)
+        await database.open()
+        try:
+            parameters = {"name": self.address.namespace, "secret": self._ids.nonce(32)}
+            [(self._space, self._secret)] = await database.read("namespace", parameters)
+            self._database = database
+            await self._look_at_clock(database)
+            self._writer = PostgresWriter(database, self._space)
+        except BaseException:
+            self._database = None
+            await database.close()
+            raise
+
+    async def close(self) -> None:
+        """Write what was handed in, and let go of every connection.
+
+        Raises:
+            StoreError: a change given to `append_soon` could not be written.
+        """
+        database, writer = self._database, self._writer
+        if database is None or writer is None:
+            return
+        try:
+            await writer.close()
+        finally:
+            self._database = self._writer = None
+            await database.close()
+
+    async def secret(self) -> bytes:
+        """Give the 32 bytes that this namespace's tokens are signed with, made when it was."""
+        self._opened()
+        return self._secret
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Add each change's facts if nobody else has since its expected version; all or none."""
+        check_call(changes)
+        await self._to_write().append(changes)
+
+    def append_soon(self, change: Change) -> None:
+        """Take *change*, and write it within 2 ms or before the next append of its execution."""
+        check_call((change,))
+        self._to_write().append_soon(change)
+
+    async def claim(
+        self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int
+    ) -> Sequence[Claim]:
+        """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
+
+        If the answer is lost, what was claimed comes back when its lease ends.
+        """
+        database = await self._settled()
+        if self.clock.is_stale:
+            await self._look_at_clock(database)
+        parameters = {
+            "worker": worker,
+            "functions": list(functions),
+            "now": to_us(now),
+            "ends_at": to_us(now + lease),
+            "limit": limit,
+        }
+        rows = await database.write("claim", self._with_space(parameters))
+        in_order = sorted(rows, key=lambda row: (row[4], row[5]))
+        return [Claim(arn, name, epoch, lost) for arn, name, epoch, lost, *_ in in_order]
+
+    async def extend(
+        self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
+    ) -> Sequence[str]:
+        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        database = await self._settled()
+        parameters = {
+            "worker": worker,
+            "arns": [arn for arn, _ in epochs],
+            "epochs": [epoch for _, epoch in epochs],
+            "until": to_us(until),
+        }
+        rows = await database.read("extend", self._with_space(parameters))  # as often as need be
+        held = {row[0] for row in rows}
+        return [arn for arn, _ in epochs if arn not in held]
+
+    async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
+        """Say when the earliest execution of *functions* is due, `None` when none ever is."""
+        row = await self._first("next_wake_at", {"functions": list(functions)})
+        return None if row is None or row[0] is None else from_us(row[0])
+
+    async def find(self, arn: str) -> Stored | None:
+        """Load an execution with all its facts."""
+        row = await self._first("find", {"arn": arn})
+        return None if row is None else _stored(row)
+
+    async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
+        """Give the arn of the execution that a function's name stands for."""
+        row = await self._first("find_by_name", {"function": function_name, "name": execution_name})
+        return None if row is None else row[0]
+
+    async def find_by_callback(self, callback_id: str) -> str | None:
+        """Give the arn of the execution that waits for a callback."""
+        row = await self._first("find_by_callback", {"id": callback_id})
+        return None if row is None else row[0]
+
+    async def list(self, query: Query) -> Page:
+        """Give one page of the executions that *query* asks for."""
+        database = await self._settled()
+        text, parameters = _list_statement(database.text, query)
+        rows = await database.read_text(text, self._with_space(parameters))
+        found = rows[: query.limit]
+        has_more = len(rows) > len(found) > 0
+        marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
+        return Page(tuple(map(_listed, found)), marker)
+
+    async def delete(self, arn: str, expected_version: int) -> None:
+        """Remove an execution, its facts and its callback ids."""
+        database = await self._settled()
+        parameters = {"arn": arn, "version": expected_version}
+        [(amount,)] = await database.write("delete", self._with_space(parameters))
+        if not amount:
+            raise VersionConflict(arn)
+
+    async def delete_expired(self, now: datetime, limit: int) -> int:
+        """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
+        database = await self._settled()
+        parameters = {"now": to_us(now), "limit": limit}
+        [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
+        return int(amount)
+
+    async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
+        database = await self._settled()
+        rows = await database.read(name, self._with_space(parameters))
+        return rows[0] if rows else None
+
+    async def _settled(self) -> PostgresDatabase:
+        """Give the database once it shows what this process has handed in."""
+        database = self._opened()
+        await self._to_write().settle()
+        return database
+
+    async def _look_at_clock(self, database: PostgresDatabase) -> None:
+        asked_at = self.clock.monotonic()
+        [(instant,)] = await database.read("instant", {})
+        self.clock.take(instant, asked_at)
+
+    def _with_space(self, parameters: dict[str, object]) -> dict[str, object]:
+        parameters["space"] = self._space
+        return parameters
+
+    def _to_write(self) -> PostgresWriter:
+        self._opened()
+        assert self._writer is not None, "it is made with the database"
+        return self._writer
+
+    def _opened(self) -> PostgresDatabase:
+        if self._database is None:
+            raise InvalidStateError(f"{self.address.title} is not open")
+        return self._database
+
+
+def _stored(row: Row) -> Stored:
+    listed = _listed(row)
+    epoch, version = row[12:14]
+    facts, damage = _facts(version, *(part or () for part in row[14:18]))
+    return Stored(
+        listed.arn,
+        facts,
+        listed.summary,
+        listed.wake_at,
+        epoch if listed.is_claimed else None,
+        version,
+        damage,
+    )
+
+
+def _facts(
+    version: int,
+    positions: Sequence[int],
+    amounts: Sequence[int],
+    checksums: Sequence[int],
+    bodies: Sequence[bytes],
+) -> tuple[tuple[bytes, ...], str | None]:
+    """Give the facts up to the first damage, and what is damaged."""
+    facts: list[bytes] = []
+    for position, amount, checksum, body in zip(
+        positions, amounts, checksums, bodies, strict=True
+    ):
+        more = _read(body) if crc32(body) == checksum else ()
+        if position != len(facts) or len(more) != amount:
+            break
+        facts += more
+    is_well = len(facts) == version
+    return tuple(facts), None if is_well else f"facts from {len(facts)} on are not what was written"
+
+
+def _read(body: bytes) -> Sequence[bytes]:
+    try:
+        return _unpack(body)
+    except msgspec.DecodeError:
+        return ()
+
+
+def _listed(row: Row) -> Listed:
+    summary = Summary(
+        function_name=row[2],
+        execution_name=row[3],
+        parent_arn=row[4],
+        status=row[5],
+        parked_reason=row[6],
+        started_at=from_us(row[7]),
+        ended_at=_from_us_or_none(row[8]),
+        delete_at=_from_us_or_none(row[9]),
+    )
+    return Listed(row[1], summary, _from_us_or_none(row[10]), row[11])
+
+
+def _from_us_or_none(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else from_us(microseconds)
+
+
+def _list_statement(
+    text: Callable[..., sql.Composed], query: Query
+) -> tuple[sql.Composed, dict[str, object]]:
+    parameters: dict[str, object] = {"limit": query.limit + 1}
+    parts = ["list"]
+    for name in ("function_name", "execution_name", "parent_arn"):
+        value = getattr(query, name)
+        if value is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = value
+    for name in ("started_after", "started_before"):
+        at = getattr(query, name)
+        if at is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = to_us(at)
+    if query.statuses:
+        parts.append("list_statuses")
+        parameters["statuses"] = list(query.statuses)
+    if query.is_parked is not None:
+        parts.append("list_parked" if query.is_parked else "list_not_parked")
+    if query.after is not None:
+        parts.append("list_newer" if query.oldest_first else "list_older")
+        parameters["after_start"], parameters["after_id"] = place_of(query.after)
+    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
+    return text(*parts), parameters

@@ -1,0 +1,168 @@
+-- Every statement of the PostgreSQL store, by name. `{schema}` is the schema, quoted.
+
+-- name: append
+SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+
+-- name: written
+-- Which of these changes are stored: their first fact is where it belongs, and is theirs.
+SELECT wanted.place
+FROM unnest(%(arns)s::text[], %(positions)s::integer[], %(bodies)s::bytea[]) WITH ORDINALITY
+  AS wanted (arn, position, body, place)
+JOIN {schema}.executions AS held ON held.namespace_id = %(space)s AND held.arn = wanted.arn
+JOIN {schema}.facts ON facts.execution_id = held.id AND facts.position = wanted.position
+WHERE facts.body = wanted.body
+
+-- name: claim
+WITH due AS (
+  SELECT one.id, one.owner IS NOT NULL AS is_takeover, functions.name
+  FROM {schema}.functions
+  CROSS JOIN LATERAL (
+    SELECT id, owner, wake_at FROM {schema}.executions
+    WHERE function_id = functions.id AND wake_at <= %(now)s
+    ORDER BY wake_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+  ) AS one
+  WHERE functions.namespace_id = %(space)s AND functions.name = ANY (%(functions)s)
+  ORDER BY one.wake_at, one.id LIMIT %(limit)s
+), before AS (
+  SELECT id, wake_at FROM {schema}.executions WHERE id IN (SELECT id FROM due)
+)
+UPDATE {schema}.executions AS held
+SET owner = %(worker)s, epoch = epoch + 1, wake_at = %(ends_at)s
+FROM due JOIN before USING (id)
+WHERE held.id = due.id
+RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
+
+-- name: extend
+UPDATE {schema}.executions AS held SET wake_at = %(until)s
+FROM unnest(%(arns)s::text[], %(epochs)s::bigint[]) AS mine (arn, epoch)
+WHERE held.namespace_id = %(space)s AND held.arn = mine.arn AND held.epoch = mine.epoch
+  AND held.owner = %(worker)s
+RETURNING held.arn
+
+-- name: next_wake_at
+SELECT min(due.wake_at)
+FROM {schema}.functions
+CROSS JOIN LATERAL (
+  SELECT wake_at FROM {schema}.executions
+  WHERE function_id = functions.id AND wake_at IS NOT NULL
+  ORDER BY wake_at, id LIMIT 1
+) AS due
+WHERE functions.namespace_id = %(space)s AND functions.name = ANY (%(functions)s)
+
+-- name: find
+-- One statement, so that all of it is of one moment.
+SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, epoch, version, rows.*
+FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+CROSS JOIN LATERAL (
+  SELECT array_agg(position ORDER BY position), array_agg(amount ORDER BY position),
+    array_agg(checksum ORDER BY position), array_agg(body ORDER BY position)
+  FROM {schema}.facts WHERE execution_id = held.id
+) AS rows
+WHERE held.namespace_id = %(space)s AND held.arn = %(arn)s
+
+-- name: find_by_name
+SELECT held.arn FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+WHERE functions.namespace_id = %(space)s AND functions.name = %(function)s AND held.name = %(name)s
+
+-- name: find_by_callback
+SELECT held.arn FROM {schema}.callbacks
+JOIN {schema}.executions AS held ON held.id = callbacks.execution_id
+WHERE callbacks.namespace_id = %(space)s AND callbacks.id = %(id)s
+
+-- name: list
+SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL
+FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+WHERE held.namespace_id = %(space)s
+
+-- name: list_function_name
+AND held.function_id = (
+  SELECT id FROM {schema}.functions WHERE namespace_id = %(space)s AND name = %(function_name)s
+)
+
+-- name: list_execution_name
+AND held.name = %(execution_name)s
+
+-- name: list_statuses
+AND status = ANY (%(statuses)s)
+
+-- name: list_started_after
+AND started_at > %(started_after)s
+
+-- name: list_started_before
+AND started_at < %(started_before)s
+
+-- name: list_parent_arn
+AND parent_arn = %(parent_arn)s
+
+-- name: list_parked
+AND parked_reason IS NOT NULL
+
+-- name: list_not_parked
+AND parked_reason IS NULL
+
+-- name: list_newer
+AND (started_at, held.id) > (%(after_start)s, %(after_id)s)
+
+-- name: list_older
+AND (started_at, held.id) < (%(after_start)s, %(after_id)s)
+
+-- name: list_oldest_first
+ORDER BY started_at, held.id LIMIT %(limit)s
+
+-- name: list_newest_first
+ORDER BY started_at DESC, held.id DESC LIMIT %(limit)s
+
+-- name: delete
+WITH gone AS (
+  DELETE FROM {schema}.executions
+  WHERE namespace_id = %(space)s AND arn = %(arn)s AND version = %(version)s AND owner IS NULL
+  RETURNING id
+), facts AS (
+  DELETE FROM {schema}.facts WHERE execution_id IN (SELECT id FROM gone)
+), callbacks AS (
+  DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+
+-- name: delete_expired
+WITH expired AS (
+  SELECT id FROM {schema}.executions
+  WHERE namespace_id = %(space)s AND delete_at <= %(now)s
+  ORDER BY delete_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM {schema}.executions WHERE id IN (SELECT id FROM expired) RETURNING id
+), facts AS (
+  DELETE FROM {schema}.facts WHERE execution_id IN (SELECT id FROM gone)
+), callbacks AS (
+  DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+
+-- name: instant
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+
+-- name: has_schema
+SELECT to_regclass(%(table)s) IS NOT NULL
+
+-- name: schema_version
+SELECT version FROM {schema}.store
+
+-- name: lock_schema
+SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s, 0))
+
+-- name: make_schema
+CREATE SCHEMA IF NOT EXISTS {schema}
+
+-- name: namespace
+WITH made AS (
+  INSERT INTO {schema}.namespaces (name, secret) VALUES (%(name)s, %(secret)s)
+  ON CONFLICT DO NOTHING RETURNING id, secret
+)
+SELECT id, secret FROM made
+UNION ALL
+SELECT id, secret FROM {schema}.namespaces WHERE name = %(name)s

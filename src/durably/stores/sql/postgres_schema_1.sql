@@ -1,0 +1,195 @@
+-- Version 1. Times are whole microseconds since 1970. `{schema}` is the schema, quoted.
+
+CREATE TABLE {schema}.store (
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  version integer NOT NULL -- of this schema
+);
+INSERT INTO {schema}.store (version) VALUES (1);
+
+CREATE TABLE {schema}.namespaces (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text COLLATE "C" NOT NULL UNIQUE,
+  secret bytea NOT NULL -- what the tokens of this namespace are signed with
+);
+
+CREATE TABLE {schema}.functions (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  namespace_id integer NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  UNIQUE (namespace_id, name)
+);
+
+-- Its rows are updated with every append: room on the page keeps the updates off the indexes.
+CREATE TABLE {schema}.executions (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  namespace_id integer NOT NULL,
+  arn text COLLATE "C" NOT NULL,
+  function_id integer NOT NULL, -- of this namespace
+  name text COLLATE "C" NOT NULL,
+  parent_arn text COLLATE "C",
+  status text COLLATE "C" NOT NULL,
+  parked_reason text,
+  started_at bigint NOT NULL,
+  ended_at bigint,
+  delete_at bigint,
+  wake_at bigint, -- when somebody must look at it next; while claimed, when the lease ends
+  owner text, -- the worker that has claimed it and not released it
+  epoch bigint NOT NULL DEFAULT 0, -- counts claims
+  version integer NOT NULL, -- how many facts it has
+  UNIQUE (namespace_id, arn),
+  UNIQUE (function_id, name)
+) WITH (
+  fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0
+);
+
+CREATE INDEX executions_to_wake ON {schema}.executions (function_id, wake_at, id)
+  WHERE wake_at IS NOT NULL;
+CREATE INDEX executions_to_delete ON {schema}.executions (namespace_id, delete_at)
+  WHERE delete_at IS NOT NULL;
+CREATE INDEX executions_by_start ON {schema}.executions (namespace_id, started_at, id);
+CREATE INDEX executions_by_function ON {schema}.executions (function_id, started_at, id);
+CREATE INDEX executions_by_status ON {schema}.executions (namespace_id, status, started_at, id);
+CREATE INDEX executions_by_parent ON {schema}.executions (namespace_id, parent_arn, started_at, id)
+  WHERE parent_arn IS NOT NULL;
+CREATE INDEX executions_parked ON {schema}.executions (namespace_id, started_at, id)
+  WHERE parked_reason IS NOT NULL;
+
+-- A row holds the facts of one change.
+CREATE TABLE {schema}.facts (
+  execution_id bigint NOT NULL,
+  position integer NOT NULL, -- how many facts the execution had before
+  amount integer NOT NULL, -- how many facts are in the row
+  checksum bigint NOT NULL, -- the CRC-32 of body
+  body bytea NOT NULL, -- a MessagePack array of byte strings
+  PRIMARY KEY (execution_id, position)
+);
+ALTER TABLE {schema}.facts ALTER COLUMN body SET STORAGE EXTERNAL;
+
+CREATE TABLE {schema}.callbacks (
+  namespace_id integer NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  execution_id bigint NOT NULL,
+  PRIMARY KEY (namespace_id, id)
+);
+CREATE INDEX callbacks_by_execution ON {schema}.callbacks (execution_id);
+
+-- Add a group of changes: each call is taken whole or refused whole, and the others are none the
+-- worse for it. One call of this function is one transaction and one round trip.
+--
+-- `calls` is a JSON array in the order of handing in, of objects with `is_soon` and `changes`;
+-- `bodies` has the facts of each change, of all calls in a row. Answers with a row for each call
+-- that was refused: its place from 0, and the arn that it was refused for.
+CREATE FUNCTION {schema}.append(space integer, calls jsonb, bodies bytea[])
+RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql AS $$
+DECLARE
+  broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
+  taken integer := 0; -- how many bodies are behind us
+  this_call jsonb;
+  wanted record;
+  found_id bigint;
+BEGIN
+  -- All of them at once and in one order, lest two groups wait for each other.
+  PERFORM FROM {schema}.executions
+  WHERE namespace_id = space AND arn IN (
+    SELECT one ->> 'arn' FROM jsonb_array_elements(calls) AS each,
+      jsonb_array_elements(each -> 'changes') AS one
+  )
+  ORDER BY id FOR UPDATE;
+
+  refused := -1;
+  FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
+    refused := refused + 1;
+    culprit := {schema}.refusal(space, this_call -> 'changes', broken);
+    IF culprit IS NOT NULL THEN
+      IF (this_call -> 'is_soon')::boolean THEN
+        broken := broken || culprit;
+      ELSE
+        broken := array_remove(broken, culprit);
+      END IF;
+      taken := taken + jsonb_array_length(this_call -> 'changes');
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+
+    FOR wanted IN
+      SELECT * FROM jsonb_to_recordset(this_call -> 'changes') AS (
+        arn text, version integer, amount integer, checksum bigint, wake text, wake_at bigint,
+        function text, name text, parent text, status text, parked text, started_at bigint,
+        ended_at bigint, delete_at bigint, callbacks jsonb
+      )
+    LOOP
+      taken := taken + 1;
+      IF wanted.version = 0 THEN
+        INSERT INTO {schema}.executions (
+          namespace_id, arn, function_id, name, parent_arn, status, parked_reason, started_at,
+          ended_at, delete_at, wake_at, version
+        ) VALUES (
+          space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.name,
+          wanted.parent, wanted.status, wanted.parked, wanted.started_at, wanted.ended_at,
+          wanted.delete_at, wanted.wake_at, wanted.amount
+        ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
+      ELSE
+        UPDATE {schema}.executions AS held SET
+          version = held.version + wanted.amount,
+          status = wanted.status,
+          parked_reason = wanted.parked,
+          ended_at = wanted.ended_at,
+          delete_at = wanted.delete_at,
+          wake_at = CASE
+            WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
+            THEN wanted.wake_at ELSE held.wake_at END,
+          owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
+        WHERE namespace_id = space AND held.arn = wanted.arn
+        RETURNING id INTO found_id;
+      END IF;
+      IF wanted.amount > 0 THEN
+        INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
+        VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, bodies[taken]);
+      END IF;
+      IF wanted.callbacks IS NOT NULL THEN
+        INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
+        SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
+        ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
+      END IF;
+    END LOOP;
+  END LOOP;
+END
+$$;
+
+-- Say which execution a call is refused for, if it comes too late for one.
+CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[]) RETURNS text
+LANGUAGE sql STABLE AS $$
+  SELECT wanted.arn
+  FROM ROWS FROM (jsonb_to_recordset(changes) AS (
+    arn text, version integer, epoch bigint, function text, name text
+  )) WITH ORDINALITY AS wanted (arn, version, epoch, function, name, place)
+  LEFT JOIN {schema}.executions AS held
+    ON held.namespace_id = space AND held.arn = wanted.arn
+  WHERE wanted.arn = ANY (broken)
+    OR coalesce(held.version, 0) <> wanted.version
+    OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
+    OR (wanted.version = 0 AND EXISTS (
+      SELECT FROM {schema}.executions AS other
+      JOIN {schema}.functions ON functions.id = other.function_id
+      WHERE functions.namespace_id = space AND functions.name = wanted.function
+        AND other.name = wanted.name
+    ))
+  ORDER BY place LIMIT 1
+$$;
+
+-- Give the id of a function's name, a new one if need be.
+CREATE FUNCTION {schema}.function_of(space integer, wanted text) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  found integer;
+BEGIN
+  LOOP
+    SELECT id INTO found FROM {schema}.functions WHERE namespace_id = space AND name = wanted;
+    EXIT WHEN found IS NOT NULL;
+    INSERT INTO {schema}.functions (namespace_id, name) VALUES (space, wanted)
+    ON CONFLICT DO NOTHING RETURNING id INTO found;
+    EXIT WHEN found IS NOT NULL;
+  END LOOP;
+  RETURN found;
+END
+$$;

