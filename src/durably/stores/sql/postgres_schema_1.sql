@@ -79,102 +79,130 @@ CREATE INDEX callbacks_by_execution ON {schema}.callbacks (execution_id);
 -- `calls` is a JSON array in the order of handing in, of objects with `is_soon` and `changes`;
 -- `bodies` has the facts of each change, of all calls in a row. Answers with a row for each call
 -- that was refused: its place from 0, and the arn that it was refused for.
+--
+-- Every query in here is for one row, by its key: no statistics can lead the planner astray.
 CREATE FUNCTION {schema}.append(space integer, calls jsonb, bodies bytea[])
 RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql AS $$
 DECLARE
   broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
   taken integer := 0; -- how many bodies are behind us
   this_call jsonb;
-  wanted record;
-  found_id bigint;
+  this_arn text;
 BEGIN
   -- All of them at once and in one order, lest two groups wait for each other.
-  PERFORM FROM {schema}.executions
-  WHERE namespace_id = space AND arn IN (
-    SELECT one ->> 'arn' FROM jsonb_array_elements(calls) AS each,
-      jsonb_array_elements(each -> 'changes') AS one
-  )
-  ORDER BY id FOR UPDATE;
+  FOR this_arn IN
+    SELECT DISTINCT (one ->> 'arn') COLLATE "C" AS arn
+    FROM jsonb_array_elements(calls) AS each, jsonb_array_elements(each -> 'changes') AS one
+    ORDER BY arn
+  LOOP
+    PERFORM FROM {schema}.executions
+    WHERE namespace_id = space AND arn = this_arn FOR UPDATE;
+  END LOOP;
 
   refused := -1;
   FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
     refused := refused + 1;
     culprit := {schema}.refusal(space, this_call -> 'changes', broken);
-    IF culprit IS NOT NULL THEN
-      IF (this_call -> 'is_soon')::boolean THEN
-        broken := broken || culprit;
-      ELSE
-        broken := array_remove(broken, culprit);
-      END IF;
-      taken := taken + jsonb_array_length(this_call -> 'changes');
+    IF culprit IS NULL THEN
+      PERFORM {schema}.take(space, this_call -> 'changes', bodies, taken);
+    ELSE
+      broken := CASE WHEN (this_call -> 'is_soon')::boolean
+        THEN broken || culprit ELSE array_remove(broken, culprit) END;
       RETURN NEXT;
-      CONTINUE;
     END IF;
-
-    FOR wanted IN
-      SELECT * FROM jsonb_to_recordset(this_call -> 'changes') AS (
-        arn text, version integer, amount integer, checksum bigint, wake text, wake_at bigint,
-        function text, name text, parent text, status text, parked text, started_at bigint,
-        ended_at bigint, delete_at bigint, callbacks jsonb
-      )
-    LOOP
-      taken := taken + 1;
-      IF wanted.version = 0 THEN
-        INSERT INTO {schema}.executions (
-          namespace_id, arn, function_id, name, parent_arn, status, parked_reason, started_at,
-          ended_at, delete_at, wake_at, version
-        ) VALUES (
-          space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.name,
-          wanted.parent, wanted.status, wanted.parked, wanted.started_at, wanted.ended_at,
-          wanted.delete_at, wanted.wake_at, wanted.amount
-        ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
-      ELSE
-        UPDATE {schema}.executions AS held SET
-          version = held.version + wanted.amount,
-          status = wanted.status,
-          parked_reason = wanted.parked,
-          ended_at = wanted.ended_at,
-          delete_at = wanted.delete_at,
-          wake_at = CASE
-            WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
-            THEN wanted.wake_at ELSE held.wake_at END,
-          owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
-        WHERE namespace_id = space AND held.arn = wanted.arn
-        RETURNING id INTO found_id;
-      END IF;
-      IF wanted.amount > 0 THEN
-        INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
-        VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, bodies[taken]);
-      END IF;
-      IF wanted.callbacks IS NOT NULL THEN
-        INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
-        SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
-        ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
-      END IF;
-    END LOOP;
+    taken := taken + jsonb_array_length(this_call -> 'changes');
   END LOOP;
 END
 $$;
 
 -- Say which execution a call is refused for, if it comes too late for one.
 CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[]) RETURNS text
-LANGUAGE sql STABLE AS $$
-  SELECT wanted.arn
-  FROM ROWS FROM (jsonb_to_recordset(changes) AS (
-    arn text, version integer, epoch bigint, function text, name text
-  )) WITH ORDINALITY AS wanted (arn, version, epoch, function, name, place)
-  LEFT JOIN {schema}.executions AS held
-    ON held.namespace_id = space AND held.arn = wanted.arn
-  WHERE wanted.arn = ANY (broken)
-    OR coalesce(held.version, 0) <> wanted.version
-    OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
-    OR (wanted.version = 0 AND EXISTS (
-      SELECT FROM {schema}.executions AS other
-      JOIN {schema}.functions ON functions.id = other.function_id
-      WHERE functions.namespace_id = space AND functions.name = wanted.function
-        AND other.name = wanted.name
-    ))
-  ORDER BY place LIMIT 1
+LANGUAGE plpgsql AS $$
+DECLARE
+  wanted record;
+  held record;
+BEGIN
+  FOR wanted IN
+    SELECT * FROM jsonb_to_recordset(changes) AS (
+      arn text, version integer, epoch bigint, function text, name text
+    )
+  LOOP
+    SELECT version, owner, epoch INTO held FROM {schema}.executions
+    WHERE namespace_id = space AND arn = wanted.arn;
+    IF wanted.arn = ANY (broken)
+      OR coalesce(held.version, 0) <> wanted.version
+      OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
+      OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
+    THEN
+      RETURN wanted.arn;
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END
+$$;
+
+-- Whether an execution of a function has this name.
+CREATE FUNCTION {schema}.is_taken(space integer, of_function text, wanted text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  found_function integer;
+BEGIN
+  SELECT id INTO found_function FROM {schema}.functions
+  WHERE namespace_id = space AND name = of_function;
+  PERFORM FROM {schema}.executions WHERE function_id = found_function AND name = wanted;
+  RETURN FOUND;
+END
+$$;
+
+-- Do what the changes of one call say; their bodies follow the first `taken` ones.
+CREATE FUNCTION {schema}.take(space integer, changes jsonb, bodies bytea[], taken integer)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  wanted record;
+  found_id bigint;
+BEGIN
+  FOR wanted IN
+    SELECT * FROM jsonb_to_recordset(changes) AS (
+      arn text, version integer, amount integer, checksum bigint, wake text, wake_at bigint,
+      function text, name text, parent text, status text, parked text, started_at bigint,
+      ended_at bigint, delete_at bigint, callbacks jsonb
+    )
+  LOOP
+    taken := taken + 1;
+    IF wanted.version = 0 THEN
+      INSERT INTO {schema}.executions (
+        namespace_id, arn, function_id, name, parent_arn, status, parked_reason, started_at,
+        ended_at, delete_at, wake_at, version
+      ) VALUES (
+        space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.name,
+        wanted.parent, wanted.status, wanted.parked, wanted.started_at, wanted.ended_at,
+        wanted.delete_at, wanted.wake_at, wanted.amount
+      ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
+    ELSE
+      UPDATE {schema}.executions AS held SET
+        version = held.version + wanted.amount,
+        status = wanted.status,
+        parked_reason = wanted.parked,
+        ended_at = wanted.ended_at,
+        delete_at = wanted.delete_at,
+        wake_at = CASE
+          WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
+          THEN wanted.wake_at ELSE held.wake_at END,
+        owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
+      WHERE namespace_id = space AND held.arn = wanted.arn
+      RETURNING id INTO found_id;
+    END IF;
+    IF wanted.amount > 0 THEN
+      INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
+      VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, bodies[taken]);
+    END IF;
+    IF wanted.callbacks IS NOT NULL THEN
+      INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
+      SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
+      ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
+    END IF;
+  END LOOP;
+END
 $$;
 
 -- Give the id of a function's name, a new one if need be.
