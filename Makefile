@@ -15,6 +15,7 @@ PYTHON := python3.11
 endif
 endif
 KILLS ?= 60
+EXAMPLES ?= 1000
 REQUESTS ?= 20000
 
 VENV := .venv
@@ -84,8 +85,8 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with many more examples; and $(REQUESTS) hostile requests"
-	@$(RUN) -m pytest -q -n auto --timeout=3600 --hypothesis-profile=long tests/properties
+	@echo "fuzz: the properties, with $(EXAMPLES) examples each; and $(REQUESTS) hostile requests"
+	@EXAMPLES=$(EXAMPLES) $(RUN) -m pytest -q -n auto --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
 
 chaos: $(READY)

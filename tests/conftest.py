@@ -17,7 +17,8 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile(
     "ci", deadline=None, max_examples=100, derandomize=True, database=None, print_blob=True
 )
-settings.register_profile("long", deadline=None, max_examples=5_000, print_blob=True)
+_EXAMPLES = int(os.environ.get("EXAMPLES", "1000"))
+settings.register_profile("long", deadline=None, max_examples=_EXAMPLES, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 # Processes, and many examples: their speed is the machine's, so only a hang takes two minutes.
@@ -27,8 +28,12 @@ _SLEEPLESS = (_HERE / "unit", _HERE / "properties")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the slower tests the time that a busy machine needs."""
+    """Give the slower tests the time that a busy machine needs, and `make fuzz` an hour each."""
+    is_long = settings.get_current_profile_name() == "long"
     for item in items:
+        if is_long:
+            item.add_marker(pytest.mark.timeout(3600), append=False)
+            continue
         is_slow = any(item.path.is_relative_to(_HERE / name) for name in _SLOW)
         if is_slow and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120))

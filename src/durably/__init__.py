@@ -41,6 +41,8 @@ from durably.core.observer import (
     OperationInfo,
     PluginFactoryInfo,
     PluginInvocationStatus,
+    PropagationInput,
+    PropagationMetadata,
 )
 from durably.core.operations.combinators import Settled
 from durably.core.scope import DurableExecutionMode
@@ -211,6 +213,8 @@ __all__ = [
     "PluginInvocationStatus",
     "PluginLoadError",
     "PromiseCombinatorError",
+    "PropagationInput",
+    "PropagationMetadata",
     "Query",
     "RecordedError",
     "ResourceConflictException",

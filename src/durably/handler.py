@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import msgspec
 
 from durably.checks import check_function
-from durably.clock import Clock, SystemClock
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.hints import annotation_of, positional_parameters
@@ -25,9 +24,9 @@ from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
 from durably.drivers.paging import load_state, load_state_async
-from durably.drivers.settings import RunSettings
+from durably.drivers.settings import Host, RunSettings
+from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
-from durably.seams import IdSource, RandomIds
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from durably.wire.operation import Operation
 
 _CUT_OFF_SECONDS = 0.5
+_MACHINE = Host()
 UNEXPECTED_EVENT = (
     "an unexpected payload was used to start the durable execution.\n"
     "To start one from your own code, write `Engine.start`, or use the command `durably run`.\n"
@@ -88,8 +88,6 @@ class DurableFunction:
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
-        self._clock: Clock = SystemClock()
-        self._ids: IdSource = RandomIds()
         self.input_type = annotation_of(handler, parameters[0])
         self.result_type = annotation_of(handler, "return")
 
@@ -145,7 +143,7 @@ class DurableFunction:
         from durably.drivers.tasks import TaskRun  # noqa: PLC0415 - brings asyncio
 
         journal = Journal(invocation.durable_execution_arn, operations)
-        settings = self._settings(journal, lambda_context)
+        settings = self._settings(journal, _host_of(client), lambda_context)
         request_id = _request_id(client, lambda_context)
         run = TaskRun(journal, invocation.checkpoint_token, client, settings)
 
@@ -153,8 +151,8 @@ class DurableFunction:
             return await self.handler(read_input(journal, self.input_type), ctx)
 
         with watched(settings, journal, invocation, request_id) as watch:
-            output = output_of(await run.run(body), self.result_type)
-            ahead = watch.ends_with(output, self._clock.now())
+            output = output_of(await run.run(in_task(body, watch.wraps)), self.result_type)
+            ahead = watch.ends_with(output, settings.clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
         return watch.answer
@@ -195,10 +193,11 @@ class DurableFunction:
         from durably.drivers.threads import ThreadRun  # noqa: PLC0415 - only for `def` handlers
 
         journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, _host_of(client), lambda_context)
         make_backend = backend_for(
-            invocation.durable_execution_arn, invocation.checkpoint_token, client, loop, self._ids
+            journal.arn, invocation.checkpoint_token, client, loop, settings.ids
         )
-        return ThreadRun(journal, self._settings(journal, lambda_context), make_backend)
+        return ThreadRun(journal, settings, make_backend)
 
     def _run_in_threads(
         self, run: ThreadRun, invocation: InvocationInput, request_id: str | None
@@ -208,15 +207,15 @@ class DurableFunction:
 
         try:
             with watched(run.settings, run.journal, invocation, request_id) as watch:
-                output = output_of(run.run(body), self.result_type)
-                ahead = watch.ends_with(output, self._clock.now())
+                output = output_of(run.run(in_thread(body, watch.wraps)), self.result_type)
+                ahead = watch.ends_with(output, run.settings.clock.now())
                 if ahead is not None:
                     run.persist_last(ahead)
             return watch.answer
         finally:
             run.close()
 
-    def _settings(self, journal: Journal, lambda_context: object) -> RunSettings:
+    def _settings(self, journal: Journal, host: Host, lambda_context: object) -> RunSettings:
         root = root_operation(journal)
         kind = DurableContext if self.is_async else SyncDurableContext
 
@@ -225,12 +224,12 @@ class DurableFunction:
 
         return RunSettings(
             make_context=make_context,
-            started_at=(root and root.start_timestamp) or self._clock.now(),
-            clock=self._clock,
-            ids=self._ids,
+            started_at=(root and root.start_timestamp) or host.clock.now(),
+            clock=host.clock,
+            ids=host.ids,
             logger=self._logger,
-            observers=observers_of(self._all_plugins, journal, self._clock),
-            time_left=time_left(self._clock, lambda_context),
+            observers=observers_of(self._all_plugins, journal, host.clock),
+            time_left=time_left(host.clock, lambda_context),
         )
 
 
@@ -294,6 +293,10 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
         return InvocationInput.parse(members)
     except msgspec.ValidationError as error:
         raise ValidationError("event", str(error)) from error
+
+
+def _host_of(client: AnyClient) -> Host:
+    return client.host if pushes(client) else _MACHINE
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:

@@ -20,6 +20,8 @@ MAX_CALLBACK_TIMEOUT_SECONDS = 99_999_999
 
 MAX_NAME_LENGTH = 256
 
+MAX_TRACE_ID_LENGTH = 8192
+
 _SECOND = timedelta(seconds=1)
 _SUB_TYPE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 

@@ -35,6 +35,7 @@ from durably.engine.control import (
     Refusal,
     Request,
     ResumeRequest,
+    RotateKeyRequest,
     StartRequest,
     StopRequest,
     decode_reply,
@@ -106,6 +107,7 @@ async def test_callbacks_are_answered(engine: Engine, database: Path) -> None:
     well, badly = await engine.start("ask", "well"), await engine.start("ask", "badly")
 
     await told(database, CallbackHeartbeatRequest(await asked))
+    await told(database, RotateKeyRequest())
     await told(database, CallbackSucceedRequest(await asked, '"yes"'))
     await told(database, CallbackFailRequest(await refused, ErrorObject(error_message="no")))
 
@@ -113,6 +115,9 @@ async def test_callbacks_are_answered(engine: Engine, database: Path) -> None:
     with pytest.raises(DurableError, match="no"):
         await badly.result()
     with pytest.raises(CallbackTimeoutException):
+        await told(database, CallbackSucceedRequest(await asked, "1"))
+    await told(database, RotateKeyRequest())
+    with pytest.raises(ResourceNotFoundException):
         await told(database, CallbackSucceedRequest(await asked, "1"))
 
 
@@ -160,7 +165,16 @@ def test_an_error_of_a_class_that_is_not_known_is_the_service_s() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b'{"command":"format"}', b'{"command":"stop","arn":7}', b"\xff", b" "]
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'{"command":"format"}',
+        b'{"command":"stop","arn":7}',
+        b"\xff",
+        b" ",
+        b"GET /2015-03-31/functions HTTP/1.1",
+    ],
 )
 async def test_nonsense_is_refused_and_the_conversation_goes_on(
     engine: Engine, database: Path, line: bytes

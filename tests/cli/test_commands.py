@@ -261,6 +261,16 @@ def test_a_callback_is_answered_once(store: Shell) -> None:
     assert result_of(store, "a-1") == {"ok": True}
 
 
+def test_a_new_key_leaves_callbacks_alone_until_there_is_a_second_one(store: Shell) -> None:
+    answer = ("callback", "succeed", store.callback_id)
+    for _ in range(2):
+        assert store.run("rotate-key").code == 0
+    refused = store.run(*answer)
+
+    assert refused.code == 2
+    assert "There is no such callback." in refused.err
+
+
 def test_a_callback_is_told_of_a_failure(store: Shell) -> None:
     words = ("--error", "no \x1b[31m", "--error-type", "Refused", "--data", "{}")
 

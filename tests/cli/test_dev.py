@@ -182,6 +182,31 @@ def test_an_execution_goes_on_when_whoever_waits_for_it_goes_away(folder: Path) 
             Event().wait(0.05)
 
 
+def test_arns_and_processes_are_told_the_region_that_was_asked_for(tmp_path: Path) -> None:
+    words = ["--function", f"small={SMALL}", "--region", "us-east-1"]
+    with dev_server(tmp_path, *words, command="serve") as server:
+        found = server.client.get_function_configuration(FunctionName="small")
+        assert found["FunctionArn"] == "arn:aws:lambda:us-east-1:000000000000:function:small"
+
+
+def test_commands_reach_the_server_through_the_socket_beside_its_database(
+    folder: Path, shell: Shell
+) -> None:
+    options = ("--store", "sqlite:durably.db", "--port", "0")
+    with dev_server(folder, "app.py", options=options) as server:
+        started = shell.run("start", "hello", "--input", '{"name": "ann"}', "--name", "one")
+        assert started.code == 0, started.err
+        again = server.client.invoke(
+            FunctionName="hello", Payload='{"name":"ann"}', DurableExecutionName="one"
+        )
+
+        assert again["DurableExecutionArn"] == started.out.strip()
+        assert again["Payload"].read() == b'"hello ann"'
+        assert shell.run("delete", "one").code == 0
+        found = server.client.list_durable_executions_by_function(FunctionName="hello")
+        assert found["DurableExecutions"] == []
+
+
 def test_serve_is_the_same_without_files(tmp_path: Path) -> None:
     words = ["--plain-function", f"small={SMALL}"]
     with dev_server(tmp_path, *words, command="serve") as server:
@@ -237,6 +262,7 @@ def test_whatever_the_umask_nobody_else_reads_its_files(folder: Path) -> None:
         (["--function", "f='"], 'Command: "\'": No closing quotation'),
         (["--function", "f=http://u:p@h"], "Url: must be http://HOST:PORT or https://…"),
         (["missing.py"], "There is no file 'missing.py'."),
+        (["app.py", "--region", "at home"], "Region: must be letters, digits and '-'"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from durably import DurableFunction, durable_execution
 from durably.clients.in_memory import InMemoryClient
+from durably.testing.clock import ManualClock
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
 MAX_INVOCATIONS = 100
@@ -16,21 +17,6 @@ MAX_INVOCATIONS = 100
 
 class Failed(Exception):  # noqa: N818 - what a page calls it
     """The execution ended FAILED."""
-
-
-class StoppedClock:
-    """A clock that is put forward by hand."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Give the time it was put to."""
-        return self.at
-
-    def monotonic(self) -> float:
-        """Give the same as seconds."""
-        return self.at.timestamp()
 
 
 def drive(
@@ -49,7 +35,7 @@ def drive(
     Raises:
         Failed: it ended FAILED.
     """
-    clock = StoppedClock()
+    clock = ManualClock()
     client = InMemoryClient(payload, clock=clock)
     bound = durable_execution(function.handler, client=client)
     for _ in range(MAX_INVOCATIONS):
@@ -59,7 +45,8 @@ def drive(
         if output["Status"] == "FAILED":
             raise Failed(output["Error"].get("ErrorType"), output["Error"].get("ErrorMessage"))
         if not _answer(client, answers or {}):
-            clock.at = max(clock.at, _next_due(client.operations(), clock.at))
+            due = _next_due(client.operations(), clock.now())
+            clock.advance(max(due - clock.now(), timedelta(0)))
     raise AssertionError(f"{function.name} does not end")
 
 

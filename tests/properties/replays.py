@@ -7,6 +7,7 @@ batches that stop early, results too large to be recorded, contexts that fail.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from durably import (
 )
 from durably.clients.in_memory import InMemoryClient
 from durably.drivers.client import Listener
+from durably.drivers.settings import Host
 from durably.errors import ChildContextError, PromiseCombinatorError
 from durably.handler import DurableFunction, validate_durable_execution_event
 from durably.retries import RetryDecision
@@ -384,6 +386,7 @@ class Pushing(Awaited):
     """A client in the same process; nothing happens outside while an invocation runs."""
 
     request_id = "request"
+    host = Host()
 
     def post(self, update: OperationUpdate) -> None:
         request = CheckpointRequest(
@@ -397,7 +400,7 @@ class Pushing(Awaited):
 
 def invoke(function: DurableFunction, backend: InMemoryClient, client: Any) -> dict[str, Any]:
     """Make one invocation, whatever kind of client it is."""
-    if not asyncio.iscoroutinefunction(client.checkpoint):
+    if not inspect.iscoroutinefunction(client.checkpoint):
         function._client = client
         return function(backend.event())
 

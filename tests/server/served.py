@@ -1,6 +1,7 @@
 """An engine behind its API, as clients meet it: through boto3 on loopback, or in this process."""
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +13,7 @@ import boto3
 import botocore.session
 import httpx
 from botocore.config import Config
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, Shape, StructureShape
 from starlette.types import ASGIApp
 
 from durably import Engine
@@ -24,8 +25,10 @@ KEY, SECRET = "AKIDEXAMPLE", "a-secret"
 
 
 @asynccontextmanager
-async def engine_app(*, max_concurrency: int = 100) -> AsyncIterator[tuple[Engine, ASGIApp]]:
-    engine = Engine("memory:", ALL, region="us-east-1", grace=0, max_concurrency=max_concurrency)
+async def engine_app(
+    *, max_concurrency: int = 100, region: str = "us-east-1"
+) -> AsyncIterator[tuple[Engine, ASGIApp]]:
+    engine = Engine("memory:", ALL, region=region, grace=0, max_concurrency=max_concurrency)
     async with engine:
         yield engine, make_app(engine)
 
@@ -93,44 +96,57 @@ SERVICE = botocore.session.get_session().get_service_model("lambda")
 
 def check_reply(operation: str, reply: dict[str, Any]) -> None:
     """Hold a reply, as boto3 has read it, to the model: members, kinds, limits, what must be."""
+    for shape, value, place in leaves_of(operation, reply):
+        _check_kind(shape, value, place)
+        assert matches(shape, value), f"{place} is {value!r}"
+
+
+def leaves_of(operation: str, reply: dict[str, Any]) -> Iterator[tuple[Shape, Any, str]]:
+    """Give the values in a reply that have no members, each with its shape and its place."""
     shape = SERVICE.operation_model(operation).output_shape
     assert shape is not None
     said = {name: value for name, value in reply.items() if name != "ResponseMetadata"}
-    _check(shape, said, operation)
+    return _leaves(shape, said, operation)
+
+
+def _leaves(shape: Shape, value: Any, place: str) -> Iterator[tuple[Shape, Any, str]]:
+    if isinstance(shape, StructureShape):
+        for name in shape.required_members:
+            assert name in value, f"{place} lacks {name}"
+        for name, member in value.items():
+            assert name in shape.members, f"{place} has {name}, which the model does not know"
+            yield from _leaves(shape.members[name], member, f"{place}.{name}")
+    elif isinstance(shape, ListShape):
+        for index, item in enumerate(value):
+            yield from _leaves(shape.member, item, f"{place}[{index}]")
+    else:
+        yield shape, value, place
+
+
+def matches(shape: Shape, value: Any) -> bool:
+    """Whether *value* is as the pattern of its shape says, if it has one."""
+    pattern = shape.metadata.get("pattern")
+    return pattern is None or re.fullmatch(pattern, value) is not None
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "integer": int,
     "long": int,
+    "map": dict,
     "string": str,
     "timestamp": datetime,
 }
 
 
-def _check(shape: Shape, value: Any, place: str) -> None:
-    if isinstance(shape, StructureShape):
-        for name in shape.required_members:
-            assert name in value, f"{place} lacks {name}"
-        for name, member in value.items():
-            assert name in shape.members, f"{place} has {name}, which the model does not know"
-            _check(shape.members[name], member, f"{place}.{name}")
-    elif isinstance(shape, ListShape):
-        for index, item in enumerate(value):
-            _check(shape.member, item, f"{place}[{index}]")
-    elif isinstance(shape, MapShape):
-        assert isinstance(value, dict), place
-    elif shape.type_name == "blob":
+def _check_kind(shape: Shape, value: Any, place: str) -> None:
+    if shape.type_name == "blob":
         assert hasattr(value, "read") or isinstance(value, bytes), place
-    else:
-        assert isinstance(value, _KINDS[shape.type_name]), f"{place} is {value!r}"
-        _check_limits(shape, value, place)
-
-
-def _check_limits(shape: Shape, value: Any, place: str) -> None:
+        return
+    assert isinstance(value, _KINDS[shape.type_name]), f"{place} is {value!r}"
     choices = getattr(shape, "enum", [])
     assert not choices or value in choices, f"{place} is {value!r}"
-    if isinstance(value, datetime | bool):
+    if isinstance(value, datetime | bool | dict):
         return
     size = len(value) if isinstance(value, str) else value
     low, high = shape.metadata.get("min"), shape.metadata.get("max")

@@ -3,58 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
-from durably import Engine
+from durably import TooManyRequestsException
 from durably.engine.views import Standing
 from durably.server.app import make_app
+from durably.server.guards import Gate as Door
 from durably.server.guards import Limits
-from durably.server.listening import bound_socket, listening, port_of
-from tests.app.functions import ALL, GATES, Gate, reach
-
-INVOKE = "/2015-03-31/functions/echo/invocations"
-
-
-@dataclass
-class Wire:
-    """A server at a port of its own."""
-
-    engine: Engine
-    port: int
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def say(self, *lines: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-        """Send a request as it is given, and read what comes back until the server hangs up."""
-        reader, writer = await self.connect()
-        try:
-            writer.write(head(*lines) + body)
-            return answer(await reader.read())
-        finally:
-            writer.close()
-
-
-def head(*lines: str) -> bytes:
-    return "\r\n".join((*lines, "Host: localhost", "Connection: close", "", "")).encode("latin-1")
-
-
-def answer(raw: bytes) -> tuple[int, dict[str, str], bytes]:
-    top, _, body = raw.partition(b"\r\n\r\n")
-    first, *lines = top.decode("latin-1").split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines)
-    return int(first.split(" ")[1]), headers, body
-
-
-@asynccontextmanager
-async def serving(limits: Limits | None = None) -> AsyncIterator[Wire]:
-    async with Engine("memory:", ALL, grace=0) as engine:
-        bound = bound_socket()
-        async with listening(make_app(engine, limits=limits), [bound]):
-            yield Wire(engine, port_of(bound))
+from tests.app.functions import GATES, Gate, reach
+from tests.server.wire import FUNCTIONS, INVOKE, Wire, answer, head, serving
 
 
 @pytest.fixture
@@ -161,17 +119,8 @@ async def test_a_body_that_trickles_is_cut_off() -> None:
         assert await untouched(wire)
 
 
-async def test_more_requests_than_allowed_are_sent_away() -> None:
+async def test_more_invokes_than_allowed_are_sent_away() -> None:
     async with serving(Limits(max_requests=1, max_waiting=1)) as wire:
-        slow = head("POST /2025-12-01/durable-executions/a/stop HTTP/1.1", "Content-Length: 9")
-        _, writer = await wire.connect()
-        writer.write(slow)
-        status = 0
-        while status != 429:
-            status, headers, body = await wire.say("GET /2015-03-31/functions HTTP/1.1")
-        assert headers["retry-after"] == "1"
-        assert json.loads(body)["Reason"] == "CallerRateLimitExceeded"
-        # Who waits for executions is counted apart: a function must be able to checkpoint.
         gate = GATES["slow"] = Gate()
         said = b'"slow"'
         waiting = asyncio.create_task(
@@ -182,11 +131,29 @@ async def test_more_requests_than_allowed_are_sent_away() -> None:
             )
         )
         await gate.reached.wait()
-        status, _, _ = await wire.say(f"POST {INVOKE} HTTP/1.1", "Content-Length: 1", body=b"1")
+
+        one = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 1")
+        status, headers, body = await wire.say(*one, body=b"1")
+
         assert status == 429
+        assert headers["retry-after"] == "1"
+        assert json.loads(body)["Reason"] == "CallerRateLimitExceeded"
+        # Who waits for executions is counted apart: a function must be able to checkpoint.
+        assert (await wire.say(FUNCTIONS))[0] == 200
         gate.opened.set()
         assert (await waiting)[0] == 200
-        writer.close()
+        assert (await wire.say(*one, body=b"1"))[0] == 200
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_there_is_room_again_when_a_request_has_ended(*, waits: bool) -> None:
+    door = Door(Limits(max_requests=1, max_waiting=1))
+    for _ in range(2):
+        with door.passed(waits=waits):
+            with pytest.raises(TooManyRequestsException), door.passed(waits=waits):
+                pass
+            with door.passed(waits=not waits):
+                pass
 
 
 async def test_too_much_at_the_same_time_is_sent_away() -> None:
@@ -228,15 +195,6 @@ async def test_a_caller_that_vanishes_takes_no_room() -> None:
             status, _, _ = await wire.say(*ask, body=b"1")
         assert status == 200
         gate.opened.set()
-
-
-async def test_many_idle_sockets_keep_nobody_out(wire: Wire) -> None:
-    idle = [await wire.connect() for _ in range(300)]
-    for _, writer in idle[::2]:
-        writer.write(b"GET /2015-03-31/func")
-    assert (await wire.say("GET /2015-03-31/functions HTTP/1.1"))[0] == 200
-    for _, writer in idle:
-        writer.close()
 
 
 @pytest.mark.parametrize(

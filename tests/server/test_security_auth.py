@@ -20,6 +20,7 @@ from durably.server.access import Access, AccessKey, BearerToken, Permission
 from durably.server.app import make_app
 from durably.server.listening import bound_socket, listening, port_of
 from durably.server.routes import ROUTES
+from durably.testing.clock import ManualClock
 from tests.app.functions import ALL
 from tests.server.served import boto_client, http_client
 
@@ -156,23 +157,12 @@ async def test_s14_another_request_is_refused(method: str, url: str, body: bytes
 async def test_s14_a_signature_is_good_for_five_minutes(minutes: int, status: int) -> None:
     async with Engine("memory:", ALL, grace=0) as engine:
         now = engine.service.clock.now()
-        clock = _Shifted(now + timedelta(minutes=minutes))
+        clock = ManualClock(now + timedelta(minutes=minutes))
         headers = signed()
         engine.service.clock = clock
         async with http_client(make_app(engine, access=Access(keys=(KEY,)))) as client:
             reply = await client.post(INVOKE, content=b'{"a": 1}', headers=headers)
             assert reply.status_code == status
-
-
-class _Shifted:
-    def __init__(self, at: datetime) -> None:
-        self._at = at
-
-    def now(self) -> datetime:
-        return self._at
-
-    def monotonic(self) -> float:
-        return 0.0
 
 
 class _OfYesterday(SigV4Auth):

@@ -34,7 +34,7 @@ def forged_ids(real: str, random: Random) -> list[str]:
         digit = random.choice([one for one in "0123456789abcdef" if one != real[place]])
         changed.append(real[:place] + digit + real[place + 1 :])
     made = [
-        mint_callback_id(random.randbytes(32), random.randbytes(NONCE_BYTES))
+        mint_callback_id((random.randbytes(32),), random.randbytes(NONCE_BYTES))
         for _ in range(FORGERIES // 2 - len(real))
     ]
     return [*changed, *made, *(real[:n] for n in range(1, len(real))), real + "00", real.upper()]
@@ -63,7 +63,7 @@ async def test_s04_no_forged_checkpoint_token_is_accepted(api: Target) -> None:
             raw[:place] + bytes([raw[place] ^ bit]) + raw[place + 1 :]
         ).decode()
         if number % 4 == 0:
-            forged = seal_token(random.randbytes(32), api.running, TokenParts(1, number // 4))
+            forged = seal_token((random.randbytes(32),), api.running, TokenParts(1, number // 4))
         body = f'{{"CheckpointToken": "{forged}"}}'.encode()
         request = Request(method="POST", path=api.execution(verb="/checkpoint"), body=body)
         assert (await ask(api.app, request, random)).status == 400
@@ -78,9 +78,35 @@ async def test_s04_tokens_are_good_for_their_own_execution_only(api: Target) -> 
     assert await api.state() == before
 
 
+async def test_a_new_key_leaves_those_under_way_alone_and_a_second_one_does_not(
+    api: Target,
+) -> None:
+    service, body = api.engine.service, {"CheckpointToken": api.token}
+
+    async def heartbeat() -> int:
+        return (await api.client.post(api.callback("heartbeat"))).status_code
+
+    await service.rotate_key()
+    assert await heartbeat() == 200
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.status_code == 200
+    body = {"CheckpointToken": reply.json()["CheckpointToken"]}  # made with the new key
+
+    await service.rotate_key()
+    assert await heartbeat() == 404
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.status_code == 200
+
+    await service.rotate_key()
+    await service.rotate_key()
+    body = {"CheckpointToken": reply.json()["CheckpointToken"]}
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.json()["message"] == "Invalid checkpoint token"
+
+
 def test_s05_callback_ids_do_not_repeat_and_show_no_pattern() -> None:
-    key, ids, count = b"k" * 32, RandomIds(), 100_000
-    made = [bytes.fromhex(mint_callback_id(key, ids.nonce(NONCE_BYTES))) for _ in range(count)]
+    keys, ids, count = (b"k" * 32,), RandomIds(), 100_000
+    made = [bytes.fromhex(mint_callback_id(keys, ids.nonce(NONCE_BYTES))) for _ in range(count)]
     assert len(set(made)) == count
     for place in range(len(made[0])):
         seen = Counter(one[place] for one in made)

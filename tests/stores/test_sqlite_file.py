@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from durably.errors import (
 )
 from durably.stores.sqlite import SqliteStore
 from durably.stores.sqlite_file import SCHEMA_VERSION, open_for_writing
+from durably.stores.sqlite_statements import schema
 from durably.testing.store_values import LEASE, T0, change, creation, facts_of
 
 # ruff: noqa: ASYNC240 - these tests are about files, and nothing else runs meanwhile
@@ -161,6 +163,21 @@ async def test_an_older_schema_cannot_be_read_before_it_is_brought_up_to_date(
 
     with pytest.raises(StoreReadOnlyError, match=f"schema {SCHEMA_VERSION}; open it for writing"):
         await SqliteStore(path, read_only=True).open()
+
+
+async def test_the_first_schema_is_brought_up_to_date_and_keeps_its_key(path: Path) -> None:
+    old, new = bytes(range(32)), bytes(32)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(schema(1))
+        connection.execute("INSERT INTO store (only_row, secret) VALUES (1, ?)", (old,))
+        connection.commit()
+
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.keys() == (old,)
+    await store.add_key(new)
+    assert await store.keys() == (new, old)
+    await store.close()
 
 
 @pytest.mark.parametrize("version", [0, -5])
@@ -387,7 +404,7 @@ async def test_a_reader_needs_no_owner_and_leaves_nothing_behind(path: Path) -> 
     await reader.open()
 
     assert await facts_of(reader, "f/a") == (b"started",)
-    assert await reader.secret() == await reader.secret()
+    assert await reader.keys() == await reader.keys()
 
     await reader.close()
     await make(path.with_name("other.db"))

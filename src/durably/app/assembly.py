@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from durably.app.payloads import check_input
 from durably.app.settings import EngineSettings
 from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
-from durably.clock import Clock, SystemClock
+from durably.drivers.settings import Host
 from durably.engine.arns import LATEST, Home, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
@@ -25,7 +26,6 @@ from durably.engine.service import Service
 from durably.engine.store import Store
 from durably.errors import InvalidStateError, StoreLockedError
 from durably.handler import DurableFunction
-from durably.seams import IdSource, RandomIds
 from durably.stores.sqlite import SqliteStore
 
 _BROKEN = "the engine works no more"
@@ -42,8 +42,8 @@ class Assembly:
         store: where executions are kept; it is opened and closed here.
         functions: those of this process, by name. They may change while it is in use.
         settings: how it runs.
-        clock: where the time comes from.
-        ids: where ids come from.
+        host: what the functions run on.
+        worker: how it works; by default as the settings say.
         elsewhere: functions that do not run in this process, likewise by name.
 
     Attributes:
@@ -56,23 +56,25 @@ class Assembly:
         store: Store,
         functions: Mapping[str, DurableFunction],
         settings: EngineSettings,
-        clock: Clock | None = None,
-        ids: IdSource | None = None,
         *,
+        host: Host | None = None,
+        worker: DispatcherPolicy | None = None,
         elsewhere: Mapping[str, RemoteFunction] = _NOTHING,
     ) -> None:
-        ids = ids or RandomIds()
+        host = host or Host()
         self.loop = asyncio.get_running_loop()
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(home=Home(settings.region, settings.account))
-        self.service = Service(store, clock or SystemClock(), ids, self._find_target, policy)
+        self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
             self.service,
-            RemoteInvoker(elsewhere, InProcessInvoker(functions, EmbeddedClient)),
-            lambda: (*functions, *elsewhere),
-            f"{os.getpid()}-{ids.hex(16)}",
-            DispatcherPolicy(max_concurrency=settings.max_concurrency),
+            RemoteInvoker(
+                elsewhere, InProcessInvoker(functions, partial(EmbeddedClient, host=host))
+            ),
+            lambda: self.names,
+            f"{os.getpid()}-{host.ids.hex(16)}",
+            worker or DispatcherPolicy(max_concurrency=settings.max_concurrency),
         )
         self._socket = None
         if isinstance(store, SqliteStore):
@@ -140,9 +142,18 @@ class Assembly:
         return self._functions
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all functions that can be called, here and elsewhere."""
+        return (*self._functions, *self._elsewhere)
+
+    @property
     def running(self) -> int:
         """How many invocations run now."""
         return self._dispatcher.running
+
+    async def wait_for_running(self, seconds: float) -> None:
+        """Wait until one of the invocations that run now has ended, but no longer than that."""
+        await self._dispatcher.wait_for_running(seconds)
 
     async def start(
         self,

@@ -82,14 +82,9 @@ class Engine:
             StoreError: the store cannot be used; the class says why and the text what to do.
             InvalidStateError: the engine is open already.
         """
-        from durably.app.assembly import Assembly  # noqa: PLC0415 - brings asyncio and sqlite3
-
         if self._assembly is not None:
             raise InvalidStateError("the engine is open already")
-        if self._store is None:
-            self._store = make_store(self._settings.store_url)
-        assembly = Assembly(self._store, self._functions, self._settings)
-        self._assembly = assembly
+        assembly = self._assembly = self._assemble()
         try:
             await assembly.open()
         except BaseException:
@@ -113,6 +108,14 @@ class Engine:
             await assembly.close(self._settings.grace)
         finally:
             self._assembly = None
+
+    def _assemble(self) -> Assembly:
+        """Put together what is opened: the engine of a test does so in its own way."""
+        from durably.app.assembly import Assembly  # noqa: PLC0415 - brings asyncio and sqlite3
+
+        if self._store is None:
+            self._store = make_store(self._settings.store_url)
+        return Assembly(self._store, self._functions, self._settings)
 
     @property
     def functions(self) -> Mapping[str, DurableFunction]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MEMORY_URL = "memory:"
 DEFAULT_URL = "sqlite:durably.db"
 DEFAULT_GRACE = timedelta(seconds=10)
+DEFAULT_REGION = "local"
 
 _is_region = re.compile(r"[a-zA-Z0-9-]{1,64}").fullmatch
 _is_account = re.compile(r"[0-9]{12}").fullmatch
@@ -39,7 +40,7 @@ class EngineSettings:
 
     store_url: str = DEFAULT_URL
     max_concurrency: int = 100
-    region: str = "local"
+    region: str = DEFAULT_REGION
     account: str = "000000000000"
     grace: timedelta = DEFAULT_GRACE
 

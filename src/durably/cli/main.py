@@ -16,7 +16,7 @@ from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
 from durably.cli.history import history
 from durably.cli.list import list_executions
-from durably.cli.operate import delete, pause, resume, stop
+from durably.cli.operate import delete, pause, resume, rotate_key, stop
 from durably.cli.run import run
 from durably.cli.serve import serve
 from durably.cli.show import show
@@ -49,6 +49,7 @@ for _command in (
     pause,
     resume,
     delete,
+    rotate_key,
     callback,
 ):
     cli.add_command(_command)

@@ -1,4 +1,4 @@
-"""`durably stop`, `pause`, `resume`, `delete`: what operators do to an execution."""
+"""What operators do: `durably stop`, `pause`, `resume`, `delete`, `rotate-key`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import click
 from durably.cli.options import store_option
 from durably.cli.printing import safe
 from durably.cli.stores import arn_of, ask, is_held, read
-from durably.engine.control import DeleteRequest, PauseRequest, ResumeRequest, StopRequest
+from durably.engine.control import (
+    DeleteRequest,
+    PauseRequest,
+    ResumeRequest,
+    RotateKeyRequest,
+    StopRequest,
+)
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 
@@ -62,3 +68,14 @@ def delete(*, execution: str, url: str) -> None:
     """Remove a closed execution, with everything recorded of it."""
     ask(url, DeleteRequest(arn_of(url, execution)))
     click.echo(f"{safe(execution)} is deleted.", err=True)
+
+
+@click.command()
+@store_option
+def rotate_key(*, url: str) -> None:
+    """Make callback ids and checkpoint tokens with a new key from now on.
+
+    Those that the key before has made stay good until the next time; older ones are refused.
+    """
+    ask(url, RotateKeyRequest())
+    click.echo("There is a new key. What the one before has made is good until the next.", err=True)

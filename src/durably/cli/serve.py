@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from durably.app.settings import DEFAULT_GRACE
+from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
 from durably.cli.options import concurrency_option, log_level_option, store_option
@@ -113,6 +113,14 @@ def _address_options() -> tuple[_Option, ...]:
             show_envvar=True,
             help="Take only requests signed with this key. Better set the variable: commands are"
             " seen by others.",
+        ),
+        click.option(
+            "--region",
+            default=DEFAULT_REGION,
+            show_default=True,
+            metavar="NAME",
+            help="What arns name as their region. Those of a region of AWS have the form that the"
+            " model of the service asks for.",
         ),
     )
 

@@ -21,6 +21,7 @@ from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.server.access import LOOPBACK_HOSTS, Access, AccessKey, is_loopback
 from durably.server.attached import FunctionSettings
+from durably.server.connections import allow_open_files
 from durably.server.http_target import split_url
 from durably.server.listening import bound_socket
 from durably.server.processes import split_command
@@ -69,6 +70,7 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
     engine = EngineSettings(
         store_url=options["url"],
         max_concurrency=options["max_concurrency"],
+        region=options["region"],
         grace=timedelta(seconds=options["grace"]),
     )
     return Asked(
@@ -136,6 +138,7 @@ async def run_server(
         Trouble: the port is taken.
         StoreError: the store cannot be used.
     """
+    allow_open_files()
     serving = Serving(
         asked.engine, here, asked.sources, _bound(asked), asked.access, teller(asked.sources)
     )

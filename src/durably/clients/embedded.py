@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from durably.drivers.client import Listener
+from durably.drivers.settings import Host
 from durably.engine.sessions import Session
 from durably.wire.api import (
     CheckpointRequest,
@@ -12,18 +13,22 @@ from durably.wire.api import (
 )
 from durably.wire.update import OperationUpdate
 
+_MACHINE = Host()
+
 
 class EmbeddedClient:
     """A `PushingClient` for one invocation: method calls into the service, no wire, no tokens.
 
     Args:
         session: the invocation.
+        host: what the function runs on.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_session", "host")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, host: Host = _MACHINE) -> None:
         self._session = session
+        self.host = host
 
     @property
     def request_id(self) -> str:

@@ -47,6 +47,7 @@ from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
 from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
 from durably.wire.operation import OperationSubType, OperationType
+from durably.wire.update import ChainedInvokeOptions
 
 _STEP: StepConfig[Any] = StepConfig()
 _INVOKE: InvokeConfig[Any] = InvokeConfig()
@@ -121,8 +122,18 @@ class Calls:
         check_function_name(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
-        program = invoke(self.scope.journal, op, function_name, payload, config, serdes)
+        options = ChainedInvokeOptions(
+            function_name=function_name,
+            tenant_id=config.tenant_id,
+            x_amzn_trace_id=self._trace_of(op, function_name),
+        )
+        program = invoke(self.scope.journal, op, options, payload, serdes)
         return self._launch(op, program)
+
+    def _trace_of(self, op: Op, function_name: str) -> str | None:
+        if self.scope.watcher is None or op.id in self.scope.journal:
+            return None
+        return self.scope.watcher.trace_of(op, function_name)
 
     def create_callback(
         self,

@@ -6,11 +6,14 @@ The hooks and their order follow `protocol.md` §10.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,8 +21,12 @@ from durably.core.effects import Attempt, Err, Outcome
 from durably.core.journal import Journal, attempts_of, error_of, result_of
 from durably.core.op import Op
 from durably.core.scope import Scope
+from durably.core.wraps import MakeWraps, Wraps
 from durably.errors import error_object
+from durably.limits import MAX_TRACE_ID_LENGTH, check_text
 from durably.wire.operation import ErrorObject, Operation
+
+T = TypeVar("T")
 
 
 class PluginInvocationStatus(StrEnum):
@@ -95,8 +102,27 @@ class OperationChangeInfo(msgspec.Struct, frozen=True, kw_only=True):
     operations: Mapping[str, Operation]
 
 
+class PropagationInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoke that is about to be recorded: of which execution, and what it calls."""
+
+    execution_arn: str
+    operation_id: str
+    target_function_name: str
+    parent_operation_id: str | None = None
+
+
+class PropagationMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """What the execution that an invoke starts is to be told; *x_amzn_trace_id*: its trace."""
+
+    x_amzn_trace_id: str | None = None
+
+
 class DurablePlugin:
-    """Override what you want to hear of. Hooks run in the thread of what they report: be quick."""
+    """Override what you want to hear of. Hooks run in the thread of what they report: be quick.
+
+    The three that wrap give a context manager, which is entered and left in the thread or the task
+    that runs the code, or nothing. It is told what the code raises, and cannot swallow it.
+    """
 
     def on_invocation_start(self, info: InvocationInfo) -> None:
         """An invocation begins; no user code has run."""
@@ -125,6 +151,21 @@ class DurablePlugin:
     def on_operation_change(self, info: OperationChangeInfo) -> None:
         """Records have changed."""
 
+    def wrap_invocation(self, info: InvocationInfo) -> AbstractContextManager[object] | None:
+        """Give what the handler runs in, once for each invocation."""
+
+    def wrap_child_context_fn(self, info: AttemptInfo) -> AbstractContextManager[object] | None:
+        """Give what the body of a context other than the handler's runs in."""
+
+    def wrap_operation_attempt_fn(self, info: AttemptInfo) -> AbstractContextManager[object] | None:
+        """Give what an attempt of a step, or a condition's check, runs in."""
+
+    def enrich_log_context(self, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Give fields to add to a record of a durable logger, which has *fields* already."""
+
+    def provide_propagation_metadata(self, info: PropagationInput) -> PropagationMetadata | None:
+        """Give what to tell the execution that an invoke starts; asked before it is recorded."""
+
 
 class PluginFactoryInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a factory may know when it makes the plugin of one invocation."""
@@ -146,7 +187,7 @@ class Changes(NamedTuple):
 class Observers:
     """The plugins of one invocation, told of what the driver does."""
 
-    __slots__ = ("_journal", "_now", "_plugins", "_report")
+    __slots__ = ("_asked", "_journal", "_now", "_plugins", "_report")
 
     def __init__(
         self,
@@ -159,6 +200,10 @@ class Observers:
         self._journal = journal
         self._now = now
         self._report = report
+        self._asked = {
+            hook: tuple(plugin for plugin in plugins if _overrides(plugin, hook))
+            for hook in _ASKED_HOOKS
+        }
 
     def tell(self, hook: str, info: object) -> None:
         """Call *hook* of every plugin; what one raises is reported, and the others still hear."""
@@ -247,6 +292,81 @@ class Observers:
         self.tell("on_user_function_end", ended)
         if info.attempt is not None:
             self.tell("on_operation_attempt_end", ended)
+
+    def invocation_wraps(self, info: InvocationInfo) -> MakeWraps | None:
+        """Give what makes what the handler runs in; `None` when no plugin wraps it."""
+        return self._wraps("wrap_invocation", info)
+
+    def body_wraps(self, info: AttemptInfo) -> MakeWraps | None:
+        """Give what makes what an operation's code runs in; `None` when no plugin wraps it."""
+        is_context = info.attempt is None
+        hook = "wrap_child_context_fn" if is_context else "wrap_operation_attempt_fn"
+        return self._wraps(hook, info)
+
+    def _wraps(self, hook: str, info: object) -> MakeWraps | None:
+        plugins = self._asked[hook]
+        return partial(Wraps, plugins, hook, info, self._report) if plugins else None
+
+    def log_fields(self, fields: Mapping[str, Any], taken: AbstractSet[str]) -> dict[str, Any]:
+        """Give what plugins add to a log record with *fields*, under none of the names *taken*."""
+        added: dict[str, Any] = {}
+        for given in self._answers("enrich_log_context", fields, partial(_as_fields, taken)):
+            added.update(given)
+        return added
+
+    def trace_of(self, op: Op, function_name: str) -> str | None:
+        """Give the trace of the execution that *op*, an invoke, starts: the first one given."""
+        info = PropagationInput(
+            execution_arn=self._journal.arn,
+            operation_id=op.id,
+            target_function_name=function_name,
+            parent_operation_id=op.parent_id,
+        )
+        return next(self._answers("provide_propagation_metadata", info, _as_trace), None)
+
+    def _answers(self, hook: str, about: object, read: Callable[[Any], T | None]) -> Iterator[T]:
+        """Ask every plugin that has an answer; *read* raises what is wrong with it."""
+        for plugin in self._asked[hook]:
+            try:
+                given = getattr(plugin, hook)(about)
+                answer = None if given is None else read(given)
+            except Exception as error:  # noqa: BLE001 - a plugin must not end an execution
+                self._report(plugin, hook, error)
+            else:
+                if answer is not None:
+                    yield answer
+
+
+_ASKED_HOOKS = (
+    "wrap_invocation",
+    "wrap_child_context_fn",
+    "wrap_operation_attempt_fn",
+    "enrich_log_context",
+    "provide_propagation_metadata",
+)
+"""Those that answer: a plugin that does not override one is not asked."""
+
+
+def _overrides(plugin: DurablePlugin, hook: str) -> bool:
+    return getattr(type(plugin), hook) is not getattr(DurablePlugin, hook)
+
+
+def _as_fields(taken: AbstractSet[str], given: Any) -> dict[str, Any]:
+    fields: dict[Any, Any] = dict(given)
+    for name in fields:
+        if not isinstance(name, str) or name in taken:
+            raise ValueError(f"a log record can have no field {name!r} of a plugin's")
+    return fields
+
+
+def _as_trace(given: PropagationMetadata) -> str | None:
+    trace = given.x_amzn_trace_id
+    if trace is None or not trace.strip():
+        return None
+    check_text(trace, "x_amzn_trace_id")
+    if len(trace) > MAX_TRACE_ID_LENGTH:
+        raise ValueError(f"a trace has at most {MAX_TRACE_ID_LENGTH} characters")
+    return trace
 
 
 def operation_info(record: Operation, *, is_replay: bool = False) -> OperationInfo:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, Protocol
 
 from durably.core.ids import hash_id
 from durably.core.journal import Journal
 from durably.core.op import Op
 from durably.wire.operation import Operation, OperationType
 
-OnCall: TypeAlias = Callable[[Op, Operation | None], None]
-"""Told of each operation that is called, with its record."""
+
+class Watcher(Protocol):
+    """Watches what is called in a context, and may add to it what changes no outcome."""
+
+    def operation_called(self, op: Op, record: Operation | None) -> None:
+        """Hear of an operation that is called, with its record."""
+        ...
+
+    def trace_of(self, op: Op, function_name: str) -> str | None:
+        """Give the trace that an execution of *function_name* is to belong to, if any."""
+        ...
+
+    def log_fields(self, fields: Mapping[str, Any], taken: AbstractSet[str]) -> dict[str, Any]:
+        """Give what to add to a log record with *fields*, under none of the names *taken*."""
+        ...
 
 
 class DurableExecutionMode(StrEnum):
@@ -32,7 +46,7 @@ class Scope:
         real_parent_id: the id that children are recorded under: that of the nearest context which
             has a record of its own.
         owner: the task or thread that runs the body, while it runs; set by the driver.
-        on_call: told of each operation that is called here or below.
+        watcher: told of each operation that is called here or below.
         is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
         now: the end of the latest operation that the body has awaited.
@@ -47,11 +61,11 @@ class Scope:
         "is_settled",
         "journal",
         "now",
-        "on_call",
         "op",
         "owner",
         "parent",
         "real_parent_id",
+        "watcher",
     )
 
     def __init__(
@@ -73,7 +87,7 @@ class Scope:
         self.real_parent_id: str | None = None
         if op is not None:
             self.real_parent_id = op.parent_id if is_virtual else op.id
-        self.on_call: OnCall | None = None if parent is None else parent.on_call
+        self.watcher: Watcher | None = None if parent is None else parent.watcher
         self._prefix = "" if op is None else f"{op.step_id}-"
         self.is_settled = is_settled
         self._count = 0
@@ -107,8 +121,8 @@ class Scope:
         record = self.journal.check(op)
         if self.is_replaying and not self.is_settled:
             self.is_replaying = self._is_still_replaying(record)
-        if self.on_call is not None and not self.is_settled:
-            self.on_call(op, record)
+        if self.watcher is not None and not self.is_settled:
+            self.watcher.operation_called(op, record)
         return op
 
     def _is_still_replaying(self, record: Operation | None) -> bool:

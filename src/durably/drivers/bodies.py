@@ -59,8 +59,7 @@ _NOTHING_OUTSTANDING = (
 def root_scope(journal: Journal, settings: RunSettings) -> Scope:
     """Open the scope that the handler runs in."""
     scope = Scope(journal, settings.started_at)
-    if settings.observers is not None:
-        scope.on_call = settings.observers.operation_called
+    scope.watcher = settings.observers
     return scope
 
 

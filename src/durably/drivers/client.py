@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from durably.wire.api import (
     CheckpointRequest,
@@ -13,6 +13,9 @@ from durably.wire.api import (
 )
 from durably.wire.operation import Operation
 from durably.wire.update import OperationUpdate
+
+if TYPE_CHECKING:
+    from durably.drivers.settings import Host
 
 
 class DurableExecutionClient(Protocol):
@@ -65,6 +68,11 @@ class PushingClient(Protocol):
     @property
     def request_id(self) -> str:
         """What the backend calls this invocation."""
+        ...
+
+    @property
+    def host(self) -> Host:
+        """What the function runs on: its backend's clock is its own."""
         ...
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:

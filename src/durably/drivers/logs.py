@@ -14,6 +14,9 @@ from durably.wire.arns import title_of
 _ARN = re.compile(r"arn:.*:function:([^:]+):[^/]*/durable-execution/([^/]+)/")
 package_log = logging.getLogger("durably")
 
+_TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+"""What `logging` gives every record by itself, and lets nobody replace."""
+
 
 def log_left_open(arn: str, operations: Iterable[Op]) -> None:
     """Warn of operations that nobody awaits any more, because their context's body is over."""
@@ -40,9 +43,9 @@ def log_left_behind(arn: str) -> None:
 class DurableLogger(logging.LoggerAdapter[logging.Logger]):
     """A standard logger whose records carry the execution and the operation as fields.
 
-    The fields are `executionArn`, `operationId`, `operationName`, `parentId` and `attempt`. While
-    its context replays, records are dropped, because the run before has written them; with
-    `mode_aware=False` they are not.
+    The fields are `executionArn`, `operationId`, `operationName`, `parentId` and `attempt`, and
+    what plugins add. While its context replays, records are dropped, because the run before has
+    written them; with `mode_aware=False` they are not.
     """
 
     def __init__(
@@ -76,7 +79,10 @@ class DurableLogger(logging.LoggerAdapter[logging.Logger]):
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the fields to those that the call gives."""
-        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        own = self.extra or {}
+        watcher = self._scope.watcher
+        added = {} if watcher is None else watcher.log_fields(own, _TAKEN)
+        kwargs["extra"] = {**added, **own, **kwargs.get("extra", {})}
         return msg, kwargs
 
 

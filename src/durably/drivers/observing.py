@@ -22,6 +22,7 @@ from durably.core.observer import (
     PluginFactoryInfo,
     PluginInvocationStatus,
 )
+from durably.core.wraps import MakeWraps
 from durably.drivers.logs import package_log
 from durably.drivers.outputs import answer_after, closing_update, failed, root_operation
 from durably.drivers.settings import RunSettings
@@ -90,10 +91,12 @@ class Watch(msgspec.Struct):
     Attributes:
         output: what it comes to; `None` when it failed, and is to be made again.
         ahead: what goes to the backend before the answer, which is too large to hold it.
+        wraps: makes what the handler runs in, if a plugin wraps it.
     """
 
     output: InvocationOutput | None = None
     ahead: OperationUpdate | None = None
+    wraps: MakeWraps | None = None
 
     def ends_with(self, output: InvocationOutput, now: datetime) -> OperationUpdate | None:
         """Take what the handler answers; give the update that has to be accepted first, if any."""
@@ -118,7 +121,10 @@ def watched(
     """
     watch = Watch()
     observers = settings.observers
-    info = None if observers is None else _begin(observers, journal, invocation, request_id)
+    info = None
+    if observers is not None:
+        info = _begin(observers, journal, invocation, request_id)
+        watch.wraps = observers.invocation_wraps(info)
     try:
         yield watch
     except UnrecoverableExecutionError as error:

@@ -9,11 +9,23 @@ from typing import Any
 
 import msgspec
 
-from durably.clock import Clock
+from durably.clock import Clock, SystemClock
 from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS
 from durably.core.observer import Observers
 from durably.core.scope import Scope
-from durably.seams import IdSource
+from durably.seams import IdSource, RandomIds
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs functions: an engine hands it over with its client; on Lambda it is the machine.
+
+    Attributes:
+        clock: where the time comes from.
+        ids: where ids come from.
+    """
+
+    clock: Clock = SystemClock()
+    ids: IdSource = RandomIds()
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):

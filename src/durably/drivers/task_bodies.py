@@ -1,4 +1,4 @@
-"""Runs the attempts of steps in an event loop: coroutines here, plain functions in threads."""
+"""Runs user code in an event loop: coroutines here, the plain functions of steps in threads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from durably.clock import Clock
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
+from durably.core.wraps import MakeWraps
 from durably.drivers.beside import in_thread
 from durably.drivers.bodies import exited, is_coroutine_function, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
+from durably.drivers.wrapping import beside_task, in_task
 from durably.errors import ContextUsageError, UnrecoverableError
 
 PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, KeyboardInterrupt)
@@ -24,6 +27,8 @@ PASSED_ON = (ContextUsageError, UnrecoverableError, asyncio.CancelledError, Keyb
 
 _THREADS = 64
 """Plain functions that run as steps at once in one event loop; more wait for their turn."""
+
+_NOW = 0.0  # in the past of every event loop
 
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -39,7 +44,7 @@ async def run_attempt(
             limit = limit_of(settings, attempt)
             if limit is None:
                 return Ok(await body())
-            return await _within(limit, attempt, partial(_run_here, body))
+            return await _within(limit, settings.clock, attempt, partial(_run_here, body))
         return await _run_beside(settings, body, attempt)
     except PASSED_ON:
         raise
@@ -51,6 +56,28 @@ async def run_attempt(
         active.reset(token)
 
 
+async def run_context_body(body: Callable[..., Any], context: Any) -> Outcome[Any]:
+    """Run the *body* of a context, and say how it ended."""
+    try:
+        value = body(context)
+        return Ok(await value if inspect.isawaitable(value) else value)
+    except PASSED_ON:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+        return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash
+
+
+def wrapped(
+    body: Callable[..., Any], place: Attempt | Scope, wraps: MakeWraps | None
+) -> Callable[..., Any]:
+    """Give *body* with *wraps* around it where it runs."""
+    if isinstance(place, Scope) or is_coroutine_function(body):
+        return in_task(body, wraps)
+    return beside_task(body, wraps)
+
+
 async def _run_beside(
     settings: RunSettings, body: Callable[..., Any], attempt: Attempt
 ) -> Outcome[Any]:
@@ -60,18 +87,23 @@ async def _run_beside(
         limit = limit_of(settings, attempt)
         if limit is None:
             return await _run_in_thread(body, attempt)
-        return await _within(limit, attempt, partial(_run_in_thread, body, attempt))
+        work = partial(_run_in_thread, body, attempt)
+        return await _within(limit, settings.clock, attempt, work)
 
 
 async def _within(
-    limit: Limit, attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]
+    limit: Limit, clock: Clock, attempt: Attempt, work: Callable[[], Awaitable[Outcome[Any]]]
 ) -> Outcome[Any]:
-    timer = asyncio.timeout(limit.seconds)
+    timeout = asyncio.timeout(None)
     try:
-        async with timer:
-            return await work()
+        async with timeout:
+            timer = clock.call_later(limit.seconds, timeout.reschedule, _NOW)
+            try:
+                return await work()
+            finally:
+                timer.cancel()
     except TimeoutError:
-        if not timer.expired():
+        if not timeout.expired():
             raise
     return limit.given_up(attempt)
 

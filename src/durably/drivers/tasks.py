@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from durably.core.active import active, check_use, has_ended
-from durably.core.effects import Attempt, Err, Ok, Outcome, Program
+from durably.core.effects import Attempt, Ok, Outcome, Program
 from durably.core.journal import Journal
 from durably.core.lifecycle import Activity, reason_to_stop
 from durably.core.op import Op
 from durably.core.operations.wait import never
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
-from durably.drivers.bodies import exited, foreign_cancellation, root_scope, stopped
+from durably.drivers.bodies import foreign_cancellation, root_scope, stopped
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -27,7 +26,7 @@ from durably.drivers.polls import Polls
 from durably.drivers.settings import RunSettings
 from durably.drivers.signals import keep, orphaned, suspended
 from durably.drivers.task_backends import PushingBackend, QueueingBackend, TaskBackend
-from durably.drivers.task_bodies import PASSED_ON, run_attempt
+from durably.drivers.task_bodies import run_attempt, run_context_body, wrapped
 from durably.drivers.task_future import TaskFuture
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
@@ -75,7 +74,7 @@ class TaskRun:
         self._over = asyncio.Event()
         self._ending: Ending | None = None
         self._crash: BaseException | None = None
-        self._cooldown = Cooldown(self.loop, settings.cooldown_seconds, self._look_again)
+        self._cooldown = Cooldown(clock, settings.cooldown_seconds, self._look_again)
         self._patience: asyncio.TimerHandle | None = None
         if pushes(client):
             client.listen(self.merge)  # last: from here on it may push
@@ -164,14 +163,24 @@ class TaskRun:
     ) -> Outcome[Any]:
         """Run user code: an attempt of a step, or the body of a context."""
         observers = self.settings.observers
-        info = None if observers is None else observers.body_starts(place)
-        if isinstance(place, Scope):
-            outcome = await self._call_context_body(future, body, place)
-        else:
-            outcome = await run_attempt(self.settings, future.scope, body, place)
-        if observers is not None and info is not None:
-            observers.body_ends(info, outcome)
+        if observers is None:
+            return await self._call(future, body, place)
+        info = observers.body_starts(place)
+        body = wrapped(body, place, observers.body_wraps(info))
+        outcome = await self._call(future, body, place)
+        observers.body_ends(info, outcome)
         return outcome
+
+    async def _call(
+        self, future: TaskFuture[Any], body: Callable[..., Any], place: Attempt | Scope
+    ) -> Outcome[Any]:
+        if not isinstance(place, Scope):
+            return await run_attempt(self.settings, future.scope, body, place)
+        self.activity.moving -= 1
+        try:
+            return await self._run_body(place, body, future)
+        finally:
+            self.activity.moving += 1
 
     async def park(self, future: TaskFuture[Any], op: Op, expected_at: datetime | None) -> None:
         """Wait until the record of *op* changes."""
@@ -363,15 +372,6 @@ class TaskRun:
 
     # User code
 
-    async def _call_context_body(
-        self, future: TaskFuture[Any], body: Callable[..., Any], scope: Scope
-    ) -> Outcome[Any]:
-        self.activity.moving -= 1
-        try:
-            return await self._run_body(scope, body, future)
-        finally:
-            self.activity.moving += 1
-
     async def _run_body(
         self, scope: Scope, body: Callable[..., Any], future: TaskFuture[Any] | None
     ) -> Outcome[Any]:
@@ -380,21 +380,10 @@ class TaskRun:
         self.note_quiet()
         outcome: Outcome[Any] | None = None
         try:
-            outcome = await self._outcome_of(body, scope)
+            outcome = await run_context_body(body, self.settings.make_context(scope, self))
             return outcome
         finally:
             active.reset(token)
             left = self.work.leave(scope)
             if left and outcome is not None and self._ending is None:
                 log_left_open(self.journal.arn, (one.op for one in left))
-
-    async def _outcome_of(self, body: Callable[..., Any], scope: Scope) -> Outcome[Any]:
-        try:
-            value = body(self.settings.make_context(scope, self))
-            return Ok(await value if inspect.isawaitable(value) else value)
-        except PASSED_ON:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
-            return Err(error)
-        except BaseException as crash:
-            raise exited(crash) from crash

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from durably.clock import Clock
 from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
+from durably.core.wraps import MakeWraps
 from durably.drivers.bodies import exited, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.drivers.starting import start_thread
+from durably.drivers.wrapping import in_thread
 from durably.errors import ContextUsageError, DurableSignal, UnrecoverableError
 
 
@@ -26,7 +31,9 @@ def run_attempt(
     token = active.set(Attempting(scope, attempt, context))
     try:
         limit = limit_of(settings, attempt)
-        return Ok(_run_plainly(body)) if limit is None else _run_within(body, attempt, limit)
+        if limit is None:
+            return Ok(_run_plainly(body))
+        return _run_within(body, attempt, limit, settings.clock)
     except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
@@ -35,6 +42,15 @@ def run_attempt(
         raise exited(crash) from crash
     finally:
         active.reset(token)
+
+
+def wrapped(
+    body: Callable[..., Any], place: Attempt | Scope, wraps: MakeWraps | None
+) -> Callable[..., Any]:
+    """Give *body* with *wraps* around it, and around the coroutine that a step may give."""
+    if wraps is None:
+        return body
+    return in_thread(body if isinstance(place, Scope) else partial(_run_plainly, body), wraps)
 
 
 def _run_plainly(body: Callable[[], Any]) -> Any:
@@ -46,20 +62,26 @@ def _run_plainly(body: Callable[[], Any]) -> Any:
     return value
 
 
-def _run_within(body: Callable[[], Any], attempt: Attempt, limit: Limit) -> Outcome[Any]:
+def _run_within(
+    body: Callable[[], Any], attempt: Attempt, limit: Limit, clock: Clock
+) -> Outcome[Any]:
     """Run *body* in a thread that is left behind when it takes too long."""
     values: list[Any] = []
     errors: list[BaseException] = []
+    ended = threading.Event()
 
     def run() -> None:
         try:
             values.append(_run_plainly(body))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             errors.append(error)
+        ended.set()
 
     context = contextvars.copy_context()
     thread = start_thread(f"durably step {attempt.op}", context.run, run)
-    thread.join(limit.seconds)
+    clock.wait(ended, limit.seconds)
+    if values or errors:
+        thread.join()
     for error in errors:
         raise error
     for value in values:

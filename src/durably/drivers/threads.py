@@ -38,7 +38,7 @@ from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchAsleep, Sleepers
 from durably.drivers.starting import start_thread
 from durably.drivers.thread_backends import ThreadBackend
-from durably.drivers.thread_bodies import run_attempt
+from durably.drivers.thread_bodies import run_attempt, wrapped
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
     ContextUsageError,
@@ -367,14 +367,20 @@ class ThreadRun:
     def _call(self, scope: Scope, body: Callable[..., Any], place: Attempt | Scope) -> Outcome[Any]:
         self.news.settle()
         observers = self.settings.observers
-        info = None if observers is None else observers.body_starts(place)
-        if isinstance(place, Scope):
-            outcome = self._run_body(place, body)
-        else:
-            outcome = run_attempt(self.settings, scope, body, place)
-        if observers is not None and info is not None:
-            observers.body_ends(info, outcome)
+        if observers is None:
+            return self._run_user_code(scope, body, place)
+        info = observers.body_starts(place)
+        body = wrapped(body, place, observers.body_wraps(info))
+        outcome = self._run_user_code(scope, body, place)
+        observers.body_ends(info, outcome)
         return outcome
+
+    def _run_user_code(
+        self, scope: Scope, body: Callable[..., Any], place: Attempt | Scope
+    ) -> Outcome[Any]:
+        if isinstance(place, Scope):
+            return self._run_body(place, body)
+        return run_attempt(self.settings, scope, body, place)
 
     def _run_body(self, scope: Scope, body: Callable[[Any], Any]) -> Outcome[Any]:
         scope.owner = threading.get_ident()

@@ -110,6 +110,10 @@ class CallbackHeartbeatRequest(Request, frozen=True, tag="callback heartbeat"):
     callback_id: str
 
 
+class RotateKeyRequest(Request, frozen=True, tag="rotate key"):
+    """Make callback ids and tokens with a new key."""
+
+
 AnyRequest: TypeAlias = (
     StartRequest
     | StopRequest
@@ -119,6 +123,7 @@ AnyRequest: TypeAlias = (
     | CallbackSucceedRequest
     | CallbackFailRequest
     | CallbackHeartbeatRequest
+    | RotateKeyRequest
 )
 
 
@@ -160,6 +165,8 @@ async def carry_out(service: Service, request: AnyRequest) -> str | None:
             await service.resume(arn, reason=reason)
         case DeleteRequest(arn):
             return (await service.delete(arn)).isoformat()
+        case RotateKeyRequest():
+            await service.rotate_key()
         case _:
             await _tell_callback(service, request)
     return None

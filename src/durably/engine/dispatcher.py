@@ -15,6 +15,7 @@ from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
 from durably.engine.store import Claim
+from durably.engine.waiters import wait_at_most
 from durably.errors import (
     InvocationExitError,
     ResourceNotFoundException,
@@ -147,6 +148,11 @@ class Dispatcher:
         """How many invocations run now."""
         return len(self._running)
 
+    async def wait_for_running(self, seconds: float) -> None:
+        """Wait until one of the invocations that run now has ended, but no longer than that."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
     async def _work(self) -> None:
         """Claim once, and sleep until there may be more to claim."""
         functions = tuple(self._functions())
@@ -192,7 +198,7 @@ class Dispatcher:
                 left = (due - self._service.clock.now()).total_seconds()
                 seconds = min(seconds, left)
         if seconds > 0 and not self._nudged.is_set():
-            await _wait(self._nudged, seconds)
+            await wait_at_most(self._nudged, seconds, self._service.clock)
 
     def _launch(self, claim: Claim) -> None:
         task = asyncio.create_task(self._run(claim), name=f"durably {claim.arn}")
@@ -235,7 +241,7 @@ class Dispatcher:
     async def _pause(self, failures: int) -> None:
         """Wait before the store is asked again, ever longer, but not once this worker drains."""
         seconds = min(0.05 * 2 ** min(failures, 10), _MAX_PAUSE_SECONDS)
-        await _wait(self._draining, seconds)
+        await wait_at_most(self._draining, seconds, self._service.clock)
 
     async def _invoke(self, session: Session) -> None:
         try:
@@ -310,21 +316,15 @@ class Dispatcher:
     async def _every(
         self, interval: timedelta, do: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
+        never = asyncio.Event()
         while True:
-            await asyncio.sleep(interval.total_seconds())
+            await wait_at_most(never, interval.total_seconds(), self._service.clock)
             try:
                 await do()
             except StoreError as error:
                 log.warning("the store failed: %s", error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for *event*, and no longer than that."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
 
 
 def _about(session: Session) -> dict[str, str]:

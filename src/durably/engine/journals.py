@@ -361,8 +361,7 @@ class Journals:
         tip.timer_due = due
         now = microseconds_of(self._clock.now())
         delay = min(max((due - now) / MICROSECONDS, 0) + _TIMER_SLACK_SECONDS, _MAX_TIMER_SECONDS)
-        loop = asyncio.get_running_loop()
-        tip.timer = loop.call_later(delay, self._ring, tip)
+        tip.timer = self._clock.call_later(delay, self._ring, tip)
 
     def _ring(self, tip: Tip) -> None:
         tip.timer = None

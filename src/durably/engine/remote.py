@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from durably.engine.commands import Checkpoint, Surroundings
@@ -25,7 +25,10 @@ from durably.wire.invocation import ExecutionState
 
 
 async def remote_checkpoint(
-    journals: Journals, key: bytes, surroundings: Surroundings, request: CheckpointRequest
+    journals: Journals,
+    keys: Sequence[bytes],
+    surroundings: Surroundings,
+    request: CheckpointRequest,
 ) -> CheckpointResponse:
     """Accept a checkpoint by its token.
 
@@ -34,7 +37,7 @@ async def remote_checkpoint(
             legal. Nothing was recorded.
     """
     arn = request.durable_execution_arn
-    parts = unseal_token(key, arn, request.checkpoint_token)
+    parts = unseal_token(keys, arn, request.checkpoint_token)
     command = Checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )
@@ -42,7 +45,7 @@ async def remote_checkpoint(
         last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
         assert last is not None, "the checkpoint has just been accepted"
         async with _settled(journals, arn) as execution:
-            return _reply(key, arn, execution, parts.epoch, last)
+            return _reply(keys, arn, execution, parts.epoch, last)
     except (ResourceNotFoundException, VersionConflict) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
 
@@ -59,7 +62,7 @@ async def _settled(journals: Journals, arn: str) -> AsyncGenerator[Execution]:
 
 
 def _reply(
-    key: bytes, arn: str, execution: Execution, epoch: int, last: LastCheckpoint
+    keys: Sequence[bytes], arn: str, execution: Execution, epoch: int, last: LastCheckpoint
 ) -> CheckpointResponse:
     """Tell what has changed since the reply before.
 
@@ -74,12 +77,12 @@ def _reply(
     )
     if not execution.is_listening:
         return CheckpointResponse(new_execution_state=state)
-    token = seal_token(key, arn, TokenParts(epoch, last.sequence))
+    token = seal_token(keys, arn, TokenParts(epoch, last.sequence))
     return CheckpointResponse(checkpoint_token=token, new_execution_state=state)
 
 
 async def remote_state(
-    journals: Journals, key: bytes, request: GetExecutionStateRequest
+    journals: Journals, keys: Sequence[bytes], request: GetExecutionStateRequest
 ) -> GetExecutionStateResponse:
     """Give one page of the state by a token, which stays good.
 
@@ -87,7 +90,7 @@ async def remote_state(
         InvalidParameterValueException: the token is not the current one.
     """
     arn = request.durable_execution_arn
-    parts = unseal_token(key, arn, request.checkpoint_token)
+    parts = unseal_token(keys, arn, request.checkpoint_token)
     limit = page_size(request.max_items)
     try:
         async with _settled(journals, arn) as execution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from durably.clock import Clock
@@ -29,7 +29,7 @@ from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
 from durably.engine.sessions import Session, begin_session, give_back
-from durably.engine.store import Claim, Page, Query, Store, Stored, VersionConflict
+from durably.engine.store import KEY_BYTES, Claim, Page, Query, Store, Stored, VersionConflict
 from durably.engine.tips import Tip
 from durably.engine.tokens import (
     NONCE_BYTES,
@@ -86,11 +86,11 @@ class Service:
         self.policy = policy or ServicePolicy()
         self._ids = ids
         self._find_target = find_target
-        self._key = b""
+        self._keys: Sequence[bytes] = ()
         self._wakers: list[Callable[[], None]] = []
-        self.waiters = Waiters()
+        self.waiters = Waiters(clock)
         self._surroundings = Surroundings(
-            lambda: mint_callback_id(self._key, ids.nonce(NONCE_BYTES)), find_target
+            lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
         )
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
 
@@ -101,7 +101,7 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        self._key = await self.store.secret()
+        self._keys = await self.store.keys()
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""
@@ -308,6 +308,14 @@ class Service:
             return False
         return True
 
+    async def rotate_key(self) -> None:
+        """Make callback ids and tokens with a new key.
+
+        What the key before has made stays good until the next time.
+        """
+        await self.store.add_key(self._ids.nonce(KEY_BYTES))
+        self._keys = await self.store.keys()
+
     async def delete_expired(self, limit: int = 1000) -> int:
         """Remove closed executions that have been kept long enough, and say how many."""
         return await self.store.delete_expired(self.clock.now(), limit)
@@ -335,7 +343,7 @@ class Service:
         await self._journals.ask(arn, HeartbeatCallback(callback_id))
 
     async def _find_callback(self, callback_id: str) -> str:
-        is_ours = is_callback_id(self._key, callback_id)
+        is_ours = is_callback_id(self._keys, callback_id)
         arn = await self.store.find_by_callback(callback_id) if is_ours else None
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
@@ -350,13 +358,13 @@ class Service:
             InvalidParameterValueException: the token is not the current one, or an update is not
                 legal. Nothing was recorded.
         """
-        return await remote_checkpoint(self._journals, self._key, self._surroundings, request)
+        return await remote_checkpoint(self._journals, self._keys, self._surroundings, request)
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
     ) -> GetExecutionStateResponse:
         """Give one page of the state to a function that runs elsewhere; raises as `checkpoint`."""
-        return await remote_state(self._journals, self._key, request)
+        return await remote_state(self._journals, self._keys, request)
 
     # Invocations
 
@@ -368,7 +376,7 @@ class Service:
         """
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
-        token = seal_token(self._key, claim.arn, TokenParts(claim.epoch, 0))
+        token = seal_token(self._keys, claim.arn, TokenParts(claim.epoch, 0))
         try:
             return await begin_session(self._journals, claim, command, token, self._surroundings)
         except (ResourceNotFoundException, VersionConflict):

@@ -170,6 +170,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 _MAX_PAGE = 10_000
 
+KEY_BYTES = 32
+
 
 class Page(msgspec.Struct, frozen=True, gc=False):
     """Executions found; *next_marker* asks for those after them, `None` when there are none."""
@@ -196,8 +198,15 @@ class Store(Protocol):
         """Write what was handed in, then let go of every file, lock and thread."""
         ...
 
-    async def secret(self) -> bytes:
-        """Give the 32 bytes that this store's tokens are signed with, made once at its creation."""
+    async def keys(self) -> Sequence[bytes]:
+        """Give the keys that tokens are made with, newest first.
+
+        Each has `KEY_BYTES`. The first is made with the store.
+        """
+        ...
+
+    async def add_key(self, key: bytes) -> None:
+        """Make *key* the newest. Of the others only the one that was the newest is kept."""
         ...
 
     async def append(self, changes: Sequence[Change]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
+from durably.clock import Timer
 from durably.engine.damage import execution_of
 from durably.engine.evolution import evolve
 from durably.engine.execution import Execution, wake_at
@@ -85,7 +86,7 @@ class Tip:
         self.writing = 0
         self.written: asyncio.Event | None = None
         self.failure: BaseException | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Timer | None = None
         self.timer_due = 0
         self._summary: Summary | None = None
         self._status = execution.status

@@ -1,4 +1,8 @@
-"""Checkpoint tokens and callback ids: opaque, and not to be forged without the store's key."""
+"""Checkpoint tokens and callback ids: opaque, and not to be forged without a key of the store.
+
+A store has its keys newest first. The newest makes tokens and ids; those that any of them has made
+are good.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import hmac
 import struct
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from durably.engine.rules import INVALID_TOKEN
@@ -30,17 +35,17 @@ class TokenParts:
     sequence: int
 
 
-def seal_token(key: bytes, arn: str, parts: TokenParts) -> str:
-    """Write a checkpoint token that only *key* could have made, good for *arn* alone."""
+def seal_token(keys: Sequence[bytes], arn: str, parts: TokenParts) -> str:
+    """Write a checkpoint token that only the first of *keys* could make, good for *arn* alone."""
     body = _TOKEN.pack(_TOKEN_VERSION, parts.epoch, parts.sequence)
-    return b64encode(body + _token_mac(key, arn, body)).decode()
+    return b64encode(body + _token_mac(keys[0], arn, body)).decode()
 
 
-def unseal_token(key: bytes, arn: str, token: str) -> TokenParts:
+def unseal_token(keys: Sequence[bytes], arn: str, token: str) -> TokenParts:
     """Read a checkpoint token of *arn*.
 
     Raises:
-        InvalidParameterValueException: it was not made by *key* for *arn*. The text is the one
+        InvalidParameterValueException: none of *keys* has made it for *arn*. The text is the one
             that a stale token gets, so that nothing is learned from it.
     """
     try:
@@ -48,30 +53,36 @@ def unseal_token(key: bytes, arn: str, token: str) -> TokenParts:
     except (NotBase64, ValueError) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
     body, mac = raw[: _TOKEN.size], raw[_TOKEN.size :]
-    if not hmac.compare_digest(mac, _token_mac(key, arn, body)) or len(body) != _TOKEN.size:
+    is_ours = _is_among(mac, (_token_mac(key, arn, body) for key in keys))
+    if not is_ours or len(body) != _TOKEN.size:
         raise InvalidParameterValueException(INVALID_TOKEN)
     _, epoch, sequence = _TOKEN.unpack(body)
     return TokenParts(epoch, sequence)
 
 
-def mint_callback_id(key: bytes, nonce: bytes) -> str:
+def mint_callback_id(keys: Sequence[bytes], nonce: bytes) -> str:
     """Write a callback id out of a *nonce* of 16 random bytes.
 
     It is hexadecimal: within the alphabet the service allows, and safe in an address as it is.
     """
     assert len(nonce) == NONCE_BYTES, "128 bits of it are what makes an id unguessable"
-    return (nonce + _callback_mac(key, nonce)).hex()
+    return (nonce + _callback_mac(keys[0], nonce)).hex()
 
 
-def is_callback_id(key: bytes, callback_id: str) -> bool:
-    """Whether *key* made *callback_id*. Whether there is such a callback is another question."""
+def is_callback_id(keys: Sequence[bytes], callback_id: str) -> bool:
+    """Whether one of *keys* has made *callback_id*; whether there is such a one is not asked."""
     try:
         raw = bytes.fromhex(callback_id)
     except ValueError:
         return False
     nonce, mac = raw[:NONCE_BYTES], raw[NONCE_BYTES:]
-    is_ours = hmac.compare_digest(mac, _callback_mac(key, nonce))
+    is_ours = _is_among(mac, (_callback_mac(key, nonce) for key in keys))
     return is_ours and raw.hex() == callback_id
+
+
+def _is_among(mac: bytes, made: Iterable[bytes]) -> bool:
+    """Compare with each of them in constant time, and with all, however soon one fits."""
+    return sum(hmac.compare_digest(mac, one) for one in made) > 0
 
 
 def _token_mac(key: bytes, arn: str, body: bytes) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
+from durably.clock import Clock
 from durably.engine.execution import Execution
 from durably.errors import InvalidStateError
 
@@ -17,9 +18,10 @@ class Waiter:
         settled: the execution, once it was closed in this process.
     """
 
-    __slots__ = ("_happened", "settled")
+    __slots__ = ("_clock", "_happened", "settled")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._happened = asyncio.Event()
         self.settled: Execution | None = None
 
@@ -28,9 +30,7 @@ class Waiter:
         if seconds is None:
             await self._happened.wait()
         else:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._happened.wait()
+            await wait_at_most(self._happened, seconds, self._clock)
         self._happened.clear()
 
     def wake(self) -> None:
@@ -41,16 +41,17 @@ class Waiter:
 class Waiters:
     """All who wait, by what they wait for."""
 
-    __slots__ = ("_over", "_waiters")
+    __slots__ = ("_clock", "_over", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._waiters: dict[str, set[Waiter]] = {}
         self._over: tuple[str, BaseException | None] | None = None
 
     @contextmanager
     def waiting(self, arn: str) -> Generator[Waiter]:
         """Wait for an execution."""
-        waiter = Waiter()
+        waiter = Waiter(self._clock)
         waiters = self._waiters.setdefault(arn, set())
         waiters.add(waiter)
         try:
@@ -78,3 +79,17 @@ class Waiters:
         if self._over is not None:
             why, error = self._over
             raise InvalidStateError(why) from error
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Wait for *event*, and no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as timeout:
+            timer = clock.call_later(seconds, timeout.reschedule, _NOW)
+            try:
+                await event.wait()
+            finally:
+                timer.cancel()
+
+
+_NOW = 0.0  # in the past of every event loop

@@ -117,9 +117,10 @@ class _Application:
     async def _answer(self, route: Route, request: Request) -> Response:
         is_read = False
         try:
+            body = await self._body(route, request)
+            is_read = True
+            # Not before: whoever sends his body slowly must not keep others out.
             with self._gate.passed(waits=route.waits):
-                body = await self._body(route, request)
-                is_read = True
                 return await route.answer(self._call(request, body))
         except ClientDisconnect:
             return Response(status_code=GONE)

@@ -29,8 +29,8 @@ class Limits:
     """How much of an API may be used at once.
 
     Attributes:
-        max_requests: how many requests may be under way, those that wait for an execution's end
-            left out.
+        max_requests: how many requests may be worked on, those that wait for an execution's end
+            left out, and those that are still arriving.
         max_waiting: how many Invokes may be under way, which may wait for long.
         max_buffered_bytes: what the bodies may take that are arriving.
         body_seconds: how long a body may take to arrive.

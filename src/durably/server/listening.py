@@ -6,9 +6,12 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
+
+from durably.server.connections import Connection, ConnectionLimits, Crowd
 
 LOOPBACK = "127.0.0.1"
 
@@ -53,14 +56,22 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def listening(
-    app: Any, sockets: Sequence[socket.socket], *, grace_seconds: int = 1
-) -> AsyncGenerator[None]:
+    app: Any,
+    sockets: Sequence[socket.socket],
+    *,
+    limits: ConnectionLimits | None = None,
+    grace_seconds: int = 1,
+) -> AsyncGenerator[Crowd]:
     """Serve *app* at *sockets*; at the end, requests under way have *grace_seconds* to end.
 
-    The sockets are closed with it.
+    The sockets are closed with it. It gives the connections that there are.
     """
+    crowd = Crowd(limits or ConnectionLimits())
+    connect: Any = partial(Connection, crowd)  # uvicorn only calls it, and says that it is a class
     config = uvicorn.Config(
         app,
+        backlog=crowd.backlog,
+        http=connect,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -73,7 +84,7 @@ async def listening(
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
-        yield
+        yield crowd
     finally:
         ready.cancel()
         server.should_exit = True

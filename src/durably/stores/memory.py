@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from durably.engine.store import (
+    KEY_BYTES,
     Change,
     Claim,
     Listed,
@@ -32,7 +33,7 @@ class MemoryStore:
     """
 
     def __init__(self, *, ids: IdSource | None = None) -> None:
-        self._secret = (ids or RandomIds()).nonce(32)
+        self._keys: tuple[bytes, ...] = ((ids or RandomIds()).nonce(KEY_BYTES),)
         self._executions: dict[str, _Execution] = {}
         self._by_name: dict[tuple[str, str], _Execution] = {}
         self._by_callback: dict[str, _Execution] = {}
@@ -53,9 +54,13 @@ class MemoryStore:
     async def close(self) -> None:
         """Do nothing: everything handed in has been taken, and there is nothing to let go of."""
 
-    async def secret(self) -> bytes:
-        """Give the 32 bytes that this store's tokens are signed with."""
-        return self._secret
+    async def keys(self) -> Sequence[bytes]:
+        """Give the keys that tokens are made with, newest first."""
+        return self._keys
+
+    async def add_key(self, key: bytes) -> None:
+        """Make *key* the newest, and keep the one before."""
+        self._keys = (key, self._keys[0])
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from durably.engine.store import Change, Claim, Page, Query, Stored
+from durably.engine.store import KEY_BYTES, Change, Claim, Page, Query, Stored
 from durably.errors import InvalidStateError, StoreError, StoreReadOnlyError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
@@ -99,9 +99,13 @@ class SqliteStore:
         with typed_errors(self.path):
             self._opened.close()
 
-    async def secret(self) -> bytes:
-        """Give the 32 bytes that this store's tokens are signed with, made at its creation."""
-        return await self._read(Queries.secret)
+    async def keys(self) -> Sequence[bytes]:
+        """Give the keys that tokens are made with, newest first; one is made with the file."""
+        return await self._read(Queries.keys)
+
+    async def add_key(self, key: bytes) -> None:
+        """Make *key* the newest, and keep the one before."""
+        await self._to_write().run(lambda ledger: ledger.add_key(key))
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""
@@ -168,7 +172,7 @@ class SqliteStore:
         make_file(self.path)
         connection = open_for_writing(self.path)
         try:
-            bring_up_to_date(connection, self.path, self._ids.nonce(32))
+            bring_up_to_date(connection, self.path, self._ids.nonce(KEY_BYTES))
             return GroupWriter(self.path, connection)
         except BaseException:
             connection.close()

@@ -18,7 +18,7 @@ from durably.errors import (
 )
 from durably.stores.sqlite_statements import schema, statement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _APPLICATION_ID = 0x64757261  # "dura"
 _MAGIC = b"SQLite format 3\0"
@@ -92,7 +92,7 @@ def reopen_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def bring_up_to_date(connection: sqlite3.Connection, path: Path, secret: bytes) -> None:
+def bring_up_to_date(connection: sqlite3.Connection, path: Path, key: bytes) -> None:
     """Make the newest schema out of whatever is there, in one transaction, and void all claims."""
     connection.execute(statement("begin"))
     try:
@@ -105,7 +105,7 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path, secret: bytes) 
             for text in _statements_of(schema(number)):
                 connection.execute(text)
         if is_empty:
-            connection.execute(statement("insert_secret"), (secret,))
+            connection.execute(statement("insert_key"), (key,))
         connection.execute(statement("void_claims"))
         connection.execute(statement("commit"))
     except BaseException:

@@ -135,6 +135,11 @@ class Ledger:
             self._delete(rows)
         return len(rows)
 
+    def add_key(self, key: bytes) -> None:
+        """Make *key* the one that tokens are made with, and keep the one before."""
+        self._begin()
+        self._run("add_key", key)
+
     def prepare(self) -> bool:
         """Run every statement but the last; say whether there is a last one."""
         statements = list(self._take_gathered())

@@ -30,13 +30,12 @@ class Queries:
         """Let go of the file."""
         self._connection.close()
 
-    def secret(self) -> bytes:
-        """Give the bytes that tokens are signed with."""
-        row = self._connection.execute(statement("load_secret")).fetchone()
+    def keys(self) -> tuple[bytes, ...]:
+        """Give the keys that tokens are made with, newest first."""
+        row = self._connection.execute(statement("load_keys")).fetchone()
         if row is None:
             raise StoreCorruptedError(f"{self._path} has no key")
-        secret: bytes = row[0]
-        return secret
+        return tuple(key for key in row if key is not None)
 
     def next_wake_at(self, functions: Iterable[str]) -> datetime | None:
         """Give the earliest time at which an execution of *functions* is due."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from durably.engine.store import Store, VersionConflict, WakeAt
+from durably.engine.store import KEY_BYTES, Store, VersionConflict, WakeAt
 from durably.testing.store_values import (
     KEEP,
     SECOND,
@@ -286,14 +286,27 @@ class JournalRules:
         assert await facts_of(store, "f/a") == (b"started",)
 
     @rule
-    async def test_the_secret_is_made_once(self, store: Store) -> None:
-        secret = await store.secret()
+    async def test_there_is_one_key_which_is_made_once(self, store: Store) -> None:
+        [key] = await store.keys()
 
         await store.close()
         await store.open()
 
-        assert len(secret) == 32  # noqa: PLR2004 - the contract's number
-        assert await store.secret() == secret
+        assert len(key) == KEY_BYTES
+        assert list(await store.keys()) == [key]
+
+    @rule
+    async def test_a_new_key_leaves_the_one_before_it_and_no_other(self, store: Store) -> None:
+        [first] = await store.keys()
+        second, third = bytes(KEY_BYTES), bytes(range(KEY_BYTES))
+
+        await store.add_key(second)
+        assert list(await store.keys()) == [second, first]
+        await store.add_key(third)
+        await store.close()
+        await store.open()
+
+        assert list(await store.keys()) == [third, second]
 
     @rule
     async def test_a_deleted_execution_is_gone(self, store: Store) -> None:

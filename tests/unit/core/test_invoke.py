@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 
-from durably.config import InvokeConfig
 from durably.core.effects import Park, Program
 from durably.core.journal import Journal
 from durably.core.operations.invoke import invoke
@@ -19,11 +18,11 @@ from durably.wire.update import ChainedInvokeOptions
 from tests.unit.core.support import ByHand, an_op, journal_of, record, result_of
 
 INVOKE = an_op(OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
-CONFIG: InvokeConfig[Any] = InvokeConfig(tenant_id="t")
+OPTIONS = ChainedInvokeOptions(function_name="score", tenant_id="t")
 
 
 def program_of(journal: Journal, payload: object = None) -> Program[Any]:
-    return invoke(journal, INVOKE, "score", payload, CONFIG, (JsonSerdes(), JsonSerdes()))
+    return invoke(journal, INVOKE, OPTIONS, payload, (JsonSerdes(), JsonSerdes()))
 
 
 def test_a_new_invoke_is_durable_before_it_sleeps() -> None:
@@ -32,10 +31,7 @@ def test_a_new_invoke_is_durable_before_it_sleeps() -> None:
 
     assert program.until_asked() == Park(INVOKE)
     assert program.sent == [
-        INVOKE.start(
-            payload='{"a":1}',
-            chained_invoke_options=ChainedInvokeOptions(function_name="score", tenant_id="t"),
-        )
+        INVOKE.start(payload='{"a":1}', chained_invoke_options=OPTIONS),
     ]
     assert program.waited == [True]
 

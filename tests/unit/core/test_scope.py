@@ -4,11 +4,20 @@ import pytest
 from msgspec.structs import replace
 
 from durably.core.ids import hash_id
+from durably.core.observer import DurablePlugin, Observers, OperationInfo
 from durably.core.op import Op
 from durably.core.scope import DurableExecutionMode, Scope
 from durably.errors import NonDeterministicExecutionError
 from durably.wire.operation import Operation, OperationStatus, OperationSubType, OperationType
-from tests.unit.core.support import LATER, NOW, an_op, journal_of, record, scope_of
+from tests.unit.core.support import (
+    LATER,
+    NOW,
+    an_op,
+    journal_of,
+    must_not_run,
+    record,
+    scope_of,
+)
 
 
 def call(scope: Scope, name: str | None = None) -> Op:
@@ -149,19 +158,30 @@ def test_time_goes_on_to_the_end_of_what_was_awaited_and_never_back() -> None:
     assert scope.child(ops[0]).now == LATER
 
 
+class Called(DurablePlugin):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+
+    def on_operation_start(self, info: OperationInfo) -> None:
+        self.told.append((info.id, info.is_replay))
+
+
 def test_whoever_watches_is_told_of_every_call_with_its_record() -> None:
-    told: list[tuple[str, bool]] = []
-    root = scope_of(numbered(1, OperationStatus.SUCCEEDED))
-    root.on_call = lambda op, known: told.append((op.step_id, known is not None))
+    plugin = Called()
+    root = scope_of(numbered(1, OperationStatus.SUCCEEDED), numbered(2, OperationStatus.STARTED))
+    root.watcher = Observers([plugin], root.journal, lambda: NOW, must_not_run)
 
     call(root)
     call(root.child(call(root)))
 
-    assert told == [("1", True), ("2", False), ("2-1", False)]
+    assert plugin.told == [(hash_id("2"), True), (hash_id("2-1"), False)]
 
 
 def test_nobody_is_told_of_what_a_closed_context_calls_again() -> None:
+    plugin = Called()
     root = scope_of()
-    root.on_call = lambda op, known: pytest.fail(f"told of {op} {known}")
+    root.watcher = Observers([plugin], root.journal, lambda: NOW, must_not_run)
 
     call(root.child(an_op(OperationType.CONTEXT), is_settled=True))
+
+    assert plugin.told == []

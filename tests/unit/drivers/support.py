@@ -1,6 +1,7 @@
 """One execution under a driver, against a backend in memory by the rules of the engine."""
 
 import asyncio
+import inspect
 import logging
 import selectors
 import threading
@@ -19,7 +20,7 @@ from durably.core.scope import Scope
 from durably.drivers.client import AnyClient, Listener
 from durably.drivers.futures import Ending, Suspended
 from durably.drivers.logs import DurableLogger
-from durably.drivers.settings import RunSettings
+from durably.drivers.settings import Host, RunSettings
 from durably.drivers.tasks import TaskRun
 from durably.drivers.thread_backends import backend_for
 from durably.drivers.threads import ThreadRun
@@ -48,6 +49,16 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.leapt
+
+    async def shutdown_default_executor(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name is asyncio's
+    ) -> None:
+        """Join the threads, however long that takes.
+
+        Since Python 3.12 they get *timeout* seconds of the loop's time, which may leap meanwhile.
+        """
+        await super().shutdown_default_executor()
 
 
 class LeapingSelector(selectors.DefaultSelector):
@@ -153,6 +164,7 @@ class Pushing(Awaited):
     """The way to it of a client in this process, which tells by itself what changes."""
 
     request_id = "request"
+    host = Host()
     listener: Listener | None = None
 
     def post(self, update: OperationUpdate) -> None:
@@ -223,7 +235,7 @@ class Trial:
         return Journal(ARN, self.backend.memory.operations())
 
     def settings(self, journal: Journal) -> RunSettings:
-        kind = DurableContext if asyncio.iscoroutinefunction(self.handler) else SyncDurableContext
+        kind = DurableContext if inspect.iscoroutinefunction(self.handler) else SyncDurableContext
         logger = logging.getLogger("the handler")
 
         def make_context(scope: Scope, run: Any) -> Any:
@@ -273,7 +285,7 @@ class Trial:
 
     def invoke(self) -> Ending:
         """Make one invocation."""
-        if not asyncio.iscoroutinefunction(self.handler):
+        if not inspect.iscoroutinefunction(self.handler):
             return self.invoke_in_threads()
         ending: Ending = in_loop(self.invoke_in_tasks)
         return ending

@@ -174,7 +174,10 @@ def test_code_that_a_change_has_woken_is_told_of_after_the_change() -> None:
     plugin = Holding("w")
 
     def sleep(ctx: SyncDurableContext) -> None:
-        ctx.wait("w", 100)
+        try:
+            ctx.wait("w", 100)
+        finally:
+            unwound.set()
         woken.set()
 
     def busy(ctx: SyncDurableContext) -> None:
@@ -183,14 +186,11 @@ def test_code_that_a_change_has_woken_is_told_of_after_the_change() -> None:
             assert trial.client.push("w")
             assert woken.wait(5)
 
-        ctx.step("first", asleep.wait)
+        ctx.step("first", unwound.wait)
         ctx.step("busy", body)
 
-    woken, asleep = threading.Event(), threading.Event()
+    woken, unwound = threading.Event(), threading.Event()
     trial = observed(plugin, lambda ctx: ctx.parallel("p", [sleep, busy]).results(), "pushing")
-    trial.backend.before = lambda request: (
-        asleep.set() if [update.name for update in request.updates] == ["w"] else None
-    )
 
     beside_a_loop(trial)
 

@@ -9,6 +9,7 @@ from selectors import DefaultSelector, SelectorKey
 from typing import Self, TypeVar
 
 from durably.clients.embedded import EmbeddedClient
+from durably.clock import SystemClock
 from durably.engine.commands import Target
 from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker
@@ -54,7 +55,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.skipped
 
 
-class LoopClock:
+class LoopClock(SystemClock):
     """The time of the virtual loop that runs."""
 
     def now(self) -> datetime:

@@ -26,14 +26,15 @@ from durably.engine.tokens import (
 from durably.errors import InvalidParameterValueException
 from tests.unit.engine.support import ARN
 
-KEY = bytes(range(32))
+KEYS = (bytes(range(32)),)
+OTHERS = (bytes(32),)
 PARTS = TokenParts(epoch=7, sequence=3)
 
 
 def test_a_token_says_which_invocation_and_which_checkpoint_it_is_for() -> None:
-    token = seal_token(KEY, ARN, PARTS)
+    token = seal_token(KEYS, ARN, PARTS)
 
-    assert unseal_token(KEY, ARN, token) == PARTS
+    assert unseal_token(KEYS, ARN, token) == PARTS
     base64.b64decode(token, validate=True)
 
 
@@ -42,43 +43,55 @@ def changed(text: str, place: int) -> str:
     return text[:place] + other + text[place + 1 :]
 
 
-@pytest.mark.parametrize("place", range(len(seal_token(KEY, ARN, PARTS))))
+@pytest.mark.parametrize("place", range(len(seal_token(KEYS, ARN, PARTS))))
 def test_a_token_changed_anywhere_is_refused(place: int) -> None:
     with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
-        unseal_token(KEY, ARN, changed(seal_token(KEY, ARN, PARTS), place))
+        unseal_token(KEYS, ARN, changed(seal_token(KEYS, ARN, PARTS), place))
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "A" * 5000, "====", "AAAA"])
 def test_what_is_no_token_is_refused_in_the_same_words(token: str) -> None:
     with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
-        unseal_token(KEY, ARN, token)
+        unseal_token(KEYS, ARN, token)
 
 
 def test_a_token_is_good_for_one_execution_and_one_key() -> None:
-    token = seal_token(KEY, ARN, PARTS)
+    token = seal_token(KEYS, ARN, PARTS)
 
-    for key, arn in ((KEY, ARN + "x"), (bytes(32), ARN), (KEY, "\ud800")):
+    for keys, arn in ((KEYS, ARN + "x"), (OTHERS, ARN), (KEYS, "\ud800")):
         with pytest.raises(InvalidParameterValueException):
-            unseal_token(key, arn, token)
+            unseal_token(keys, arn, token)
 
 
 def test_a_callback_id_is_recognised_and_a_forged_one_is_not() -> None:
     nonce = hashlib.sha256(b"chance").digest()[:16]
-    callback_id = mint_callback_id(KEY, nonce)
+    callback_id = mint_callback_id(KEYS, nonce)
 
-    assert is_callback_id(KEY, callback_id)
-    assert not is_callback_id(bytes(32), callback_id)
+    assert is_callback_id(KEYS, callback_id)
+    assert not is_callback_id(OTHERS, callback_id)
     assert not any(
-        is_callback_id(KEY, forged)
+        is_callback_id(KEYS, forged)
         for forged in (changed(callback_id, 0), changed(callback_id, -1), "", "zz", nonce.hex())
     )
-    assert not is_callback_id(KEY, callback_id.upper())
+    assert not is_callback_id(KEYS, callback_id.upper())
+
+
+def test_the_newest_key_makes_and_all_keys_are_good_for_what_they_have_made() -> None:
+    nonce = hashlib.sha256(b"chance").digest()[:16]
+    old_token, old_id = seal_token(KEYS, ARN, PARTS), mint_callback_id(KEYS, nonce)
+    both = (*OTHERS, *KEYS)
+
+    assert unseal_token(both, ARN, old_token) == PARTS
+    assert is_callback_id(both, old_id)
+    assert unseal_token(OTHERS, ARN, seal_token(both, ARN, PARTS)) == PARTS
+    assert is_callback_id(OTHERS, mint_callback_id(both, nonce))
+    assert not is_callback_id(KEYS, mint_callback_id(both, nonce))
 
 
 def test_ten_thousand_guessed_callback_ids_are_refused() -> None:
     guesses = (hashlib.sha256(b"%d" % n).hexdigest() for n in range(10_000))
 
-    assert not any(is_callback_id(KEY, guess) for guess in guesses)
+    assert not any(is_callback_id(KEYS, guess) for guess in guesses)
 
 
 # Arns

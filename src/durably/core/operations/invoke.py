@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from durably.config import InvokeConfig
 from durably.core.effects import Park, Persist, Program
 from durably.core.journal import Journal, error_of, result_of
 from durably.core.op import Op
@@ -20,9 +19,8 @@ T = TypeVar("T")
 def invoke(
     journal: Journal,
     op: Op,
-    function_name: str,
+    options: ChainedInvokeOptions,
     payload: object,
-    config: InvokeConfig[T],
     serdes: tuple[Serdes[Any], Serdes[T]],
 ) -> Program[T]:
     """Have the target started once, then sleep until it has ended."""
@@ -32,7 +30,6 @@ def invoke(
         if record is None:
             text = write(payload_serdes, payload, op, journal)
             journal.begin(op)
-            options = ChainedInvokeOptions(function_name=function_name, tenant_id=config.tenant_id)
             yield Persist(op.start(payload=text, chained_invoke_options=options), wait=True)
             continue
         match record.status:

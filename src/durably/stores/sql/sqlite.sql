@@ -7,11 +7,14 @@ BEGIN IMMEDIATE
 -- name: commit
 COMMIT
 
--- name: load_secret
-SELECT secret FROM store
+-- name: load_keys
+SELECT secret, secret_before FROM store
 
--- name: insert_secret
+-- name: insert_key
 INSERT INTO store (only_row, secret) VALUES (1, ?)
+
+-- name: add_key
+UPDATE store SET secret_before = secret, secret = ?
 
 -- name: void_claims
 UPDATE executions SET wake_at = 0, epoch = epoch + 1 WHERE owner IS NOT NULL

@@ -1,0 +1,197 @@
+"""Connections of a server: how many there may be, and how long one may keep the server waiting.
+
+uvicorn ends a connection on which nothing comes after a reply, and no other: it waits for ever for
+the rest of a request's head, and for whoever does not read a reply. Its one limit counts idle
+connections like all others, and turns the next client away. So its protocol is extended here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+_BACKLOG = 2048
+_FILES = 10_240  # the most that macOS allows, and more than a server here needs
+_UNNAMED = "another process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What a server lets clients do before they have asked, and after it has answered.
+
+    Attributes:
+        max_connections: how many there may be, three quarters of them of one client. There are
+            never more than half as many as the process may have files open.
+        head_seconds: how long the head of a request may take, counted from the beginning of the
+            connection or from the reply before.
+        reply_seconds: how long a client may take to read what does not fit into the buffers.
+    """
+
+    max_connections: int = 4000
+    head_seconds: float = 10.0
+    reply_seconds: float = 30.0
+
+
+class Crowd:
+    """The connections of one server.
+
+    When there is no room for another one, it takes the place of the one whose client has been
+    waited for longest: for its next request, or for the rest of one. Only where all requests are
+    being worked on it is sent away. So whoever sends nothing keeps nobody out.
+
+    Attributes:
+        max_connections: how many there may be.
+        max_of_client: how many of them may be of one address.
+        backlog: how many are taken before there is a look at how many there are.
+    """
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        files = open_files_limit()
+        self.limits = limits
+        self.max_connections = max(min(limits.max_connections, files // 2), 1)
+        self.max_of_client = max(self.max_connections * 3 // 4, 1)
+        self.backlog = max(min(_BACKLOG, files // 4), 1)
+        self._of_client: Counter[str] = Counter()
+        self._all: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def enter(self, newcomer: Connection) -> None:
+        """Take a connection in, in the place of another one if need be, or end it."""
+        is_full = self._of_client[newcomer.host] >= self.max_of_client
+        if is_full or len(self._all) >= self.max_connections:
+            found = (one for one in self._waiting if one.host == newcomer.host or not is_full)
+            next(found, newcomer).end()
+        if not newcomer.is_ended:
+            self._all.add(newcomer)
+            self._of_client[newcomer.host] += 1
+
+    def note(self, connection: Connection, *, is_waiting: bool) -> None:
+        """Take note that a connection begins to wait for its client, or ends to."""
+        if is_waiting:
+            self._waiting.setdefault(connection)
+        else:
+            self._waiting.pop(connection, None)
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        if connection in self._all:
+            self._all.discard(connection)
+            self._waiting.pop(connection, None)
+            self._of_client[connection.host] -= 1
+            if not self._of_client[connection.host]:
+                del self._of_client[connection.host]
+
+
+class _State(Enum):
+    HEAD = "its client is to ask for something"
+    BODY = "its client is to send the rest"
+    WORK = "it is being worked on"
+    REPLY = "its client is to read"
+
+
+class Connection(H11Protocol):
+    """One connection: uvicorn's, with a time for what its client may be waited for.
+
+    The time of a body is the application's to keep.
+
+    Args:
+        crowd: those it is among.
+        how: what uvicorn tells a connection.
+    """
+
+    def __init__(self, crowd: Crowd, **how: Any) -> None:
+        super().__init__(**how)
+        self._crowd = crowd
+        self._state = _State.WORK
+        self._patience: asyncio.TimerHandle | None = None
+        self.host = _UNNAMED
+        self.is_ended = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Join the others, if there is room."""
+        super().connection_made(transport)
+        if self.client is not None:
+            self.host = self.client[0]
+        self._crowd.enter(self)
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        """See what is still missing of a request."""
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is here."""
+        super().on_response_complete()
+        self._look()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read: the buffers are full."""
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self) -> None:
+        """Go on: it has read."""
+        super().resume_writing()
+        self._look()
+
+    def end(self) -> None:
+        """Let go of the connection at once."""
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        self.is_ended = True
+        self._crowd.leave(self)
+        self._wait(None)
+
+    def _look(self) -> None:
+        state = self._state_now()
+        if self.is_ended or state is self._state:
+            return
+        self._state = state
+        self._crowd.note(self, is_waiting=state is not _State.WORK)
+        limits = self._crowd.limits
+        times = {_State.HEAD: limits.head_seconds, _State.REPLY: limits.reply_seconds}
+        self._wait(times.get(state))
+
+    def _state_now(self) -> _State:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self.flow.write_paused:
+            return _State.REPLY
+        if cycle is None or cycle.response_complete:
+            return _State.HEAD
+        return _State.BODY if cycle.more_body else _State.WORK
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = None if seconds is None else self.loop.call_later(seconds, self.end)
+
+
+def open_files_limit() -> int:
+    """Say how many files this process may have open, if only as many as it could ever need."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def allow_open_files() -> None:
+    """Let this process have as many files open as a server needs, if it may allow itself that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if open_files_limit() < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

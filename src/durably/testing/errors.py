@@ -1,0 +1,15 @@
+"""What a test fails with. Each says what has run, where the execution stands, and why."""
+
+from __future__ import annotations
+
+
+class FailedRunError(AssertionError):
+    """The result of an execution was asked for, and it has none because it failed."""
+
+
+class UnfinishedRunError(AssertionError):
+    """An execution does not come to where it was to come by itself."""
+
+
+class OperationNotFoundError(LookupError):
+    """An execution has no such operation, or several of that name."""

@@ -1,0 +1,48 @@
+"""The store of a test's executions: in memory, and it tells what has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from durably.engine.store import Change
+from durably.stores.memory import MemoryStore
+
+T = TypeVar("T")
+
+
+class TestStore(MemoryStore):
+    """Keeps what every memory store keeps.
+
+    Attributes:
+        closed: the executions that have ended.
+        parked: those that nobody goes on with.
+    """
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed: set[str] = set()
+        self.parked: set[str] = set()
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """See `MemoryStore.append`."""
+        await super().append(changes)
+        for change in changes:
+            if change.summary.ended_at is not None:
+                self.closed.add(change.arn)
+            elif change.summary.parked_reason is not None:
+                self.parked.add(change.arn)
+            else:
+                self.parked.discard(change.arn)
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Give what *work* returns, which waits for nothing but a store that never suspends."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # typeshed: the value is Any
+    work.close()
+    raise AssertionError("a memory store does not suspend")
