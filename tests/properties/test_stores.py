@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -27,6 +26,7 @@ from durably.engine.store import (
     WakeAt,
     WakeUnlessClaimed,
 )
+from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore
 from durably.stores.postgres import PostgresStore
 from durably.stores.sqlite import SqliteStore
@@ -294,7 +294,7 @@ class PostgresMachine(StoreMachine):
     address = ""
 
     def make_store(self) -> Store:
-        return PostgresStore(f"{self.address}&namespace={uuid4().hex}")
+        return PostgresStore(f"{self.address}&namespace={RandomIds().hex(20)}")
 
 
 TestMemoryStore = MemoryMachine.TestCase

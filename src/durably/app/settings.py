@@ -31,7 +31,7 @@ class EngineSettings:
     """How one engine runs.
 
     Attributes:
-        store_url: `memory:` or `sqlite:PATH`.
+        store_url: `memory:`, `sqlite:PATH` or `postgresql://…`.
         max_concurrency: how many invocations may run at once.
         region: what the arns of its executions name as their region.
         account: likewise, the account: twelve digits.
@@ -64,14 +64,16 @@ def check_store_url(url: object) -> None:
         raise ValidationError("store_url", f"must be text, not {type(url).__name__}")
     if url == MEMORY_URL or (url.startswith("sqlite:") and not url.startswith("sqlite://")):
         return
+    if is_postgres(url):
+        from durably.stores.postgres_address import PostgresAddress  # noqa: PLC0415 - only for it
+
+        PostgresAddress.parse(url)
+        return
     if url.startswith("sqlite://"):
         path = url.removeprefix("sqlite://").replace("//", "/") or "PATH"
         raise ValidationError("store_url", f"{url!r} has slashes too many: write sqlite:{path}")
-    if url.startswith(("postgresql:", "postgres:")):
-        said = "this version has no PostgreSQL store yet: write sqlite:PATH"
-    else:
-        said = f"must be sqlite:PATH or memory:, not {url!r}: write sqlite:{url or 'PATH'}"
-    raise ValidationError("store_url", said)
+    said = f"must be sqlite:PATH, postgresql://… or memory:, not {url!r}: write "
+    raise ValidationError("store_url", f"{said}sqlite:{url or 'PATH'}")
 
 
 def make_store(url: str) -> Store:
@@ -85,9 +87,25 @@ def make_store(url: str) -> Store:
         from durably.stores.memory import MemoryStore  # noqa: PLC0415 - not before it is needed
 
         return MemoryStore()
+    if is_postgres(url):
+        return _postgres_store(url)
     from durably.stores.sqlite import SqliteStore  # noqa: PLC0415 - brings sqlite3
 
     return SqliteStore(url)
+
+
+def is_postgres(url: str) -> bool:
+    """Whether *url* names a PostgreSQL database."""
+    return url.startswith(("postgresql:", "postgres:"))
+
+
+def _postgres_store(url: str) -> Store:
+    try:
+        from durably.stores.postgres import PostgresStore  # noqa: PLC0415 - brings psycopg
+    except ImportError as error:
+        said = f"PostgreSQL needs a driver ({error}): pip install 'durably[postgres]'"
+        raise ValidationError("store_url", said) from error
+    return PostgresStore(url)
 
 
 def functions_by_name(functions: Iterable[object]) -> Mapping[str, DurableFunction]:

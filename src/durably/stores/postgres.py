@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 
-from durably.clock import Clock, SystemClock
-from durably.engine.store import Change, Claim, Listed, Page, Query, Stored, Summary, VersionConflict
+from durably.engine.store import (
+    KEY_BYTES,
+    Change,
+    Claim,
+    Listed,
+    Page,
+    Query,
+    Stored,
+    Summary,
+    VersionConflict,
+)
 from durably.errors import InvalidStateError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
@@ -37,7 +46,6 @@ class PostgresStore:
         url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
             `PostgresAddress`.
         ids: where the namespace's key comes from, when it is made.
-        clock: this machine's.
 
     Attributes:
         clock: the database's clock.
@@ -46,16 +54,13 @@ class PostgresStore:
         ValidationError: *url* is not a legal one.
     """
 
-    def __init__(
-        self, url: str, *, ids: IdSource | None = None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, url: str, *, ids: IdSource | None = None) -> None:
         self.address = PostgresAddress.parse(url)
-        self.clock = DatabaseClock(clock or SystemClock())
+        self.clock = DatabaseClock()
         self._ids = ids or RandomIds()
         self._database: PostgresDatabase | None = None
         self._writer: PostgresWriter | None = None
         self._space = 0
-        self._secret = b""
 
     async def open(self) -> None:
         """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
@@ -70,8 +75,8 @@ class PostgresStore:
         database = PostgresDatabase(self.address)
         await database.open()
         try:
-            parameters = {"name": self.address.namespace, "secret": self._ids.nonce(32)}
-            [(self._space, self._secret)] = await database.read("namespace", parameters)
+            parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
+            [(self._space,), *_] = await database.read("namespace", parameters)
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space)
@@ -95,10 +100,14 @@ class PostgresStore:
             self._database = self._writer = None
             await database.close()
 
-    async def secret(self) -> bytes:
-        """Give the 32 bytes that this namespace's tokens are signed with, made when it was."""
-        self._opened()
-        return self._secret
+    async def keys(self) -> Sequence[bytes]:
+        """Give the keys that tokens are made with, newest first; one comes with the namespace."""
+        [(keys,)] = await self._opened().read("keys", {"space": self._space})
+        return tuple(keys)
+
+    async def add_key(self, key: bytes) -> None:
+        """Make *key* the newest, and keep the one before."""
+        await self._opened().write("add_key", {"space": self._space, "key": key})
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""
@@ -207,9 +216,8 @@ class PostgresStore:
         [(instant,)] = await database.read("instant", {})
         self.clock.take(instant, asked_at)
 
-    def _with_space(self, parameters: dict[str, object]) -> dict[str, object]:
-        parameters["space"] = self._space
-        return parameters
+    def _with_space(self, parameters: Mapping[str, object]) -> dict[str, object]:
+        return {**parameters, "space": self._space}
 
     def _to_write(self) -> PostgresWriter:
         self._opened()
@@ -246,9 +254,7 @@ def _facts(
 ) -> tuple[tuple[bytes, ...], str | None]:
     """Give the facts up to the first damage, and what is damaged."""
     facts: list[bytes] = []
-    for position, amount, checksum, body in zip(
-        positions, amounts, checksums, bodies, strict=True
-    ):
+    for position, amount, checksum, body in zip(positions, amounts, checksums, bodies, strict=True):
         more = _read(body) if crc32(body) == checksum else ()
         if position != len(facts) or len(more) != amount:
             break

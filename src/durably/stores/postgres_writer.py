@@ -180,7 +180,7 @@ class PostgresWriter:
             "bodies": [body for call in group for body in call.bodies],
         }
         rows = await self._database.run(self._database.text("append"), parameters)
-        refused = dict(rows)
+        refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if group[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.
             if await self._is_written(group[number]):

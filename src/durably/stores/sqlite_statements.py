@@ -52,4 +52,3 @@ def _for_amount(name: str, amount: int) -> str:
     text = statement(name)
     [parameters] = _PARAMETERS.findall(text)
     return text.replace(parameters, ", ".join([parameters] * amount))
-

@@ -160,9 +160,16 @@ CREATE SCHEMA IF NOT EXISTS {schema}
 
 -- name: namespace
 WITH made AS (
-  INSERT INTO {schema}.namespaces (name, secret) VALUES (%(name)s, %(secret)s)
-  ON CONFLICT DO NOTHING RETURNING id, secret
+  INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
+  ON CONFLICT DO NOTHING RETURNING id
 )
-SELECT id, secret FROM made
+SELECT id FROM made
 UNION ALL
-SELECT id, secret FROM {schema}.namespaces WHERE name = %(name)s
+SELECT id FROM {schema}.namespaces WHERE name = %(name)s
+
+-- name: keys
+SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
+
+-- name: add_key
+UPDATE {schema}.namespaces SET keys = ARRAY[%(key)s, keys[1]]::bytea[] WHERE id = %(space)s
+RETURNING id

@@ -9,7 +9,7 @@ INSERT INTO {schema}.store (version) VALUES (1);
 CREATE TABLE {schema}.namespaces (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text COLLATE "C" NOT NULL UNIQUE,
-  secret bytea NOT NULL -- what the tokens of this namespace are signed with
+  keys bytea[] NOT NULL -- what the tokens of this namespace are made with, newest first
 );
 
 CREATE TABLE {schema}.functions (
