@@ -123,7 +123,7 @@ class Journals:
             if kept.get(arn) is tip:
                 del kept[arn]
         if tip.session is not None:
-            tip.session.release()
+            tip.session.lose(failure)
 
     # Commands
 
@@ -283,7 +283,7 @@ class Journals:
             await self._store.append(plan.changes)
         except asyncio.CancelledError:
             if plan.changes:
-                self._spawn(self._find_out(plan))
+                self.spawn(self._find_out(plan))
             raise
         except Exception as error:
             for tip in tips:
@@ -351,6 +351,11 @@ class Journals:
         tip.session = session
         self._arm(tip)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes write to the store, too."""
+        return self._policy.is_shared
+
     # Timers of executions whose invocation runs here
 
     def _arm(self, tip: Tip) -> None:
@@ -367,7 +372,7 @@ class Journals:
         tip.timer = None
         tip.timer_due = 0
         if next_timer_at(tip.execution) <= microseconds_of(self._clock.now()):
-            self._spawn(self._do_due(tip))
+            self.spawn(self._do_due(tip))
         else:
             self._arm(tip)
 
@@ -378,7 +383,8 @@ class Journals:
             # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Have *coroutine* run in the background, until these journals are closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from durably.clock import Clock
 from durably.engine.arns import ExecutionArn, parse_execution_arn, split_function_name
+from durably.engine.begins import begin_session, give_back
 from durably.engine.commands import (
     BeginInvocation,
     CompleteCallback,
@@ -28,7 +29,7 @@ from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
-from durably.engine.sessions import Session, begin_session, give_back
+from durably.engine.sessions import Session
 from durably.engine.store import KEY_BYTES, Claim, Page, Query, Store, Stored, VersionConflict
 from durably.engine.tips import Tip
 from durably.engine.tokens import (

@@ -54,6 +54,10 @@ class Audience(Protocol):
         """Let it know that it has no authority any more."""
         ...
 
+    def lose(self, failure: BaseException) -> None:
+        """Let it know that what it said last was not written."""
+        ...
+
 
 class Tip:
     """The latest of one execution, ahead of the store by what is being written.
