@@ -23,7 +23,7 @@ from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
 from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.service import Service
-from durably.engine.store import Store
+from durably.engine.store import Store, is_shared
 from durably.errors import InvalidStateError, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
@@ -61,11 +61,14 @@ class Assembly:
         worker: DispatcherPolicy | None = None,
         elsewhere: Mapping[str, RemoteFunction] = _NOTHING,
     ) -> None:
-        host = host or Host()
+        shared = store if is_shared(store) else None
+        host = host or (Host() if shared is None else Host(clock=shared.clock))
         self.loop = asyncio.get_running_loop()
         self._functions = functions
         self._elsewhere = elsewhere
-        policy = ServicePolicy(home=Home(settings.region, settings.account))
+        policy = ServicePolicy(
+            home=Home(settings.region, settings.account), is_shared=shared is not None
+        )
         self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
             self.service,

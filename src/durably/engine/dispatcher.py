@@ -104,6 +104,10 @@ class Dispatcher:
                 self._every(self._policy.housekeeping_interval, self._remove_expired)
             ),
         ]
+        sharing = self._service.sharing
+        if sharing is not None:
+            interval = self._service.policy.poll_interval
+            keepers.append(asyncio.create_task(self._every(interval, sharing.refresh)))
         failures = 0
         try:
             while not self._draining.is_set():

@@ -351,6 +351,16 @@ class Journals:
         tip.session = session
         self._arm(tip)
 
+    def running(self) -> Sequence[str]:
+        """Give the executions whose invocation runs here."""
+        return [arn for arn, tip in self._tips.items() if tip.session is not None]
+
+    def note_version(self, arn: str, version: int) -> None:
+        """Note how many facts an execution has in the store: somebody else may have added some."""
+        tip = self._tips.get(arn)
+        if tip is not None and not tip.writing and version > tip.execution.version:
+            self.drop(tip, VersionConflict(arn))
+
     @property
     def is_shared(self) -> bool:
         """Whether other processes write to the store, too."""

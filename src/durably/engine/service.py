@@ -30,7 +30,17 @@ from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
 from durably.engine.sessions import Session
-from durably.engine.store import KEY_BYTES, Claim, Page, Query, Store, Stored, VersionConflict
+from durably.engine.sharing import Sharing
+from durably.engine.store import (
+    KEY_BYTES,
+    Claim,
+    Page,
+    Query,
+    Store,
+    Stored,
+    VersionConflict,
+    is_shared,
+)
 from durably.engine.tips import Tip
 from durably.engine.tokens import (
     NONCE_BYTES,
@@ -72,6 +82,7 @@ class Service:
 
     Attributes:
         waiters: whoever waits in `wait_closed`.
+        sharing: notices what other processes do, if others write to the store.
     """
 
     def __init__(
@@ -94,6 +105,7 @@ class Service:
             lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
         )
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
+        self.sharing = Sharing(store, self._journals, self._wake) if is_shared(store) else None
 
     async def open(self) -> None:
         """Open the store and make ready. Executions cut off earlier go on by themselves.

@@ -6,12 +6,13 @@ is the one thing it schedules by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 import msgspec
 
+from durably.clock import Clock
 from durably.errors import ValidationError
 from durably.limits import check_count, check_instant, check_text
 
@@ -293,3 +294,31 @@ class Store(Protocol):
     async def delete_expired(self, now: datetime, limit: int) -> int:
         """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
         ...
+
+
+class SharedStore(Store, Protocol):
+    """A store that other processes write to, too.
+
+    Attributes:
+        clock: the one that all of them go by.
+    """
+
+    is_shared: bool
+    clock: Clock
+
+    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
+        """Say how many facts executions have; those that are gone are left out."""
+        ...
+
+    def on_hint(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* in the event loop when another process may have done something.
+
+        It is given the arn of an execution that its owner should look at, or nothing when anything
+        may be due. Hints may be lost, doubled and late.
+        """
+        ...
+
+
+def is_shared(store: Store) -> TypeGuard[SharedStore]:
+    """Whether other processes write to *store*, too."""
+    return getattr(store, "is_shared", False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from durably.engine.store import (
     KEY_BYTES,
     Change,
     Claim,
+    KeepClaim,
     Listed,
     Page,
     Query,
@@ -28,10 +31,15 @@ from durably.stores.paging import marker_after, place_of
 from durably.stores.postgres_address import PostgresAddress
 from durably.stores.postgres_clock import DatabaseClock
 from durably.stores.postgres_database import PostgresDatabase, Row
+from durably.stores.postgres_hints import Hints
 from durably.stores.postgres_writer import PostgresWriter
 
 if TYPE_CHECKING:
     from psycopg import sql
+
+log = logging.getLogger("durably.stores")
+
+_HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -48,11 +56,14 @@ class PostgresStore:
         ids: where the namespace's key comes from, when it is made.
 
     Attributes:
+        is_shared: other processes write to it, too.
         clock: the database's clock.
 
     Raises:
         ValidationError: *url* is not a legal one.
     """
+
+    is_shared = True
 
     def __init__(self, url: str, *, ids: IdSource | None = None) -> None:
         self.address = PostgresAddress.parse(url)
@@ -61,6 +72,11 @@ class PostgresStore:
         self._database: PostgresDatabase | None = None
         self._writer: PostgresWriter | None = None
         self._space = 0
+        self._hints: Hints | None = None
+        self._listeners: list[Callable[[str], None]] = []
+        self._served: set[str] = set()
+        self._hinting: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def open(self) -> None:
         """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
@@ -80,6 +96,9 @@ class PostgresStore:
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space)
+            if self.address.listen:
+                [(channel,)] = await database.read("channel", {"space": self._space})
+                self._hints = Hints(self.address.dsn, channel, self._tell)
         except BaseException:
             self._database = None
             await database.close()
@@ -98,6 +117,13 @@ class PostgresStore:
             await writer.close()
         finally:
             self._database = self._writer = None
+            if self._hints is not None:
+                await self._hints.close()
+                self._hints = None
+            if self._hinting is not None:
+                self._hinting.cancel()
+                self._hinting = None
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await database.close()
 
     async def keys(self) -> Sequence[bytes]:
@@ -113,6 +139,7 @@ class PostgresStore:
         """Add each change's facts if nobody else has since its expected version; all or none."""
         check_call(changes)
         await self._to_write().append(changes)
+        self._hint_of(changes)
 
     def append_soon(self, change: Change) -> None:
         """Take *change*, and write it within 2 ms or before the next append of its execution."""
@@ -137,6 +164,11 @@ class PostgresStore:
             "limit": limit,
         }
         rows = await database.write("claim", self._with_space(parameters))
+        # What it has room for is seen to here, and nobody else need be woken for it.
+        if len(rows) < limit:
+            self._served.update(functions)
+        else:
+            self._served.difference_update(functions)
         in_order = sorted(rows, key=lambda row: (row[4], row[5]))
         return [Claim(arn, name, epoch, lost) for arn, name, epoch, lost, *_ in in_order]
 
@@ -199,6 +231,47 @@ class PostgresStore:
         parameters = {"now": to_us(now), "limit": limit}
         [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
         return int(amount)
+
+    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
+        """Say how many facts executions have; those that are gone are left out."""
+        database = self._opened()
+        return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+
+    def on_hint(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* in the event loop when another process may have done something.
+
+        It is given the arn of an execution that its owner should look at, or nothing when anything
+        may be due. Hints may be lost, doubled and late.
+        """
+        self._listeners.append(listener)
+
+    def _tell(self, hint: str) -> None:
+        for listener in self._listeners:
+            listener(hint)
+
+    def _hint_of(self, changes: Sequence[Change]) -> None:
+        """Let other processes know of what is due now, unless this one sees to it."""
+        if self._hinting is not None:
+            return
+        now = self.clock.now()
+        for change in changes:
+            at = None if isinstance(change.wake, KeepClaim) else change.wake.at
+            if at is not None and at <= now and change.summary.function_name not in self._served:
+                self._hinting = asyncio.get_running_loop().call_later(_HINT_SECONDS, self._hint)
+                return
+
+    def _hint(self) -> None:
+        self._hinting = None
+        if self._database is not None:
+            work = self._database.write("hint", {"space": self._space})
+            task = asyncio.get_running_loop().create_task(work, name="durably hint")
+            self._tasks.add(task)
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a hint was not sent: %s", task.exception())
 
     async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
         database = await self._settled()

@@ -122,7 +122,10 @@ class PostgresDatabase:
 
     def _composed(self, text: str) -> sql.Composed:
         # The type wants a literal, lest somebody formats values into it: ours come from files.
-        return sql.SQL(cast("Any", text)).format(schema=sql.Identifier(self._address.schema))
+        return sql.SQL(cast("Any", text)).format(
+            schema=sql.Identifier(self._address.schema),
+            schema_text=sql.Literal(self._address.schema),
+        )
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[AsyncConnection[Row]]:

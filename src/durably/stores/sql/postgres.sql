@@ -143,6 +143,17 @@ WITH expired AS (
 )
 SELECT count(*) FROM gone
 
+-- name: versions
+SELECT arn, version FROM {schema}.executions
+WHERE namespace_id = %(space)s AND arn = ANY (%(arns)s)
+
+-- name: channel
+SELECT {schema}.channel(%(space)s)
+
+-- name: hint
+-- Nobody relies on a hint, so nothing waits for it to be on the disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify({schema}.channel(%(space)s), '')
+
 -- name: instant
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 

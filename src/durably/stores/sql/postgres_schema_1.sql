@@ -160,11 +160,12 @@ RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   wanted record;
   found_id bigint;
+  found_owner text;
 BEGIN
   FOR wanted IN
     SELECT * FROM jsonb_to_recordset(changes) AS (
-      arn text, version integer, amount integer, checksum bigint, wake text, wake_at bigint,
-      function text, name text, parent text, status text, parked text, started_at bigint,
+      arn text, version integer, epoch bigint, amount integer, checksum bigint, wake text,
+      wake_at bigint, function text, name text, parent text, status text, parked text, started_at bigint,
       ended_at bigint, delete_at bigint, callbacks jsonb
     )
   LOOP
@@ -190,7 +191,10 @@ BEGIN
           THEN wanted.wake_at ELSE held.wake_at END,
         owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
       WHERE namespace_id = space AND held.arn = wanted.arn
-      RETURNING id INTO found_id;
+      RETURNING id, owner INTO found_id, found_owner;
+      IF wanted.epoch IS NULL AND found_owner IS NOT NULL THEN
+        PERFORM pg_notify({schema}.channel(space), wanted.arn); -- its owner does not know of it
+      END IF;
     END IF;
     IF wanted.amount > 0 THEN
       INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
@@ -203,6 +207,11 @@ BEGIN
     END IF;
   END LOOP;
 END
+$$;
+
+-- Where those who listen are told: an arn when its owner should look, nothing when something is due.
+CREATE FUNCTION {schema}.channel(space integer) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT 'durably_' || md5({schema_text}) || '_' || space
 $$;
 
 -- Give the id of a function's name, a new one if need be.
