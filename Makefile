@@ -17,6 +17,7 @@ endif
 KILLS ?= 60
 EXAMPLES ?= 1000
 REQUESTS ?= 20000
+FORGERIES ?= 1000000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -85,9 +86,10 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
-	@echo "fuzz: the properties, with $(EXAMPLES) examples each; and $(REQUESTS) hostile requests"
+	@echo "fuzz: the properties, $(EXAMPLES) examples each; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
 	@EXAMPLES=$(EXAMPLES) $(RUN) -m pytest -q -n auto --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)
+	@$(RUN) -m tests.server.forgeries --count $(FORGERIES)
 
 chaos: $(READY)
 	@echo "chaos: real processes, killed $(KILLS) times"

@@ -10,7 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = ("durably/__init__.py", "durably/py.typed", "/licenses/LICENSE")
+EXPECTED = (
+    "durably/__init__.py",
+    "durably/py.typed",
+    "durably_pytest.py",
+    "/licenses/LICENSE",
+)
 TEN_LINES = re.compile(
     r"^## Ten lines$(?:(?!^## ).)*?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -39,7 +44,11 @@ def check_contents(wheel: Path) -> None:
     """Refuse a wheel that lacks what it must have, or has more than the package."""
     names = zipfile.ZipFile(wheel).namelist()
     missing = [end for end in EXPECTED if not any(name.endswith(end) for name in names)]
-    strange = [name for name in names if not re.match(r"durably(-[^/]+\.dist-info)?/", name)]
+    strange = [
+        name
+        for name in names
+        if not re.match(r"durably(-[^/]+\.dist-info)?/|durably_pytest\.py$", name)
+    ]
     if missing or strange:
         sys.exit(f"dist: {wheel.name} lacks {missing} and should not have {strange}")
 

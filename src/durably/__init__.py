@@ -2,6 +2,7 @@
 
 from durably.app.engine import Engine
 from durably.app.execution import Execution
+from durably.app.histories import History
 from durably.app.sync_engine import SyncEngine, SyncExecution
 from durably.batch_result import BatchCompletionReason, BatchItem, BatchItemStatus, BatchResult
 from durably.completion import (
@@ -188,6 +189,7 @@ __all__ = [
     "ExecutionStoppedError",
     "ExecutionTimedOutError",
     "FunctionNotFoundError",
+    "History",
     "InvalidParameterValueException",
     "InvalidStateError",
     "InvocationInfo",

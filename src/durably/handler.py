@@ -14,6 +14,7 @@ import msgspec
 from durably.checks import check_function
 from durably.context import DurableContext
 from durably.core.calls import Calls
+from durably.core.given import checked_choice
 from durably.core.hints import annotation_of, positional_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
@@ -27,6 +28,7 @@ from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import Host, RunSettings
 from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
+from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -75,6 +77,7 @@ class DurableFunction:
         client: AnyClient | None = None,
         plugins: Sequence[Plugin] = (),
         logger: logging.Logger | None = None,
+        default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
         check_function(handler, "handler", "a function of the event and the context")
         parameters = positional_parameters(handler)
@@ -88,6 +91,7 @@ class DurableFunction:
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
+        self._choose_serdes = checked_choice(default_serdes)
         self.input_type = annotation_of(handler, parameters[0])
         self.result_type = annotation_of(handler, "return")
 
@@ -220,13 +224,15 @@ class DurableFunction:
         kind = DurableContext if self.is_async else SyncDurableContext
 
         def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-            return kind(Calls(scope, run), DurableLogger(self._logger, scope), lambda_context)
+            calls = Calls(scope, run, self._choose_serdes)
+            return kind(calls, DurableLogger(self._logger, scope), lambda_context)
 
         return RunSettings(
             make_context=make_context,
             started_at=(root and root.start_timestamp) or host.clock.now(),
             clock=host.clock,
             ids=host.ids,
+            stand_in=host.stand_in,
             logger=self._logger,
             observers=observers_of(self._all_plugins, journal, host.clock),
             time_left=time_left(host.clock, lambda_context),
@@ -240,6 +246,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction: ...
 
 
@@ -250,6 +257,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> Callable[[Callable[..., Any]], DurableFunction]: ...
 
 
@@ -259,6 +267,7 @@ def durable_execution(
     client: AnyClient | None = None,
     plugins: Sequence[Plugin] = (),
     logger: logging.Logger | None = None,
+    default_serdes: ChooseSerdes = typed_serdes,
 ) -> DurableFunction | Callable[[Callable[..., Any]], DurableFunction]:
     """Make *handler* a durable function. Use it as a decorator, with or without arguments.
 
@@ -271,13 +280,20 @@ def durable_execution(
         client: the way to the backend when it is called as a Lambda function; AWS by default.
         plugins: what watches its executions; a factory is called once for each invocation.
         logger: where `ctx.logger` writes; by default the logger of the handler's module.
+        default_serdes: chooses by an annotation how the results of steps, child contexts, checks
+            and batches are written, where their configuration names no serdes.
 
     Raises:
         ValidationError: *handler* does not take two parameters, or is no function.
     """
-    if handler is None:
-        return partial(DurableFunction, client=client, plugins=plugins, logger=logger)
-    return DurableFunction(handler, client=client, plugins=plugins, logger=logger)
+    make = partial(
+        DurableFunction,
+        client=client,
+        plugins=plugins,
+        logger=logger,
+        default_serdes=default_serdes,
+    )
+    return make if handler is None else make(handler)
 
 
 def validate_durable_execution_event(event: Any) -> InvocationInput:

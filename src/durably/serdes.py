@@ -6,8 +6,9 @@ written, raises `SerdesError` with the place of what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -48,6 +49,10 @@ class Serdes(Protocol[T]):
     def deserialize(self, text: str, context: SerdesContext, /) -> T:
         """Read what `serialize` wrote."""
         ...
+
+
+ChooseSerdes: TypeAlias = Callable[[Any], Serdes[Any]]
+"""Chooses by an annotation how its values are written."""
 
 
 class JsonSerdes:

@@ -57,6 +57,11 @@ def is_envelope(value: Any) -> bool:
     return type(value) is dict and value.keys() == _ENVELOPE
 
 
+def is_tag(name: Any) -> bool:
+    """Whether *name* says how a tagged value is written."""
+    return type(name) is str and (name in _SCALARS or name in _READ_CONTAINERS)
+
+
 def tag(value: Any, path: Path) -> dict[str, Any]:
     """Give *value*, found at *path*, as an envelope.
 

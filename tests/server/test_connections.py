@@ -16,6 +16,7 @@ from durably.server.connections import (
     open_files_limit,
 )
 from durably.server.guards import Limits
+from durably.server.listening import bound_socket, port_of
 from tests.app.functions import GATES, Gate
 from tests.server.wire import FUNCTIONS, INVOKE, Wire, answer, head, serving
 
@@ -151,6 +152,21 @@ async def test_a_reply_that_is_read_slowly_has_a_time_of_its_own() -> None:
                 status, _, body = answer(begun + await asyncio.to_thread(rest.read))
     assert status == 200
     assert len(body) == len(LARGE)
+
+
+async def test_what_is_written_leaves_at_once() -> None:
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        accepted.set_result(at_once)
+        writer.close()
+
+    bound = bound_socket()
+    async with await asyncio.start_server(note, sock=bound):
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(bound))
+        assert await accepted
+        writer.close()
 
 
 # Numbers

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from durably.app.execution import Execution, function_in
+from durably.app.histories import History
 from durably.app.names import check_execution_name, find_arn
 from durably.app.payloads import callback_payload, check_callback_id, encode_input
 from durably.app.settings import (
@@ -242,6 +243,15 @@ class Engine:
             marker=marker,
             oldest_first=oldest_first,
         )
+
+    async def export(self, execution: str | Execution) -> History:
+        """Give everything that has happened to an execution, to be written to a file or replayed.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn or name.
+            ResourceConflictException: its record cannot be read.
+        """
+        return History(await self._opened().service.facts(await self._arn_of(execution)))
 
     async def why(self, execution: str | Execution) -> Why:
         """Say what an execution waits for, since when, and what would wake it.

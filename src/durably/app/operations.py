@@ -9,7 +9,7 @@ from durably.errors import is_operation_error
 from durably.wire.operation import ErrorObject, Operation, OperationType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from durably.engine.service import Service
     from durably.engine.views import Description
@@ -65,6 +65,42 @@ def label_of(operation: Operation) -> str:
     return name.removesuffix(_INNER_CALLBACK) if is_callback else name
 
 
+def find_operations(operations: Iterable[Operation], text: str) -> list[Operation]:
+    """Give the operations that *text* may mean: an id, the path to one, a name, or part of an id.
+
+    A path has the names of the contexts that an operation is in, with `>` or `/` between.
+    """
+    by_id = {operation.id: operation for operation in operations}
+    wanted = _steps_of(text)
+    ways: tuple[Callable[[Operation], bool], ...] = (
+        lambda one: one.id == text,
+        lambda one: _steps_of(path_of(one, by_id)) == wanted,
+        lambda one: label_of(one) == text,
+        lambda one: len(text) >= _MIN_ID and one.id.startswith(text),
+    )
+    own = [one for one in by_id.values() if one.type is not OperationType.EXECUTION]
+    found = ([one for one in own if is_meant(one)] for is_meant in ways)
+    nothing: list[Operation] = []
+    return next((some for some in found if some), nothing)
+
+
+def _steps_of(path: str) -> list[str]:
+    return [step.strip() for step in path.replace(">", "/").split("/")]
+
+
+def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
+    """Name *operation* after the contexts that it is in, outermost first."""
+    names: list[str] = []
+    place: Operation | None = operation
+    while place is not None:
+        name = label_of(place)
+        if names[:1] != [name]:
+            names.insert(0, name)
+        place = None if place.parent_id is None else by_id.get(place.parent_id)
+    return " > ".join(names)
+
+
+_MIN_ID = 4
 _KINDS = {
     "Step": "step",
     "Wait": "wait",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.app.execution import Execution
+    from durably.app.histories import History
     from durably.app.loop_thread import LoopThread
     from durably.engine.store import Page, Query
     from durably.engine.views import Description, Why
@@ -155,6 +156,10 @@ class SyncEngine:
                 _named(execution), max_items=max_items, marker=marker, oldest_first=oldest_first
             )
         )
+
+    def export(self, execution: str | SyncExecution) -> History:
+        """Give everything that has happened to an execution; see `Engine.export`."""
+        return self._wait(self._engine.export(_named(execution)))
 
     def why(self, execution: str | SyncExecution) -> Why:
         """Say what an execution waits for; see `Engine.why`."""

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import click
 import msgspec
 
+from durably.app.histories import History
 from durably.app.names import find_arn
+from durably.cli.errors import Trouble
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import error_text
-from durably.cli.printing import console, length, print_grid, print_json_lines, safe, short
+from durably.cli.printing import (
+    console,
+    counted,
+    harmless_json,
+    length,
+    print_grid,
+    print_json_lines,
+    safe,
+    short,
+)
 from durably.cli.stores import read
 from durably.engine.service import Service
 from durably.wire.history import Event, EventError, EventInput, EventResult
@@ -25,11 +38,60 @@ _DETAILS_WIDTH = 100
 @click.option("--limit", type=click.IntRange(1), help="Print at most this many events.")
 @click.option("--newest-first", is_flag=True, help="Print the newest first.")
 @json_option
-def history(
-    *, execution: str, url: str, limit: int | None, newest_first: bool, as_json: bool
+@click.option(
+    "--export",
+    "file",
+    metavar="FILE|-",
+    help="Print nothing, and write everything that a replay needs to FILE: see `durably replay`.",
+)
+@click.option(
+    "--mask", is_flag=True, help="With --export: replace the values, and keep names, ids and types."
+)
+def history(  # noqa: PLR0913 - one for each option
+    *,
+    execution: str,
+    url: str,
+    limit: int | None,
+    newest_first: bool,
+    as_json: bool,
+    file: str | None,
+    mask: bool,
 ) -> None:
     """Print what happened in an execution, oldest event first."""
+    if file is not None:
+        if as_json or newest_first or limit is not None:
+            raise click.UsageError("--export writes a file of its own form: give it --mask alone.")
+        _export(url, execution, file, is_masked=mask)
+        return
+    if mask:
+        raise click.UsageError("--mask is for --export.")
+    started_at, events = read(url, _events(execution, limit, newest_first=newest_first))
+    if as_json:
+        print_json_lines(events)
+    else:
+        _print_table(started_at, events)
 
+
+def _export(url: str, execution: str, file: str, *, is_masked: bool) -> None:
+    async def look(service: Service) -> History:
+        return History(await service.facts(await find_arn(service.store, execution)))
+
+    found = read(url, look)
+    found = found.masked() if is_masked else found
+    if file == "-":
+        sys.stdout.write(harmless_json(found.text))
+        return
+    try:
+        found.write(file)
+    except OSError as error:
+        raise Trouble(f"{file!r} cannot be written: {error.strerror}.") from error
+    masked = ", masked" if is_masked else ""
+    click.echo(f"Written: {counted(len(found.facts), 'fact')}{masked}, to {safe(file)}.", err=True)
+
+
+def _events(
+    execution: str, limit: int | None, *, newest_first: bool
+) -> Callable[[Service], Awaitable[tuple[datetime, list[Event]]]]:
     async def look(service: Service) -> tuple[datetime, list[Event]]:
         arn = await find_arn(service.store, execution)
         events: list[Event] = []
@@ -47,11 +109,7 @@ def history(
                 break
         return (await service.get(arn)).started_at, events
 
-    started_at, events = read(url, look)
-    if as_json:
-        print_json_lines(events)
-    else:
-        _print_table(started_at, events)
+    return look
 
 
 def _print_table(started_at: datetime, events: list[Event]) -> None:

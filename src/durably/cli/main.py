@@ -12,11 +12,13 @@ import click
 
 from durably.app.loops import left_behind
 from durably.cli.callback import callback
+from durably.cli.check_deploy import check_deploy
 from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
 from durably.cli.history import history
 from durably.cli.list import list_executions
 from durably.cli.operate import delete, pause, resume, rotate_key, stop
+from durably.cli.replay import replay
 from durably.cli.run import run
 from durably.cli.serve import serve
 from durably.cli.show import show
@@ -45,6 +47,8 @@ for _command in (
     show,
     history,
     why,
+    replay,
+    check_deploy,
     stop,
     pause,
     resume,

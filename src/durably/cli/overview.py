@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from durably.app.operations import kind_of, label_of
+from durably.app.operations import kind_of, path_of
 from durably.cli.outcome import error_text
 from durably.wire.operation import Operation, OperationStatus, OperationType
 
@@ -121,18 +121,6 @@ def _doing(operation: Operation) -> tuple[Doing, datetime | None]:
             return Doing.WAITS_FOR_OTHERS, None
         case _:
             return Doing.RUNS, None
-
-
-def path_of(operation: Operation, by_id: Mapping[str, Operation]) -> str:
-    """Name *operation* after the contexts that it is in, outermost first."""
-    names: list[str] = []
-    place: Operation | None = operation
-    while place is not None:
-        name = label_of(place)
-        if names[:1] != [name]:
-            names.insert(0, name)
-        place = None if place.parent_id is None else by_id.get(place.parent_id)
-    return " > ".join(names)
 
 
 def by_urgency(current: Current) -> tuple[bool, datetime]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from durably.app.operations import kind_of
+from durably.app.operations import kind_of, path_of
 from durably.cli.outcome import error_text
-from durably.cli.overview import Current, Doing, by_urgency, path_of
+from durably.cli.overview import Current, Doing, by_urgency
 from durably.cli.printing import clock_time, console, counted, length, safe, short, until
 from durably.core.journal import error_of
 from durably.engine.views import Standing

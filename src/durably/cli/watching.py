@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from durably.cli.overview import Overview, overview_of, path_of
+from durably.app.operations import path_of
+from durably.cli.overview import Overview, overview_of
 from durably.engine.service import Service
 from durably.engine.store import Query
 from durably.engine.views import Standing, Why

@@ -45,7 +45,7 @@ from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
-from durably.serdes import BatchResultSerdes, JsonSerdes, PassThroughSerdes, Serdes
+from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, typed_serdes
 from durably.wire.operation import OperationSubType, OperationType
 from durably.wire.update import ChainedInvokeOptions
 
@@ -82,11 +82,12 @@ class FutureLauncher(Launcher, Protocol):
 class Calls:
     """The operations of one context, for whichever driver runs it."""
 
-    __slots__ = ("_random", "_run", "scope")
+    __slots__ = ("_choose", "_random", "_run", "scope")
 
-    def __init__(self, scope: Scope, run: Launcher) -> None:
+    def __init__(self, scope: Scope, run: Launcher, choose: ChooseSerdes = typed_serdes) -> None:
         self.scope = scope
         self._run = run
+        self._choose = choose
         self._random: Random | None = None
 
     def step(
@@ -101,7 +102,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
         body = partial(fn, *args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, step(self.scope.journal, op, body, config, serdes))
 
     def wait(self, name: str | None, duration: timedelta | float) -> Any:
@@ -180,7 +181,7 @@ class Calls:
         config = config_of(_CONDITION, config, None)
         check_body(check, "check")
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
-        serdes = config.serdes or result_serdes(check)
+        serdes = config.serdes or result_serdes(check, self._choose)
         return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
 
     def run_in_child_context(
@@ -196,7 +197,7 @@ class Calls:
         sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
         op = self._begin(name, OperationType.CONTEXT, sub_type)
         body = partial(_with_context_first, fn, args) if args else fn
-        serdes = config.serdes or result_serdes(fn)
+        serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, child(self.scope, op, body, config, serdes))
 
     def map(
@@ -216,7 +217,7 @@ class Calls:
             Branch(
                 f"map-item-{index}" if namer is None else namer(item, index),
                 body_of(item, index),
-                config.item_serdes or result_serdes(fn),
+                config.item_serdes or result_serdes(fn, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -233,7 +234,11 @@ class Calls:
         config = config_of(ParallelConfig, config, _PARALLEL)
         named = [branch_of(branch, index) for index, branch in enumerate(branches)]
         made = [
-            Branch(branch.name, branch.func, config.item_serdes or result_serdes(branch.func))
+            Branch(
+                branch.name,
+                branch.func,
+                config.item_serdes or result_serdes(branch.func, self._choose),
+            )
             for branch in named
         ]
         kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
@@ -257,7 +262,7 @@ class Calls:
             Branch(
                 f"item-{index}" if namer is None else namer(item, index),
                 partial(_with_context_first, executor, (item,)),
-                config.item_serdes or result_serdes(executor),
+                config.item_serdes or result_serdes(executor, self._choose),
             )
             for index, item in enumerate(sequence)
         ]
@@ -279,7 +284,7 @@ class Calls:
             check_name(branch.name, "item name")
         config.completion_config.check_total(len(branches))
         op = self._begin(name, OperationType.CONTEXT, sub_types[0])
-        serdes: Serdes[BatchResult[Any]] = config.serdes or BatchResultSerdes[Any](result_type)
+        serdes = config.serdes or self._choose(BatchResult[result_type])
         plan = Plan(
             branches=branches,
             branch_sub_type=sub_types[1],
@@ -304,7 +309,9 @@ class Calls:
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
         functions = [branch_of(branch, index).func for index, branch in enumerate(branches)]
-        listed = [Branch(None, function, result_serdes(function)) for function in functions]
+        listed = [
+            Branch(None, function, result_serdes(function, self._choose)) for function in functions
+        ]
         rule.check_count(len(listed))
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)

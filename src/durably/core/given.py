@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from durably.checks import check_function, check_kind, shown
+from durably.checks import check_function, check_kind, check_serdes, shown
 from durably.config import (
     CallbackConfig,
     ChildConfig,
@@ -20,6 +20,7 @@ from durably.config import (
 )
 from durably.errors import ValidationError
 from durably.limits import check_length
+from durably.serdes import ChooseSerdes, Serdes, typed_serdes
 
 ConfigT = TypeVar("ConfigT")
 
@@ -80,6 +81,27 @@ def branch_of(
     wanted = "functions that get a context, or NamedParallelBranch(name, function)"
     check_kind(branch, "branches", NamedParallelBranch, wanted)
     return branch
+
+
+def checked_choice(choose: ChooseSerdes) -> ChooseSerdes:
+    """Give *choose*, held to give a serdes for whatever it is asked.
+
+    Raises:
+        ValidationError: it cannot be called.
+    """
+    if choose is typed_serdes:
+        return choose
+    wanted = "a function that gives a serdes for an annotation, such as typed_serdes"
+    check_function(choose, "default_serdes", wanted)
+
+    def chosen(annotation: Any) -> Serdes[Any]:
+        given: Any = choose(annotation)
+        if given is None:
+            raise ValidationError("default_serdes", f"gave None for {annotation!r:.100}")
+        check_serdes(given, "default_serdes")
+        return cast("Serdes[Any]", given)
+
+    return chosen
 
 
 def check_function_name(function_name: object) -> None:

@@ -8,14 +8,14 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
-from durably.serdes import Serdes, typed_serdes
+from durably.serdes import ChooseSerdes, Serdes
 
 _AWAITABLES = (Awaitable, Coroutine)
 
 
-def result_serdes(function: Callable[..., Any]) -> Serdes[Any]:
-    """Give the serdes for what *function* returns, by its annotation if that can be resolved."""
-    return typed_serdes(annotation_of(function, "return"))
+def result_serdes(function: Callable[..., Any], choose: ChooseSerdes) -> Serdes[Any]:
+    """Give the serdes that *choose* takes for what *function* returns, by its annotation."""
+    return choose(annotation_of(function, "return"))
 
 
 def annotation_of(function: Callable[..., Any], parameter: str) -> Any:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from durably.clock import Clock, SystemClock
+from durably.core.effects import Attempt
 from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS
 from durably.core.observer import Observers
 from durably.core.scope import Scope
 from durably.seams import IdSource, RandomIds
+
+StandIn: TypeAlias = Callable[[Attempt, Callable[..., Any]], Callable[..., Any]]
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,10 +25,13 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         clock: where the time comes from.
         ids: where ids come from.
+        stand_in: says what is run for an attempt instead of its body, or the body itself: how a
+            test has its fakes run.
     """
 
     clock: Clock = SystemClock()
     ids: IdSource = RandomIds()
+    stand_in: StandIn | None = None
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +55,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: IdSource
     logger: logging.Logger
+    stand_in: StandIn | None = None
     observers: Observers | None = None
     time_left: Callable[[], float] | None = None
     cooldown_seconds: float = COOLDOWN_SECONDS

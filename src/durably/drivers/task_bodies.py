@@ -39,6 +39,8 @@ async def run_attempt(
     """Run one attempt of a step of *scope*, and say how it ended."""
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
+    if settings.stand_in is not None:
+        body = settings.stand_in(attempt, body)
     try:
         if is_coroutine_function(body):
             limit = limit_of(settings, attempt)

@@ -23,7 +23,7 @@ from durably.engine.commands import (
 from durably.engine.damage import facts_of
 from durably.engine.decisions import decide
 from durably.engine.execution import Execution
-from durably.engine.facts import timestamp_of
+from durably.engine.facts import AnyFact, timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
 from durably.engine.policy import ServicePolicy, StartOptions
@@ -216,6 +216,15 @@ class Service:
     async def operations(self, arn: str) -> tuple[Operation, ...]:
         """Give all operations of an execution, in the order of their start; raises as `get`."""
         return tuple(Tip.of(await self._find(arn)).execution.operations)
+
+    async def facts(self, arn: str) -> tuple[AnyFact, ...]:
+        """Give everything that has happened to an execution.
+
+        Raises:
+            ResourceNotFoundException: there is none of this arn.
+            ResourceConflictException: its record cannot be read.
+        """
+        return tuple(facts_of(await self._find(arn)))
 
     async def history(
         self,

@@ -23,7 +23,9 @@ def bound_socket(port: int = 0, host: str = LOOPBACK) -> socket.socket:
         OSError: the address is taken, or not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # Without the protocol's number asyncio does not know it for TCP, and leaves Nagle's algorithm
+    # on: the body of a reply would wait 40 ms for its head to be acknowledged.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))

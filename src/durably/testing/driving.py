@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from durably.app.assembly import Assembly
+from durably.errors import ResourceNotFoundException
+from durably.testing.answers import Answering
 from durably.testing.clock import QUIET_TURNS, VirtualClock
 from durably.testing.errors import OperationNotFoundError, UnfinishedRunError
 from durably.testing.runs import TestRun
@@ -23,11 +25,13 @@ class Driving:
     Args:
         assembly: the engine.
         clock: the clock that it goes by.
+        answering: whoever answers callbacks.
     """
 
-    def __init__(self, assembly: Assembly, clock: VirtualClock) -> None:
+    def __init__(self, assembly: Assembly, clock: VirtualClock, answering: Answering) -> None:
         self._assembly = assembly
         self._clock = clock
+        self._answering = answering
         self._runs: dict[TestRun, datetime | None] = {}
 
     def add(self, run: TestRun, *, may_time_out: bool) -> None:
@@ -94,7 +98,7 @@ class Driving:
             elif await self._is_due():
                 self._assembly.service.waiters.check()
                 await asyncio.sleep(0)
-            else:
+            elif not await self._answering.do_due():
                 return
 
     def _let_overdue_timers_go_off(self) -> None:
@@ -107,8 +111,8 @@ class Driving:
         return due is not None and due <= self._clock.now()
 
     async def _next_due(self) -> datetime | None:
-        due = [at for at in (self._clock.next_due, await self._next_wake_at()) if at is not None]
-        return min(due, default=None)
+        all_due = (self._clock.next_due, self._answering.next_due, await self._next_wake_at())
+        return min((at for at in all_due if at is not None), default=None)
 
     async def _next_wake_at(self) -> datetime | None:
         return await self._assembly.service.store.next_wake_at(self._assembly.names)
@@ -118,14 +122,23 @@ class Driving:
         for run, deadline in list(self._runs.items()):
             if deadline is None or deadline > due:
                 continue
-            found = run.description
-            if found.times_out_at is None or found.parked_reason is not None:
+            times_out_at = _times_out_at(run)
+            if times_out_at is None:
                 del self._runs[run]
-            elif found.times_out_at <= due:
+            elif times_out_at <= due:
                 return True
             else:
-                self._runs[run] = found.times_out_at  # it was paused meanwhile
+                self._runs[run] = times_out_at  # it was paused meanwhile
         return False
+
+
+def _times_out_at(run: TestRun) -> datetime | None:
+    """Say when *run* times out; `None` if it has ended, is parked, or is gone."""
+    try:
+        found = run.description
+    except ResourceNotFoundException:
+        return None
+    return found.times_out_at if found.parked_reason is None else None
 
 
 def _holds(is_reached: Callable[[], bool]) -> bool:

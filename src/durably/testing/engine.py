@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Self
@@ -12,12 +13,17 @@ from durably.app.engine import NO_INPUT, Engine
 from durably.app.settings import EngineSettings
 from durably.drivers.settings import Host
 from durably.engine.dispatcher import DispatcherPolicy
-from durably.errors import InvalidStateError
+from durably.errors import InvalidStateError, ResourceNotFoundException
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
 from durably.seams import RandomIds
+from durably.testing.acting import Acting
+from durably.testing.answers import Answering
 from durably.testing.clock import VirtualClock
+from durably.testing.costs import COLLECTED, RunCost
 from durably.testing.driving import Driving
+from durably.testing.errors import UnmetFakeError
+from durably.testing.fakes import Fakes
 from durably.testing.runs import TestRun
 from durably.testing.store import TestStore
 
@@ -33,7 +39,7 @@ _WORKER = DispatcherPolicy(
 """Nothing looks again by itself: what is due is known, and time passes only for what is."""
 
 
-class TestEngine:
+class TestEngine(Acting):
     """Runs durable functions in the event loop of a test, skipping the time that they sleep.
 
     `async with TestEngine(functions=[fulfil]) as t: run = await t.run(fulfil, order)`. It is the
@@ -55,14 +61,17 @@ class TestEngine:
         self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
     ) -> None:
         self.clock = clock or VirtualClock()
+        self.fakes = Fakes()
         self._store = TestStore()
-        self._engine = _VirtualEngine(functions, self._store, self.clock)
+        self._engine = _VirtualEngine(functions, self._store, self.clock, self.fakes)
         self._driving: Driving | None = None
+        self._runs: list[TestRun] = []
 
     async def __aenter__(self) -> Self:
         """Open the engine."""
         await self._engine.__aenter__()
-        self._driving = Driving(self._engine.assembly, self.clock)
+        answering = Answering(self._engine.service, self._store, self.fakes)
+        self._driving = Driving(self._engine.assembly, self.clock, answering)
         return self
 
     async def __aexit__(
@@ -71,9 +80,17 @@ class TestEngine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cut off what still runs, and close the engine."""
+        """Cut off what still runs, and close the engine.
+
+        Raises:
+            UnmetFakeError: something was faked that nothing asked for.
+        """
         self._driving = None
         await self._engine.__aexit__(kind, error, traceback)
+        COLLECTED.add(self._costs())
+        unmet = list(self.fakes.unmet()) if kind is None else []
+        if unmet:
+            raise UnmetFakeError("\n".join(unmet))
 
     @property
     def engine(self) -> Engine:
@@ -122,6 +139,7 @@ class TestEngine:
         )
         found = self._engine.functions[execution.function_name]
         run = TestRun(execution.arn, found, self._engine.service)
+        self._runs.append(run)
         driving.add(run, may_time_out=execution_timeout is not None)
         return run
 
@@ -156,7 +174,7 @@ class TestEngine:
         """Let *duration* pass, a `timedelta` or seconds; what is due meanwhile is done in time."""
         await self._opened().advance(as_timedelta(duration, "duration"))
 
-    # Acting
+    # Acting; `Acting` has more
 
     async def callback_succeed(self, callback_id: str, payload: object = None) -> None:
         """Answer a callback; see `Engine.callback_succeed`, and `TestRun.callback_id`."""
@@ -170,6 +188,11 @@ class TestEngine:
         """Say that whoever is to answer is alive; see `Engine.callback_heartbeat`."""
         await self._engine.callback_heartbeat(callback_id)
 
+    def _costs(self) -> Iterator[RunCost]:
+        for run in self._runs:
+            with suppress(ResourceNotFoundException):  # it was kept long enough, or deleted
+                yield run.cost
+
     def _opened(self) -> Driving:
         if self._driving is None:
             raise InvalidStateError(
@@ -182,11 +205,17 @@ class _VirtualEngine(Engine):
     """An engine on a store of a test's, and on its clock."""
 
     def __init__(
-        self, functions: Iterable[DurableFunction], store: TestStore, clock: VirtualClock
+        self,
+        functions: Iterable[DurableFunction],
+        store: TestStore,
+        clock: VirtualClock,
+        fakes: Fakes,
     ) -> None:
         super().__init__("memory:", functions, grace=0)
         self._test_store = store
-        self._host = Host(clock=clock, ids=RandomIds(Random(0)))  # noqa: S311 - to be repeated
+        self._elsewhere = fakes.functions
+        ids = RandomIds(Random(0))  # noqa: S311 - a test is to be repeated
+        self._host = Host(clock=clock, ids=ids, stand_in=fakes.stand_in)
         self.assembly: Assembly
 
     def _assemble(self) -> Assembly:
@@ -196,6 +225,7 @@ class _VirtualEngine(Engine):
             EngineSettings(store_url="memory:", grace=timedelta(0)),
             host=self._host,
             worker=_WORKER,
+            elsewhere=self._elsewhere,
         )
         return self.assembly
 

@@ -11,5 +11,9 @@ class UnfinishedRunError(AssertionError):
     """An execution does not come to where it was to come by itself."""
 
 
+class UnmetFakeError(AssertionError):
+    """Something was faked that nothing ever asked for; a name may be misspelt."""
+
+
 class OperationNotFoundError(LookupError):
     """An execution has no such operation, or several of that name."""

@@ -13,6 +13,7 @@ from durably.engine.service import Service
 from durably.engine.views import Description, Standing, Why
 from durably.handler import DurableFunction
 from durably.serdes import JsonSerdes, SerdesContext
+from durably.testing.costs import RunCost, cost_of
 from durably.testing.errors import FailedRunError, OperationNotFoundError, UnfinishedRunError
 from durably.testing.store import at_once
 from durably.testing.tables import error_text, length, short, table
@@ -262,6 +263,11 @@ class TestRun:
         if callback_id is None:
             raise OperationNotFoundError(self._none_such(f"callback {path!r}"))
         return callback_id
+
+    @property
+    def cost(self) -> RunCost:
+        """What it has cost so far, where somebody counts."""
+        return cost_of(self.title, self.history)
 
     # As text
 

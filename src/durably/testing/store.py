@@ -17,6 +17,7 @@ class TestStore(MemoryStore):
     Attributes:
         closed: the executions that have ended.
         parked: those that nobody goes on with.
+        asked: the callbacks that were made, each with its execution, until somebody takes them.
     """
 
     __test__ = False
@@ -25,11 +26,13 @@ class TestStore(MemoryStore):
         super().__init__()
         self.closed: set[str] = set()
         self.parked: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
 
     async def append(self, changes: Sequence[Change]) -> None:
         """See `MemoryStore.append`."""
         await super().append(changes)
         for change in changes:
+            self.asked += [(change.arn, callback_id) for callback_id in change.callback_ids]
             if change.summary.ended_at is not None:
                 self.closed.add(change.arn)
             elif change.summary.parked_reason is not None:

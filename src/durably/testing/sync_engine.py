@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from durably.app.engine import NO_INPUT
 from durably.errors import InvalidStateError
 from durably.handler import DurableFunction
+from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
 from durably.testing.engine import TestEngine
 from durably.testing.runs import TestRun
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncTestEngine:
+class SyncTestEngine(Acting):
     """A `TestEngine` whose methods block: `with SyncTestEngine(functions=[fulfil]) as t:`.
 
     It has an event loop of its own, which runs in the thread of the test and only while one of
@@ -39,6 +40,7 @@ class SyncTestEngine:
         self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
     ) -> None:
         self._engine = TestEngine(functions, clock=clock)
+        self.fakes = self._engine.fakes
         self._runner: asyncio.Runner | None = None
 
     def __enter__(self) -> Self:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from durably.app.operations import kind_of, label_of
-from durably.cli.overview import Doing, by_urgency, overview_of, path_of
+from durably.app.operations import kind_of, label_of, path_of
+from durably.cli.overview import Doing, by_urgency, overview_of
 from durably.wire.operation import Operation, OperationType
 from tests.unit.cli.records import (
     CALLBACK,

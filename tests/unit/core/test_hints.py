@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from durably.core.hints import annotation_of, item_caller, positional_parameters, result_serdes
-from durably.serdes import SerdesContext
+from durably.serdes import SerdesContext, typed_serdes
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -76,7 +76,7 @@ def test_what_cannot_be_told_is_any(function: Callable[..., Any]) -> None:
 def test_a_result_is_read_by_the_annotation() -> None:
     def days() -> tuple[int, ...]: ...  # type: ignore[empty-body]
 
-    assert result_serdes(days).deserialize("[1,2]", CONTEXT) == (1, 2)
+    assert result_serdes(days, typed_serdes).deserialize("[1,2]", CONTEXT) == (1, 2)
 
 
 def test_only_parameters_given_by_position_are_named() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
+import inspect
 
 import pytest
 
+from durably.engine import tokens
 from durably.engine.arns import (
     ExecutionArn,
     Home,
@@ -92,6 +95,38 @@ def test_ten_thousand_guessed_callback_ids_are_refused() -> None:
     guesses = (hashlib.sha256(b"%d" % n).hexdigest() for n in range(10_000))
 
     assert not any(is_callback_id(KEYS, guess) for guess in guesses)
+
+
+def callers(tree: ast.AST) -> dict[ast.AST, str]:
+    """Give, for each expression, what it is an argument of: the innermost call around it."""
+    found: dict[ast.AST, str] = {}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for argument in call.args:
+            found |= dict.fromkeys(ast.walk(argument), ast.unparse(call.func))
+    return found
+
+
+def test_what_was_sent_is_compared_by_compare_digest_and_in_no_other_way() -> None:
+    """How long it takes says nothing then; S04, with `make fuzz`, which takes the time."""
+    functions = {
+        one.name: one
+        for one in ast.parse(inspect.getsource(tokens)).body
+        if isinstance(one, ast.FunctionDef)
+    }
+    for name in ("unseal_token", "is_callback_id"):
+        tree = functions[name]
+        callers_of = callers(tree)
+        used = [one for one in ast.walk(tree) if isinstance(one, ast.Name) and one.id == "mac"]
+        made = [one for one in ast.walk(tree) if ast.unparse(one).endswith("_mac")]
+        read = [one for one in used if isinstance(one.ctx, ast.Load)]
+        assert read, f"{name} looks at what was sent"
+        assert {callers_of.get(one) for one in read} == {"_is_among"}
+        assert made, f"{name} makes what it should be"
+        assert {callers_of.get(one) for one in made} == {"_is_among"}
+    [compared] = functions["_is_among"].body[1:]
+    assert ast.unparse(compared) == (
+        "return sum((hmac.compare_digest(mac, one) for one in made)) > 0"
+    )
 
 
 # Arns

@@ -1,0 +1,106 @@
+"""The pytest plugin of durably. It loads the package only for tests that ask for it.
+
+That is why it stands beside the package: pytest imports the plugins of everything that is
+installed, for every project.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from durably.testing import SyncTestEngine, TestEngine
+
+_COST = "durably_cost"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("durably", "durable functions")
+    group.addoption(
+        "--durably-cost",
+        action="store_true",
+        help="say what each test's executions would cost on the managed service",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the test kit, by the environment: it need not be loaded for that."""
+    if config.getoption("durably_cost"):
+        _set_for(config, "DURABLY_COST", "1")
+
+
+def _set_for(config: pytest.Config, name: str, value: str) -> None:
+    """Set a variable of the environment until pytest ends."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+
+    def restore() -> None:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+    config.add_cleanup(restore)
+
+
+@pytest.fixture
+def durably_engine() -> Callable[..., TestEngine]:
+    """Make a test engine of the functions that are given, for `async with`."""
+    from durably.testing import TestEngine  # noqa: PLC0415 - not for tests that do not ask for it
+
+    return lambda *functions, **options: TestEngine(functions, **options)
+
+
+@pytest.fixture
+def sync_durably_engine() -> Iterator[Callable[..., SyncTestEngine]]:
+    """Open a test engine of the functions that are given, until the test has ended."""
+    from contextlib import ExitStack  # noqa: PLC0415
+
+    from durably.testing import SyncTestEngine  # noqa: PLC0415
+
+    with ExitStack() as opened:
+        yield lambda *functions, **options: opened.enter_context(
+            SyncTestEngine(functions, **options)
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send what a test's executions have cost with its report, which may go to another process."""
+    costs = sys.modules.get("durably.testing.costs")
+    if costs is not None:
+        item.user_properties += [(_COST, asdict(cost)) for cost in costs.COLLECTED.take()]
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the executions have cost, if that was asked for."""
+    if not terminalreporter.config.getoption("durably_cost"):
+        return
+    from durably.testing.costs import RunCost, cost_lines  # noqa: PLC0415 - only when asked
+
+    last = [one for every in terminalreporter.stats.values() for one in every if _is_last(one)]
+    costs = [
+        (report.nodeid, RunCost(**cost))
+        for report in last
+        for name, cost in report.user_properties
+        if name == _COST
+    ]
+    terminalreporter.section("durably: cost")
+    for line in cost_lines(costs):
+        terminalreporter.line(line)
+
+
+def _is_last(report: object) -> bool:
+    """Whether *report* is the last one of a test, which tells of all of it."""
+    return isinstance(report, pytest.TestReport) and report.when == "teardown"

@@ -1,0 +1,145 @@
+"""How executions may end by today's code, and what is reported of many histories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durably import DurableContext, DurableFunction, StepError, durable_execution
+from durably.app.histories import History
+from durably.engine.facts import ExecutionFailed, ExecutionSucceeded, StepFailed, StepSucceeded
+from durably.testing.replays import assert_replayable, replay_all
+from durably.wire.operation import ErrorObject
+from tests.unit.testing.orders import (
+    failing,
+    longer,
+    mended,
+    old,
+    raising,
+    renamed,
+    richer,
+    shorter,
+)
+from tests.unit.testing.support import line_in, prefix, recorded, refusal
+
+# Failures
+
+
+def test_code_that_mends_a_failure_replays() -> None:
+    assert_replayable(recorded(failing), failing, same_end=True)
+    assert_replayable(recorded(failing), mended)
+
+
+def test_a_failure_that_nobody_was_told_of_yet_is_no_difference() -> None:
+    history = prefix(recorded(failing), lambda fact: isinstance(fact, StepFailed))
+
+    assert_replayable(history, failing)
+
+
+def test_code_that_raises_what_it_did_not_raise_then_is_a_difference() -> None:
+    @durable_execution
+    async def caught(event: Any, ctx: DurableContext) -> None:
+        try:
+            await failing.handler(event, ctx)
+        except StepError:
+            await ctx.wait("later", 60)
+
+    @durable_execution
+    async def uncaught(event: Any, ctx: DurableContext) -> None:
+        await failing.handler(event, ctx)
+
+    text = refusal(recorded(caught, invocations=1), uncaught)
+
+    assert "recorded  wait 'later', STARTED" in text
+    assert "now       the function raises StepError: no route" in text
+
+
+def test_an_execution_under_way_that_would_fail_is_a_difference() -> None:
+    history = prefix(recorded(old), lambda fact: isinstance(fact, StepSucceeded))
+
+    text = refusal(history, raising)
+
+    assert "recorded  it is under way" in text
+    assert "now       the function raises KeyError: 'price'" in text
+
+
+# The same end
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (longer, ["now       goes on with step 'notify'", line_in("orders.py", "longer")]),
+        (richer, ['recorded  returns {"paid":3}', 'now       returns {"charge":{"paid":3}}']),
+    ],
+)
+def test_the_end_must_be_the_recorded_one_where_that_is_asked_for(
+    new: DurableFunction, said: list[str]
+) -> None:
+    text = refusal(recorded(old), new, same_end=True)
+
+    assert [line for line in said if line not in text] == []
+
+
+def test_the_end_of_a_failure_is_its_error() -> None:
+    @durable_execution
+    async def refusing(event: Any, ctx: DurableContext) -> None:
+        raise ValueError("no")
+
+    @durable_execution
+    async def otherwise(event: Any, ctx: DurableContext) -> None:
+        raise ValueError("never")
+
+    @durable_execution
+    async def waiting(event: Any, ctx: DurableContext) -> None:
+        await ctx.wait(None, 60)
+
+    history = recorded(refusing)
+
+    assert_replayable(history, refusing, same_end=True)
+    assert_replayable(history.masked(), otherwise, same_end=True)
+    text = refusal(history, otherwise, same_end=True)
+    assert "recorded  fails with ValueError: no\n" in text
+    assert "now       fails with ValueError: never\n" in text
+    assert "now       goes on with wait without a name" in refusal(history, waiting, same_end=True)
+    assert_replayable(history, waiting)
+
+
+def test_a_function_that_waits_for_what_is_recorded_as_open_has_not_ended() -> None:
+    history = recorded(old, invocations=1)
+    ended = History((*history.facts, ExecutionSucceeded(history.facts[-1].at, "3")))
+
+    assert "now       waits" in refusal(ended, old, same_end=True)
+
+
+def test_an_execution_that_goes_on_has_no_end_to_compare() -> None:
+    assert_replayable(recorded(old, invocations=1), old, same_end=True)
+
+
+def test_a_masked_result_is_not_compared() -> None:
+    assert_replayable(recorded(old).masked(), richer, same_end=True)
+
+
+def test_an_execution_that_failed_of_a_divergence_ends_the_same_way_again() -> None:
+    facts = recorded(old, invocations=1).facts
+    error = ErrorObject(error_type="NonDeterministicExecutionError", error_message="…")
+    diverged = History((*facts, ExecutionFailed(facts[-1].at, error)))
+
+    assert_replayable(diverged, renamed, same_end=True)
+    assert "now       step 'refund'" in refusal(diverged, renamed)
+
+
+# Reports
+
+
+def test_a_report_has_every_history_that_does_not_replay() -> None:
+    report = replay_all([(recorded(old), renamed), (recorded(old), old), (recorded(old), shorter)])
+
+    assert report.histories == 3
+    assert [finding.facts for finding in report.findings] == [3, 5]
+    assert str(report).count("does not replay") == 2
+
+
+def test_a_report_without_findings_says_how_much_was_replayed() -> None:
+    assert str(replay_all([(recorded(old), old)])) == "1 history replays, from 6 states"
