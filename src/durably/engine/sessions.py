@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from durably.engine.ahead import Ahead, Said
 from durably.engine.arns import parse_execution_arn
@@ -27,7 +25,7 @@ from durably.engine.journals import Journals
 from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
 from durably.engine.store import VersionConflict
-from durably.engine.tips import Push, Tip
+from durably.engine.tips import Listener, Push, Tip
 from durably.errors import (
     ApiError,
     InvalidParameterValueException,
@@ -37,23 +35,12 @@ from durably.errors import (
 from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
-from durably.wire.operation import ErrorObject, Operation, OperationType
+from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
 
 log = logging.getLogger("durably.engine")
 
 _WRITTEN_AT_ONCE = (OperationType.EXECUTION, OperationType.CHAINED_INVOKE)
-
-
-class Listener(Protocol):
-    """Whoever wants to be told."""
-
-    def __call__(self, operations: Sequence[Operation], /) -> bool:
-        """Take note of operations that have changed from outside.
-
-        `False`: the invocation ends anyway, and what it is told does not count.
-        """
-        ...
 
 
 class Session:
@@ -88,7 +75,12 @@ class Session:
     )
 
     def __init__(
-        self, journals: Journals, tip: Tip, token: str, surroundings: Surroundings
+        self,
+        journals: Journals,
+        tip: Tip,
+        begin: BeginInvocation,
+        token: str,
+        surroundings: Surroundings,
     ) -> None:
         self._journals = journals
         self._tip = tip
@@ -100,6 +92,7 @@ class Session:
         self._operations = readable_operations(tip.execution)
         self._updated = updated_operation_ids(tip.execution)
         self._told = self._heard = len(tip.execution.changes)
+        self._say(begin, is_awaited=False)  # it is written with what it says first, or soon
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
         self.epoch = invocation.epoch
@@ -279,11 +272,6 @@ class Session:
             self._journals.spawn(self._catch_up())
 
     # Where other processes write, too: see `ahead.py`
-
-    def begun_with(self, command: BeginInvocation) -> None:
-        """Note how it began: that is written with the first thing that it says, or soon."""
-        if self._ahead is not None:
-            self._ahead.note(command, self._told, is_awaited=False)
 
     def _say(self, command: Command, *, is_awaited: bool) -> Said | None:
         if self._ahead is None:

@@ -37,6 +37,17 @@ class Push(NamedTuple):
     mark: int
 
 
+class Listener(Protocol):
+    """Whoever wants to be told."""
+
+    def __call__(self, operations: Sequence[Operation], /) -> bool:
+        """Take note of operations that have changed from outside.
+
+        `False`: the invocation ends anyway, and what it is told does not count.
+        """
+        ...
+
+
 class Audience(Protocol):
     """The invocation that runs here, as far as a tip must know it."""
 

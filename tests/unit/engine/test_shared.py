@@ -32,7 +32,10 @@ class SharedStore(MemoryStore):
 @asynccontextmanager
 async def two_services() -> AsyncGenerator[tuple[Bench, Bench]]:
     store = SharedStore()
-    async with Bench(store=store, policy=SHARED) as here, Bench(store=store, policy=SHARED) as there:
+    async with (
+        Bench(store=store, policy=SHARED) as here,
+        Bench(store=store, policy=SHARED) as there,
+    ):
         yield here, there
 
 
