@@ -16,6 +16,11 @@ woken_at: dict[str, float] = {}
 """When it went on, likewise."""
 
 
+def seconds() -> float:
+    """Read the clock by which these functions measure themselves, within one invocation."""
+    return perf_counter()  # durably: allow[clock] no replay sees what is measured
+
+
 async def plus_one(number: int) -> int:
     """Be the body of a step that costs nothing."""
     return number + 1
@@ -29,19 +34,19 @@ def plus_one_blocking(number: int) -> int:
 @durable_execution
 async def steps(count: int, ctx: DurableContext) -> float:
     """Make *count* steps, one after the other; give the seconds for one."""
-    began = perf_counter()
+    began = seconds()
     for number in range(count):
         await ctx.step("add", plus_one, number)
-    return (perf_counter() - began) / max(count, 1)
+    return (seconds() - began) / max(count, 1)
 
 
 @durable_execution
 def blocking_steps(count: int, ctx: SyncDurableContext) -> float:
     """Make *count* steps, blocking; give the seconds for one."""
-    began = perf_counter()
+    began = seconds()
     for number in range(count):
         ctx.step("add", plus_one_blocking, number)
-    return (perf_counter() - began) / max(count, 1)
+    return (seconds() - began) / max(count, 1)
 
 
 @durable_execution
@@ -63,9 +68,9 @@ async def _item_with_step(ctx: DurableContext, item: int) -> int:
 @durable_execution
 async def mapped(count: int, ctx: DurableContext) -> float:
     """Map over *count* items; give the seconds for one."""
-    began = perf_counter()
+    began = seconds()
     batch = await ctx.map("items", range(count), _item)
-    taken = perf_counter() - began
+    taken = seconds() - began
     assert len(batch.results()) == count
     return taken / count
 
@@ -73,9 +78,9 @@ async def mapped(count: int, ctx: DurableContext) -> float:
 @durable_execution
 async def mapped_steps(count: int, ctx: DurableContext) -> float:
     """Map over *count* items with a step in each; give the seconds for one."""
-    began = perf_counter()
+    began = seconds()
     batch = await ctx.map("items", range(count), _item_with_step)
-    taken = perf_counter() - began
+    taken = seconds() - began
     assert len(batch.results()) == count
     return taken / count
 
@@ -86,7 +91,7 @@ async def sleeper(seconds: int, ctx: DurableContext) -> float:
     from time import time  # noqa: PLC0415, TID251 - the clock by which a timer is late
 
     await ctx.wait("sleep", seconds)
-    return time()
+    return time()  # durably: allow[clock] how late the timer is, is what is measured
 
 
 @durable_execution
@@ -97,4 +102,4 @@ async def answered(key: str, ctx: DurableContext) -> None:
     if not waiting.done():
         waiting.set_result(callback.callback_id)
     await callback.result()
-    woken_at[key] = perf_counter()
+    woken_at[key] = seconds()  # durably: allow[global-state] only the benchmark reads it

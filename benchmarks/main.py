@@ -16,6 +16,7 @@ import pstats
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from benchmarks import rows_handler, rows_import, rows_steps, rows_waiting
+from benchmarks import rows_handler, rows_http, rows_import, rows_steps, rows_waiting
 from benchmarks.measure import Options, timed_collector
 from benchmarks.report import Line, Result, table
 
@@ -55,6 +56,9 @@ _ROWS = {
     "map": Row(rows_steps.mapped, rows_steps.profile_mapped),
     "timer": Row(rows_waiting.timers),
     "callback": Row(rows_waiting.callbacks, rows_waiting.profile_callbacks),
+    "http": Row(rows_http.checkpoints),
+    "http-callback": Row(rows_http.callbacks),
+    "http-cold-start": Row(rows_http.cold_start),
     "import": Row(rows_import.imports, rows_import.profile_imports),
     "cold-start": Row(rows_import.cold_start, rows_import.profile_cold_start),
     "sleeping-memory": Row(rows_waiting.sleeping_memory, rows_waiting.profile_sleeping_memory),
@@ -108,9 +112,15 @@ def _in_own_process(name: str, asked: argparse.Namespace) -> Result:
     flags = [f"--{flag.replace('_', '-')}" for flag in given]
     program = [sys.executable, "-m", "benchmarks.main", "--inside", "--row", name, *flags]
     try:
-        done = subprocess.run(  # noqa: S603 - this very program
-            program, cwd=_ROOT, stdout=subprocess.PIPE, check=True, timeout=_ROW_SECONDS
-        )
+        with tempfile.TemporaryDirectory(prefix="durably-bench-") as inside:
+            done = subprocess.run(  # noqa: S603 - this very program
+                program,
+                cwd=_ROOT,
+                env={**os.environ, "TMPDIR": inside},
+                stdout=subprocess.PIPE,
+                check=True,
+                timeout=_ROW_SECONDS,
+            )
     except subprocess.SubprocessError as error:
         return Result(name, (), failure=type(error).__name__)
     return msgspec.json.decode(done.stdout, type=Result)

@@ -6,17 +6,20 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TypeVar
+
+from benchmarks.report import Beside
 
 T = TypeVar("T")
 
 MICRO = 1e6
 MILLI = 1e3
 MIB = 1024 * 1024
+_MAX_FAILURE = 80
 LINEAR = 1.3
 """What is linear or flat may grow by so much, times, when the load grows tenfold: that is noise."""
 
@@ -59,12 +62,56 @@ async def seconds_async(work: Callable[[], Awaitable[object]]) -> float:
     return perf_counter() - began
 
 
-def in_turns(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Run everything once a round, and give the median of what each returned."""
+@dataclass(slots=True)
+class Peer:
+    """Somebody else's work beside ours. When it fails, ours is measured all the same.
+
+    Attributes:
+        name: what it is called in the table.
+        work: measures it once.
+    """
+
+    name: str
+    work: Callable[[], float]
+    _values: list[float] = field(default_factory=list[float])
+    _failure: str = ""
+
+    def run(self) -> None:
+        """Measure once more, unless it has failed."""
+        if self._failure:
+            return
+        try:
+            self._values.append(self.work())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the table says so
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._failure = text if len(text) <= _MAX_FAILURE else f"{text[:_MAX_FAILURE]}…"
+            progress(f"{self.name or 'a peer'} failed: {text}")
+
+    def beside(self, factor: float = 1.0, less: float = 0.0) -> Beside:
+        """Give the median, *less* what is not its, times *factor*; or why there is none."""
+        if self._failure or not self._values:
+            return Beside(name=self.name, failure=self._failure or "it was not run")
+        return Beside(name=self.name, value=(median(self._values) - less) * factor)
+
+
+def measured(name: str, work: Callable[[], float], factor: float = 1.0) -> Beside:
+    """Measure somebody else's *work* once."""
+    peer = Peer(name, work)
+    peer.run()
+    return peer.beside(factor)
+
+
+def in_turns(
+    works: Mapping[str, Callable[[], float]], rounds: int, peers: Iterable[Peer] = ()
+) -> dict[str, float]:
+    """Run everything once a round, *peers* too, and give the medians of our own."""
     found: dict[str, list[float]] = {name: [] for name in works}
+    peers = tuple(peers)
     for _ in range(rounds):
         for name, work in works.items():
             found[name].append(work())
+        for peer in peers:
+            peer.run()
     return {name: median(values) for name, values in found.items()}
 
 

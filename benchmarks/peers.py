@@ -41,6 +41,11 @@ _LONG = 600
 woken_at: dict[str, float] = {}
 
 
+def _seconds() -> float:
+    """Read the clock by which these functions measure themselves, within one invocation."""
+    return perf_counter()  # durably: allow[clock] no replay sees what is measured
+
+
 def _plus_one(number: int, _ctx: StepContext) -> int:
     return number + 1
 
@@ -48,10 +53,10 @@ def _plus_one(number: int, _ctx: StepContext) -> int:
 @durable_execution
 def steps(count: int, ctx: DurableContext) -> float:
     """Make *count* steps, one after the other; give the seconds for one."""
-    began = perf_counter()
+    began = _seconds()
     for number in range(count):
         ctx.step(partial(_plus_one, number), name="add")
-    return (perf_counter() - began) / max(count, 1)
+    return (_seconds() - began) / max(count, 1)
 
 
 @durable_execution
@@ -65,9 +70,9 @@ def three_steps(number: int, ctx: DurableContext) -> int:
 @durable_execution
 def mapped(count: int, ctx: DurableContext) -> float:
     """Map over *count* items; give the seconds for one."""
-    began = perf_counter()
+    began = _seconds()
     batch: Any = ctx.map(list(range(count)), _item, name="items")
-    taken = perf_counter() - began
+    taken = _seconds() - began
     assert batch.success_count == count
     return taken / count
 
@@ -86,7 +91,7 @@ def sleeper(seconds: int, ctx: DurableContext) -> None:
 def answered(key: str, ctx: DurableContext) -> None:
     """Wait for a callback, and note when it goes on."""
     ctx.create_callback(name="answer").result()
-    woken_at[key] = perf_counter()
+    woken_at[key] = _seconds()  # durably: allow[global-state] only the benchmark reads it
 
 
 @contextmanager

@@ -11,10 +11,11 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """The same, done by somebody else in the same run."""
+    """The same, done by somebody else in the same run; *failure* says why there is no value."""
 
     name: str
-    value: float
+    value: float = 0.0
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,8 @@ def _figures(line: Line) -> tuple[str, ...]:
 
 
 def _beside(line: Line, other: Beside) -> str:
+    if other.failure:
+        return f"{other.name} failed: {other.failure}".strip()
     text = f"{other.name} {shown(other.value, line.unit)}".strip()
     if not line.value or not other.value:
         return text

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from benchmarks import functions
 from benchmarks.floors import bare_loop
-from benchmarks.measure import LINEAR, MICRO, MILLI, Options, in_turns, progress, seconds
+from benchmarks.measure import LINEAR, MICRO, MILLI, Options, Peer, in_turns, progress, seconds
 from benchmarks.recorded import AnswersAtOnce, BlockingAnswersAtOnce, event, official_id
 from benchmarks.report import Beside, Line
 from durably import DurableFunction, durable_execution
@@ -44,19 +44,15 @@ def _replay(options: Options, function: DurableFunction, client: Any, limit: flo
         works: dict[str, Callable[[], float]] = {"loop": partial(bare_loop, size)}
         for name, count in (("ours", size), ("ours fixed", 0)):
             works[name] = _invoking(ours, event(count))
-        if peer is not None:
-            works["peer"] = _inside(peer, event(size, official_id))
-        found = in_turns(works, rounds)
-        peers: tuple[Beside, ...] = ()
-        if peer is not None:
-            peers = (Beside(name="", value=found["peer"] * MICRO),)
+        peers = [] if peer is None else [Peer("", _inside(peer, event(size, official_id)))]
+        found = in_turns(works, rounds, peers)
         line = Line(
             what=f"a recorded operation, all in, of {size:,}",
             value=(found["ours"] - found["ours fixed"]) / size * MICRO,
             unit="µs",
             limit=limit,
             floors=(Beside(name="bare loop", value=found["loop"] * MICRO),),
-            peers=peers,
+            peers=tuple(one.beside(MICRO) for one in peers),
         )
         lines.append(line)
     growth = lines[-1].value / lines[-2].value
@@ -81,24 +77,18 @@ def invocation(options: Options) -> list[Line]:
         "steps": _invoking(ours, _fresh(size)),
         "loop": partial(bare_loop, size),
     }
-    if peer is not None:
-        works["peer fixed"] = _invoking(peer, _fresh(0))
-        works["peer steps"] = _inside(peer, _fresh(size))
+    fixed_peers = [] if peer is None else [Peer("", _invoking(peer, _fresh(0)))]
+    step_peers = [] if peer is None else [Peer("", _inside(peer, _fresh(size)))]
     _succeed(ours, _fresh(1))  # the first one makes the event loop
-    found = in_turns(works, options.pick(15, 5))
+    found = in_turns(works, options.pick(15, 5), [*fixed_peers, *step_peers])
     per_step = (found["steps"] - found["fixed"]) / size * MICRO
-    fixed_peers: tuple[Beside, ...] = ()
-    step_peers: tuple[Beside, ...] = ()
-    if peer is not None:
-        fixed_peers = (Beside(name="", value=found["peer fixed"] * MILLI),)
-        step_peers = (Beside(name="", value=found["peer steps"] * MICRO),)
     return [
         Line(
             what="an invocation, fixed",
             value=found["fixed"] * MILLI,
             unit="ms",
             limit=_INVOCATION_MS,
-            peers=fixed_peers,
+            peers=tuple(one.beside(MILLI) for one in fixed_peers),
         ),
         Line(
             what="a new step in it",
@@ -106,7 +96,7 @@ def invocation(options: Options) -> list[Line]:
             unit="µs",
             limit=_INVOCATION_STEP_US,
             floors=(Beside(name="bare loop", value=found["loop"] * MICRO),),
-            peers=step_peers,
+            peers=tuple(one.beside(MICRO) for one in step_peers),
         ),
     ]
 

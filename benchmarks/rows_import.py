@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
-from benchmarks.measure import MILLI, Options, in_turns, progress
+from benchmarks.measure import MILLI, Options, Peer, in_turns, progress
 from benchmarks.report import Beside, Line
 
 _IMPORT_MS = 100
@@ -34,9 +34,9 @@ _UNWANTED = ("asyncio", "boto3", "psycopg", "sqlite3", "starlette")
 
 def imports(options: Options) -> list[Line]:
     """Importing the package."""
-    programs = {"bare": _BARE, "ours": _IMPORT, "foundation": _FOUNDATION, "peer": _OFFICIAL}
+    programs = {"bare": _BARE, "ours": _IMPORT, "foundation": _FOUNDATION}
     progress("importing, in fresh interpreters")
-    found = _in_turns(options, programs)
+    found, peers = _in_turns(options, programs, _OFFICIAL)
     asked = f"import sys; {_IMPORT}; print(*(set({_UNWANTED}) & set(sys.modules)))"
     brought = _run(asked).split()
     note = f"It brings {', '.join(sorted(brought))} with it." if brought else ""
@@ -47,7 +47,7 @@ def imports(options: Options) -> list[Line]:
             unit="ms",
             limit=_IMPORT_MS,
             floors=(Beside(name="msgspec & co", value=found["foundation"] - found["bare"]),),
-            peers=_peers(options, found["peer"] - found["bare"]),
+            peers=peers,
             note=note,
         ),
         Line(what="modules it must not bring", value=len(brought), unit="", limit=0),
@@ -56,9 +56,9 @@ def imports(options: Options) -> list[Line]:
 
 def cold_start(options: Options) -> list[Line]:
     """Importing the package, and making a client that can checkpoint."""
-    programs = {"bare": _BARE, "ours": _COLD, "botocore": _BOTOCORE, "peer": _OFFICIAL_COLD}
+    programs = {"bare": _BARE, "ours": _COLD, "botocore": _BOTOCORE}
     progress("cold starts, in fresh interpreters")
-    found = _in_turns(options, programs)
+    found, peers = _in_turns(options, programs, _OFFICIAL_COLD)
     return [
         Line(
             what="Lambda cold start: import, and a client",
@@ -68,7 +68,7 @@ def cold_start(options: Options) -> list[Line]:
             floors=(
                 Beside(name="a botocore client alone", value=found["botocore"] - found["bare"]),
             ),
-            peers=_peers(options, found["peer"] - found["bare"]),
+            peers=peers,
         )
     ]
 
@@ -83,16 +83,17 @@ def profile_cold_start(_options: Options) -> list[str]:
     return _slowest_imports(_COLD)
 
 
-def _in_turns(options: Options, programs: dict[str, str]) -> dict[str, float]:
-    if not options.has_peers:
-        del programs["peer"]
+def _in_turns(
+    options: Options, programs: dict[str, str], official: str
+) -> tuple[dict[str, float], tuple[Beside, ...]]:
+    """Give the milliseconds of *programs*, and the official SDK's beyond the bare interpreter."""
     works = {name: _timing(program) for name, program in programs.items()}
     for work in works.values():
         work()  # so that every .pyc is there
-    found = in_turns(works, options.pick(15, 5))
-    return {name: value * MILLI for name, value in found.items()} | (
-        {} if options.has_peers else {"peer": 0.0}
-    )
+    peers = [Peer("", _timing(official))] if options.has_peers else []
+    found = in_turns(works, options.pick(15, 5), peers)
+    beside = tuple(peer.beside(MILLI, less=found["bare"]) for peer in peers)
+    return {name: value * MILLI for name, value in found.items()}, beside
 
 
 def _timing(program: str) -> Callable[[], float]:
@@ -116,10 +117,6 @@ def _run(program: str, *arguments: str) -> str:
         timeout=60,
     )
     return done.stdout + done.stderr
-
-
-def _peers(options: Options, value: float) -> tuple[Beside, ...]:
-    return (Beside(name="", value=value),) if options.has_peers else ()
 
 
 def _slowest_imports(program: str) -> list[str]:

@@ -12,7 +12,7 @@ from time import perf_counter
 from benchmarks import functions
 from benchmarks.databases import engine, folder, written
 from benchmarks.floors import BareCommits, bare_loop_seconds
-from benchmarks.measure import LINEAR, MICRO, Options, progress, seconds_async
+from benchmarks.measure import LINEAR, MICRO, Options, measured, progress, seconds_async
 from benchmarks.report import Beside, Line
 from durably import DurableContext, DurableFunction, durable_execution
 from durably.app.engine import Engine
@@ -100,9 +100,9 @@ async def _beside_commits(options: Options, inside: Path) -> tuple[list[float], 
         async def in_turns(_input: object, ctx: DurableContext) -> None:
             for _round in range(rounds):
                 for number in range(few):
-                    began = perf_counter()
+                    began = functions.seconds()
                     await ctx.step("add", functions.plus_one, number)
-                    found.append(perf_counter() - began)
+                    found.append(functions.seconds() - began)
                 bare.extend(commits.seconds(1) for _ in range(few))
 
         async with Engine(f"sqlite:{inside / 'turns.db'}", [in_turns]) as ours:
@@ -287,10 +287,12 @@ def _peer_steps(options: Options, size: int, database: Path | None = None) -> tu
         return ()
     from benchmarks import peers  # noqa: PLC0415 - half a second of imports
 
+    def work() -> float:
+        with peers.local_runner(peers.steps, database) as runner:
+            return peers.result_of(runner, size)
+
     progress(f"{size:,} steps by the official local runner")
-    with peers.local_runner(peers.steps, database) as runner:
-        each = peers.result_of(runner, size)
-    return (Beside(name="local runner", value=each * MICRO),)
+    return (measured("local runner", work, MICRO),)
 
 
 def _peer_map(options: Options, size: int) -> tuple[Beside, ...]:
@@ -298,10 +300,12 @@ def _peer_map(options: Options, size: int) -> tuple[Beside, ...]:
         return ()
     from benchmarks import peers  # noqa: PLC0415 - as above
 
+    def work() -> float:
+        with peers.local_runner(peers.mapped) as runner:
+            return peers.result_of(runner, size)
+
     progress(f"a map over {size:,} items by the official local runner")
-    with peers.local_runner(peers.mapped) as runner:
-        each = peers.result_of(runner, size)
-    return (Beside(name="local runner", value=each * MICRO),)
+    return (measured("local runner", work, MICRO),)
 
 
 def _peer_executions(options: Options, database: Path) -> tuple[Beside, ...]:
@@ -310,11 +314,14 @@ def _peer_executions(options: Options, database: Path) -> tuple[Beside, ...]:
     from benchmarks import peers  # noqa: PLC0415 - as above
 
     count = 20
+
+    def work() -> float:
+        with peers.local_runner(peers.three_steps, database) as runner:
+            began = perf_counter()
+            arns = [runner.run_async(input="1", execution_name=f"e{n}") for n in range(count)]
+            for arn in arns:
+                runner.wait_for_result(arn)
+            return count / (perf_counter() - began)
+
     progress(f"{count} executions by the official local runner")
-    with peers.local_runner(peers.three_steps, database) as runner:
-        began = perf_counter()
-        arns = [runner.run_async(input="1", execution_name=f"e{n}") for n in range(count)]
-        for arn in arns:
-            runner.wait_for_result(arn)
-        rate = count / (perf_counter() - began)
-    return (Beside(name="local runner", value=rate),)
+    return (measured("local runner", work),)

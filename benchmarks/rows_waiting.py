@@ -20,6 +20,7 @@ from benchmarks.measure import (
     MICRO,
     MILLI,
     Options,
+    measured,
     percentile,
     progress,
     resident_bytes,
@@ -125,19 +126,22 @@ def _peer_callbacks(options: Options, database: Path) -> tuple[Beside, ...]:
         return ()
     from benchmarks import peers  # noqa: PLC0415 - half a second of imports
 
+    def work() -> float:
+        taken = []
+        with peers.local_runner(peers.answered, database) as runner:
+            for number in range(7):
+                key = f"c{number}"
+                arn = runner.run_async(input=f'"{key}"', execution_name=key)
+                callback_id = runner.wait_for_callback(arn)
+                peers.let_settle()
+                began = perf_counter()
+                runner.send_callback_success(callback_id, b'"yes"')
+                runner.wait_for_result(arn)
+                taken.append(peers.woken_at[key] - began)
+        return median(taken)
+
     progress("callbacks by the official local runner")
-    taken = []
-    with peers.local_runner(peers.answered, database) as runner:
-        for number in range(7):
-            key = f"c{number}"
-            arn = runner.run_async(input=f'"{key}"', execution_name=key)
-            callback_id = runner.wait_for_callback(arn)
-            peers.let_settle()
-            began = perf_counter()
-            runner.send_callback_success(callback_id, b'"yes"')
-            runner.wait_for_result(arn)
-            taken.append(peers.woken_at[key] - began)
-    return (Beside(name="local runner", value=median(taken) * MILLI),)
+    return (measured("local runner", work, MILLI),)
 
 
 def sleeping_memory(options: Options) -> list[Line]:

@@ -43,6 +43,7 @@ PAGES: Mapping[str, Page] = {
     "retries": Page("Retry and wait strategies", ("retries",)),
     "serdes": Page("How values are written", ("serdes*", "plugins.offload", "plugins.preview")),
     "plugins": Page("Plugins", ("core.observer",)),
+    "testing": Page("The test kit", ("testing",)),
     "clients": Page("Clients", ("drivers.client", "clients", "clock", "seams", "wire.api")),
     "protocol": Page("The protocol's values", ("wire",)),
     "errors": Page("Errors", ("errors", "operation_errors", "service_errors")),
@@ -73,9 +74,10 @@ def write_pages() -> dict[str, str]:
         resolve_aliases=True,
     )
     shown: dict[str, list[tuple[str, Node]]] = {page: [] for page in PAGES}
-    for name in sorted(package.exports or (), key=str):
-        node = _resolved(package[str(name)])
-        shown[page_of(node)].append((str(name), node))
+    for module in (package, package["testing"]):
+        for name in sorted(module.exports or (), key=str):
+            node = _resolved(module[str(name)])
+            shown[page_of(node)].append((str(name), node))
     pages = {f"{page}.md": "\n".join(_page(page, names)) for page, names in shown.items() if names}
     pages["command-line.md"] = "\n".join(_command_line())
     pages["README.md"] = "\n".join(_index(shown))
@@ -115,7 +117,8 @@ def _is_in(module: str, pattern: str) -> bool:
 
 def _index(shown: Mapping[str, list[tuple[str, Node]]]) -> Iterator[str]:
     yield f"# Reference\n\n{NOTE}"
-    yield "Every public name of `durably`, and [the command line](command-line.md).\n"
+    yield "Every public name of `durably` and of `durably.testing`, and [the command"
+    yield "line](command-line.md).\n"
     for page, names in shown.items():
         if names:
             yield f"## [{PAGES[page].title}]({page}.md)\n"

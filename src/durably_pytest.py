@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("durably", "durable functions")
     group.addoption(
+        "--durably-crash",
+        choices=["all", "sample", "off"],
+        help="at how many points `crash_everywhere` crashes where the test does not say it",
+    )
+    group.addoption(
         "--durably-cost",
         action="store_true",
         help="say what each test's executions would cost on the managed service",
@@ -33,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell the test kit, by the environment: it need not be loaded for that."""
+    crash = config.getoption("durably_crash")
+    if crash is not None:
+        _set_for(config, "DURABLY_CRASH", crash)
     if config.getoption("durably_cost"):
         _set_for(config, "DURABLY_COST", "1")
 

@@ -29,7 +29,10 @@ def shown(value: object) -> str:
         return f"the coroutine of {value.__qualname__}(…): leave the call to the operation"
     if isinstance(value, type):
         return f"the class {value.__qualname__}"
-    return f"{value!r:.100}"
+    try:
+        return f"{value!r:.100}"
+    except Exception:  # noqa: BLE001 - it may be anything, a number of too many digits for one
+        return f"a value of type {type(value).__qualname__}"
 
 
 def check_kind(value: object, field: str, kind: type | UnionType, wanted: str) -> None:
@@ -48,11 +51,11 @@ def member_of(members: type[EnumT], value: object, field: str) -> EnumT:
     Raises:
         ValidationError: there is none.
     """
-    try:
-        return members(value)  # type: ignore[arg-type]  # what it cannot be, it refuses itself
-    except ValueError:
-        names = " or ".join(f"{members.__name__}.{member.name}" for member in members)
-        raise ValidationError(field, f"must be {names}, not {shown(value)}") from None
+    found = members._value2member_map_.get(value) if isinstance(value, str) else None
+    if isinstance(found, members):
+        return found
+    names = " or ".join(f"{members.__name__}.{member.name}" for member in members)
+    raise ValidationError(field, f"must be {names}, not {shown(value)}")
 
 
 def check_function(value: object, field: str, wanted: str) -> None:
@@ -94,10 +97,10 @@ def check_errors(texts: object, kinds: object) -> None:
         ValidationError: so it is.
     """
     field, wanted = "retryable_errors", 'a list of texts or patterns, such as ["503"]'
-    for text in _listed(texts, field, wanted):
+    for text in listed_in(texts, field, wanted):
         check_kind(text, field, str | Pattern, wanted)
     field, wanted = "retryable_error_types", "a list of classes of errors, such as [ValueError]"
-    for kind in _listed(kinds, field, wanted):
+    for kind in listed_in(kinds, field, wanted):
         if not (isinstance(kind, type) and issubclass(cast("type[Any]", kind), BaseException)):
             raise ValidationError(field, f"must be {wanted}, not {shown(kind)}")
 
@@ -123,7 +126,12 @@ def check_flag(value: object, field: str) -> None:
     check_kind(value, field, bool, "True or False")
 
 
-def _listed(values: object, field: str, wanted: str) -> Iterable[object]:
+def listed_in(values: object, field: str, wanted: str) -> Iterable[object]:
+    """Give what is listed in *values*; *wanted* says what to give instead.
+
+    Raises:
+        ValidationError: it is no list, tuple or set; a single text is none either.
+    """
     if isinstance(values, str) or not isinstance(values, Collection):
         raise ValidationError(field, f"must be {wanted}, not {shown(values)}")
     return cast("Iterable[object]", values)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from durably.batch_result import BatchItemStatus
-from durably.checks import check_optional_function
+from durably.checks import check_optional_function, member_of
 from durably.errors import ValidationError
-from durably.limits import check_count, check_percentage
+from durably.limits import as_count, check_percentage
 
 
 class CompletionOutcome(StrEnum):
@@ -44,6 +45,10 @@ class CompletionDecision(msgspec.Struct, frozen=True):
 
     outcome: CompletionOutcome | None = None
 
+    def __post_init__(self) -> None:
+        if self.outcome is not None:
+            force_setattr(self, "outcome", member_of(CompletionOutcome, self.outcome, "outcome"))
+
     @property
     def is_complete(self) -> bool:
         """Whether the batch ends now."""
@@ -62,7 +67,7 @@ def continue_batch() -> CompletionDecision:
 
 def complete_batch(outcome: CompletionOutcome = CompletionOutcome.SUCCEEDED) -> CompletionDecision:
     """End the batch now. Items under way are not waited for."""
-    return CompletionDecision(CompletionOutcome(outcome))
+    return CompletionDecision(member_of(CompletionOutcome, outcome, "outcome"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +91,9 @@ class CompletionConfig:
 
     def __post_init__(self) -> None:
         if self.min_successful is not None:
-            check_count(self.min_successful, "min_successful", minimum=1)
+            as_count(self.min_successful, "min_successful", minimum=1)
         if self.tolerated_failure_count is not None:
-            check_count(self.tolerated_failure_count, "tolerated_failure_count", minimum=0)
+            as_count(self.tolerated_failure_count, "tolerated_failure_count", minimum=0)
         if self.tolerated_failure_percentage is not None:
             check_percentage(self.tolerated_failure_percentage, "tolerated_failure_percentage")
         check_optional_function(self.should_complete, "should_complete")

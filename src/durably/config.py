@@ -38,11 +38,11 @@ from durably.errors import ChildContextError, ValidationError
 from durably.limits import (
     MAX_CALLBACK_TIMEOUT_SECONDS,
     Duration,
+    as_count,
+    as_name,
+    as_short_text,
+    as_sub_type,
     as_timedelta,
-    check_count,
-    check_length,
-    check_name,
-    check_sub_type,
     duration_seconds,
 )
 from durably.retries import RetryPresets, RetryStrategy, WaitStrategy, create_retry_strategy
@@ -86,11 +86,8 @@ __all__ = [
     "WaitForCallbackConfig",
     "WaitForConditionConfig",
     "WithRetryConfig",
-    "check_name",
-    "check_sub_type",
     "complete_batch",
     "continue_batch",
-    "duration_seconds",
 ]
 
 
@@ -126,7 +123,7 @@ class StepConfig(Generic[ResultT_co]):
     Attributes:
         retry_strategy: asked after each failed attempt.
         serdes: how the result is written; without one, by the body's return annotation.
-        timeout: how long one attempt may run; longer is a failed attempt.
+        timeout: how long one attempt may run, up to 366 days; longer is a failed attempt.
         sub_type: a name for a kind of steps, compared on replay.
     """
 
@@ -140,8 +137,8 @@ class StepConfig(Generic[ResultT_co]):
         check_retry_strategy(self.retry_strategy)
         _set(self, "semantics", member_of(StepSemantics, self.semantics, "semantics"))
         check_serdes(self.serdes)
-        check_sub_type(self.sub_type, "sub_type")
-        if self.timeout is not None and as_timedelta(self.timeout, "timeout") == timedelta(0):
+        _set(self, "sub_type", as_sub_type(self.sub_type))
+        if self.timeout is not None and not duration_seconds(self.timeout, "timeout"):
             raise ValidationError("timeout", "must be longer than nothing")
 
     @property
@@ -168,7 +165,7 @@ class InvokeConfig(Generic[ReplyT_co]):
         check_serdes(self.payload_serdes, "payload_serdes")
         check_serdes(self.result_serdes, "result_serdes")
         if self.tenant_id is not None:
-            check_length(self.tenant_id, "tenant_id")
+            _set(self, "tenant_id", as_short_text(self.tenant_id, "tenant_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +186,7 @@ class CallbackConfig(Generic[AnswerT_co]):
 
     def __post_init__(self) -> None:
         check_serdes(self.serdes)
-        check_sub_type(self.sub_type, "sub_type")
+        _set(self, "sub_type", as_sub_type(self.sub_type))
         _callback_seconds(self.timeout, "timeout")
         _callback_seconds(self.heartbeat_timeout, "heartbeat_timeout")
 
@@ -273,7 +270,7 @@ class ChildConfig(Generic[ResultT_co]):
         check_optional_function(self.summary_generator, "summary_generator")
         check_optional_function(self.error_mapper, "error_mapper")
         check_flag(self.is_virtual, "is_virtual")
-        check_sub_type(self.sub_type, "sub_type")
+        _set(self, "sub_type", as_sub_type(self.sub_type))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +295,7 @@ class FanOutConfig:
 
     def __post_init__(self) -> None:
         if self.max_concurrency is not None:
-            check_count(self.max_concurrency, "max_concurrency", minimum=1)
+            as_count(self.max_concurrency, "max_concurrency", minimum=1)
         completion = "a CompletionConfig, such as CompletionConfig.all_completed()"
         check_kind(self.completion_config, "completion_config", CompletionConfig, completion)
         check_serdes(self.serdes)
@@ -344,8 +341,8 @@ class ConcurrencyConfig(MapConfig):
 
     def __post_init__(self) -> None:
         MapConfig.__post_init__(self)
-        check_sub_type(self.top_level_sub_type, "top_level_sub_type")
-        check_sub_type(self.iteration_sub_type, "iteration_sub_type")
+        for field in ("top_level_sub_type", "iteration_sub_type"):
+            _set(self, field, as_sub_type(getattr(self, field), field))
 
 
 @dataclass(frozen=True)
@@ -356,7 +353,7 @@ class NamedParallelBranch(Generic[T]):
     func: Callable[..., T]
 
     def __post_init__(self) -> None:
-        check_name(self.name, "name")
+        _set(self, "name", as_name(self.name))
         check_function(self.func, "func", "a function that gets a context")
 
 

@@ -338,7 +338,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _concerns_execution(error: BaseException) -> bool:
     if isinstance(error, DurableExecutionClientError):
         return error.scope == "execution"
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError | RecursionError):  # code that recurses does so again
         return True
     status, code, message = _refusal(error)
     if code.startswith("KMS"):

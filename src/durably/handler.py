@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
-from durably.checks import check_function
+from durably.checks import check_function, check_kind, listed_in, shown
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.given import checked_choice
@@ -28,6 +28,7 @@ from durably.drivers.paging import load_state, load_state_async
 from durably.drivers.settings import Host, RunSettings
 from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
+from durably.limits import plain
 from durably.serdes import ChooseSerdes, typed_serdes
 from durably.sync_context import SyncDurableContext
 from durably.wire.base import encode_invocation
@@ -79,13 +80,13 @@ class DurableFunction:
         logger: logging.Logger | None = None,
         default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
-        check_function(handler, "handler", "a function of the event and the context")
-        parameters = positional_parameters(handler)
-        if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
-            text = f"must take the event and the context, and takes ({', '.join(parameters)})"
-            raise ValidationError("handler", text)
+        parameters = _parameters_of(handler)
+        _check_client(client)
+        listed_in(plugins, "plugins", "a list of plugins")
+        if logger is not None:
+            check_kind(logger, "logger", logging.Logger | logging.LoggerAdapter, "a logging.Logger")
         update_wrapper(self, handler)
-        self.name = handler.__name__
+        self.name = plain(handler.__name__)
         self.handler = handler
         self.is_async = is_coroutine_function(handler)
         self._client = client
@@ -237,6 +238,34 @@ class DurableFunction:
             observers=observers_of(self._all_plugins, journal, host.clock),
             time_left=time_left(host.clock, lambda_context),
         )
+
+
+def _parameters_of(handler: Callable[..., Any]) -> list[str]:
+    """Name the two parameters of *handler*.
+
+    Raises:
+        ValidationError: it has not two, or is no function.
+    """
+    wanted = "a function of the event and the context"
+    check_function(handler, "handler", wanted)
+    try:
+        parameters = positional_parameters(handler)
+    except ValueError:  # a class of Python's own, such as int
+        raise ValidationError("handler", f"must be {wanted}, not {shown(handler)}") from None
+    if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
+        text = f"must take the event and the context, and takes ({', '.join(parameters)})"
+        raise ValidationError("handler", text)
+    if not isinstance(getattr(handler, "__name__", None), str):
+        said = f"has no name to be registered as: write a def around {shown(handler)}"
+        raise ValidationError("handler", said)
+    return parameters
+
+
+def _check_client(client: object) -> None:
+    methods = [getattr(client, name, None) for name in ("checkpoint", "get_execution_state")]
+    if client is not None and not all(map(callable, methods)):
+        wanted = "a client with checkpoint and get_execution_state"
+        raise ValidationError("client", f"must be {wanted}, not {shown(client)}")
 
 
 @overload

@@ -1,15 +1,20 @@
 """What the protocol can carry: lengths of time, names, counts. All else is refused by name.
 
-A length of time is a `timedelta`, or seconds as a number.
+A length of time is a `timedelta`, or seconds as a number. Text and numbers may be of a class that
+is derived from Python's own, such as the members of a `StrEnum`; what is given back is always
+plain, because only that can be recorded.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from sys import float_info
+from typing import Any, TypeAlias
 
+from durably.checks import shown
 from durably.errors import ValidationError
+from durably.words import in_words
 
 Duration: TypeAlias = timedelta
 
@@ -18,12 +23,24 @@ MAX_DELAY_SECONDS = 31_622_400
 
 MAX_CALLBACK_TIMEOUT_SECONDS = 99_999_999
 
+MAX_RETENTION_DAYS = 90
+
 MAX_NAME_LENGTH = 256
 
 MAX_TRACE_ID_LENGTH = 8192
+MAX_NESTING = 64
+"""How deep contexts may lie in one another."""
+
+MAX_COUNT = 2**63 - 1
+"""No count is larger: it is what a database can hold."""
 
 _SECOND = timedelta(seconds=1)
 _SUB_TYPE = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def plain(text: str) -> str:
+    """Give *text* as a `str` of Python's own, whatever class derived from it it is of."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def as_timedelta(value: object, field: str) -> timedelta:
@@ -33,23 +50,25 @@ def as_timedelta(value: object, field: str) -> timedelta:
         ValidationError: it is not a duration, or it is negative.
     """
     if isinstance(value, timedelta):
-        duration = value
+        duration = timedelta(value.days, value.seconds, value.microseconds)
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"must be a timedelta or a number of seconds, not {type(value).__name__}"
+        message = f"must be a timedelta or a number of seconds, not {shown(value)}"
         raise ValidationError(field, message)
     else:
         try:
             duration = timedelta(seconds=value)
         except (ValueError, OverflowError):
-            raise ValidationError(field, f"{value} is not a length of time") from None
+            raise ValidationError(field, f"{shown(value)} is not a length of time") from None
     if duration < timedelta(0):
-        raise ValidationError(field, f"must not be negative, and {value} is")
+        said = f"must not be negative, and -{in_words(-duration.total_seconds())} is"
+        raise ValidationError(field, said)
     return duration
 
 
 def whole_seconds(duration: timedelta) -> int:
     """Give the seconds of *duration*, a fraction counted as a whole one."""
-    return -(-duration // _SECOND)
+    seconds, rest = divmod(duration, _SECOND)
+    return seconds + bool(rest)
 
 
 def duration_seconds(
@@ -66,59 +85,65 @@ def duration_seconds(
         raise ValidationError(field, f"must be at least {minimum} {unit}, not {value}")
     seconds = whole_seconds(duration)
     if seconds > maximum:
-        raise ValidationError(field, f"must be at most {maximum} seconds, not {value}")
+        said = f"must be at most {in_words(maximum)}, not {in_words(duration.total_seconds())}"
+        raise ValidationError(field, said)
     return seconds
 
 
-def check_name(name: object, field: str = "name") -> None:
-    """Refuse a name that the protocol cannot carry.
+def as_name(name: object, field: str = "name") -> str | None:
+    """Read an optional name.
 
     Raises:
         ValidationError: *name* is not 1 to 256 printable ASCII characters.
     """
     if name is None:
-        return
+        return None
     if not isinstance(name, str):
-        raise ValidationError(field, f"must be text or None, not {type(name).__name__}")
+        raise ValidationError(field, f"must be text or None, not {shown(name)}")
     if not (0 < len(name) <= MAX_NAME_LENGTH and name.isascii() and name.isprintable()):
         raise ValidationError(field, f"must be 1 to {MAX_NAME_LENGTH} printable ASCII characters")
+    return plain(name)
 
 
-def check_sub_type(sub_type: object, field: str = "sub_type") -> None:
-    """Refuse a sub type that the protocol cannot carry.
+def as_sub_type(sub_type: object, field: str = "sub_type") -> str | None:
+    """Read an optional sub type.
 
     Raises:
         ValidationError: *sub_type* is not 1 to 32 letters, digits, `-` and `_`.
     """
     if sub_type is None:
-        return
+        return None
     if not isinstance(sub_type, str) or _SUB_TYPE.fullmatch(sub_type) is None:
         raise ValidationError(field, "must be 1 to 32 letters, digits, '-' and '_'")
+    return plain(sub_type)
 
 
-def check_length(text: object, field: str) -> None:
-    """Refuse what is not text of 1 to 256 characters.
+def as_short_text(text: object, field: str) -> str:
+    """Read text of 1 to 256 characters.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it is none.
     """
     if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME_LENGTH:
         raise ValidationError(field, f"must be 1 to {MAX_NAME_LENGTH} characters")
+    return as_text(text, field)
 
 
-def check_text(text: object, field: str) -> None:
-    """Refuse what is not text that can be stored.
+def as_text(text: object, field: str) -> str:
+    """Read text that can be stored.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it is none.
     """
     if not isinstance(text, str):
-        raise ValidationError(field, f"must be text, not {type(text).__name__}")
+        raise ValidationError(field, f"must be text, not {shown(text)}")
+    found = plain(text)
     try:
-        text.encode()
+        found.encode()
     except UnicodeEncodeError:
-        said = f"must be text that UTF-8 can say, without lone surrogates, not {text!a:.100}"
+        said = f"must be text that UTF-8 can say, without lone surrogates, not {found!a:.100}"
         raise ValidationError(field, said) from None
+    return found
 
 
 def check_instant(at: object, field: str) -> None:
@@ -129,17 +154,19 @@ def check_instant(at: object, field: str) -> None:
     """
     if at is None or (isinstance(at, datetime) and at.utcoffset() is not None):
         return
-    raise ValidationError(field, f"must be a datetime with a time zone, not {at!r:.100}")
+    raise ValidationError(field, f"must be a datetime with a time zone, not {shown(at)}")
 
 
-def check_count(count: object, field: str, *, minimum: int) -> None:
-    """Refuse what is not a whole number from *minimum*.
+def as_count(count: object, field: str, *, minimum: int, maximum: int = MAX_COUNT) -> int:
+    """Read a whole number.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it is none from *minimum* to *maximum*.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < minimum:
-        raise ValidationError(field, f"must be a whole number from {minimum}, not {count}")
+    if isinstance(count, int) and not isinstance(count, bool) and minimum <= count <= maximum:
+        return int.__int__(count)
+    limits = f"from {minimum}" if maximum == MAX_COUNT else f"from {minimum} to {maximum}"
+    raise ValidationError(field, f"must be a whole number {limits}, not {shown(count)}")
 
 
 def check_percentage(percentage: object, field: str) -> None:
@@ -155,4 +182,15 @@ def check_percentage(percentage: object, field: str) -> None:
             return
         case _:
             pass
-    raise ValidationError(field, f"must be from 0 to 100, not {percentage}")
+    raise ValidationError(field, f"must be from 0 to 100, not {shown(percentage)}")
+
+
+def check_rate(backoff_rate: Any) -> None:
+    """Refuse what delays cannot grow by.
+
+    Raises:
+        ValidationError: it is not a number from 1.
+    """
+    is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
+    if not is_number or not 1 <= backoff_rate <= float_info.max:
+        raise ValidationError("backoff_rate", f"must be a number from 1, not {shown(backoff_rate)}")

@@ -7,8 +7,9 @@ imported from.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from durably.service_errors import DurableError
 from durably.wire.operation import ErrorObject
@@ -274,8 +275,12 @@ def _record(
     error_type: str | None,
     message: str | None,
     data: str | None,
-    stack_trace: tuple[str, ...] | None,
+    stack_trace: Sequence[str] | None,
 ) -> ErrorObject:
+    """Make the record of an error. It never fails, as it is all that is left of the error.
+
+    Users may make these errors themselves, with whatever they like in them.
+    """
     kept = None if data is None else _storable(data)
     if kept is not None and len(kept.encode()) > MAX_DATA_BYTES:
         kept = None
@@ -283,20 +288,27 @@ def _record(
         error_type=None if error_type is None else _storable(error_type, MAX_TYPE_BYTES),
         error_message=_storable(message or "", MAX_MESSAGE_BYTES),
         error_data=kept,
-        stack_trace=stack_trace,
+        stack_trace=_lines_of(stack_trace),
     )
 
 
-def _text_of(error: BaseException) -> str:
+def _lines_of(stack_trace: object) -> tuple[str, ...] | None:
+    if not isinstance(stack_trace, list | tuple):
+        return None
+    return tuple([_storable(line) for line in cast("Iterable[object]", stack_trace)])
+
+
+def _text_of(error: Any) -> str:
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001 - the user's __str__ may raise anything
         return f"<its text cannot be given: {type(failure).__name__}>"
 
 
-def _storable(text: str, limit: int | None = None) -> str:
+def _storable(value: Any, limit: int | None = None) -> str:
     """Show lone surrogates as text, which no encoding takes, and cut at *limit* bytes."""
-    raw = text.encode("utf-8", "backslashreplace")
+    text = value if isinstance(value, str) else _text_of(value)
+    raw = str.encode(text, "utf-8", "backslashreplace")
     if limit is None or len(raw) <= limit:
         return raw.decode()
     return raw[: limit - 3].decode("utf-8", "ignore") + "..."

@@ -16,12 +16,13 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Generic, Self, TypeAlias, TypeVar, assert_never
 
-from durably.checks import check_errors, check_function, member_of
+from durably.checks import check_errors, check_flag, check_function, check_kind, member_of
 from durably.errors import ValidationError, WaitForConditionError
 from durably.limits import (
     MAX_DELAY_SECONDS,
+    as_count,
     as_timedelta,
-    check_count,
+    check_rate,
     duration_seconds,
     whole_seconds,
 )
@@ -66,6 +67,7 @@ class RetryDecision:
     delay: timedelta
 
     def __init__(self, should_retry: bool, delay: timedelta | float = _SECOND) -> None:  # noqa: FBT001 - the order users know
+        check_flag(should_retry, "should_retry")
         object.__setattr__(self, "should_retry", should_retry)
         object.__setattr__(self, "delay", _checked_delay(delay))
 
@@ -97,6 +99,7 @@ class WaitForConditionDecision:
     delay: timedelta
 
     def __init__(self, should_continue: bool, delay: timedelta | float = _SECOND) -> None:  # noqa: FBT001 - the order users know
+        check_flag(should_continue, "should_continue")
         object.__setattr__(self, "should_continue", should_continue)
         object.__setattr__(self, "delay", _checked_delay(delay))
 
@@ -151,9 +154,9 @@ class RetryStrategyConfig:
     retryable_error_types: Sequence[type[BaseException]] = ()
 
     def __post_init__(self) -> None:
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
-        _check_rate(self.backoff_rate)
+        check_rate(self.backoff_rate)
         check_errors(self.retryable_errors, self.retryable_error_types)
 
 
@@ -174,7 +177,7 @@ class LinearRetryStrategyConfig:
     retryable_error_types: Sequence[type[BaseException]] = ()
 
     def __post_init__(self) -> None:
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
         as_timedelta(self.increment, "increment")
         check_errors(self.retryable_errors, self.retryable_error_types)
@@ -199,16 +202,17 @@ class WaitStrategyConfig(Generic[T]):
     def __post_init__(self) -> None:
         wanted = "a function of the state that says whether to go on"
         check_function(self.should_continue_polling, "should_continue_polling", wanted)
-        check_count(self.max_attempts, "max_attempts", minimum=1)
+        as_count(self.max_attempts, "max_attempts", minimum=1)
         _check_delays(self)
-        _check_rate(self.backoff_rate)
+        check_rate(self.backoff_rate)
 
 
 def create_retry_strategy(
     config: RetryStrategyConfig | None = None, *, random: Random = SYSTEM_RANDOM
 ) -> RetryStrategy:
     """Make a strategy whose delays grow by a factor; jitter comes from *random*."""
-    chosen = config or RetryStrategyConfig()
+    chosen = RetryStrategyConfig() if config is None else config
+    _check_given(chosen, RetryStrategyConfig, random)
     initial, longest = _delays(chosen.initial_delay, chosen.max_delay)
 
     def decide(error: Exception, attempts_made: int) -> RetryDecision:
@@ -224,7 +228,8 @@ def create_linear_retry_strategy(
     config: LinearRetryStrategyConfig | None = None, *, random: Random = SYSTEM_RANDOM
 ) -> RetryStrategy:
     """Make a strategy whose delays grow by the same amount; jitter comes from *random*."""
-    chosen = config or LinearRetryStrategyConfig()
+    chosen = LinearRetryStrategyConfig() if config is None else config
+    _check_given(chosen, LinearRetryStrategyConfig, random)
     initial, longest = _delays(chosen.initial_delay, chosen.max_delay)
     increment = as_timedelta(chosen.increment, "increment").total_seconds()
 
@@ -269,6 +274,7 @@ def create_wait_strategy(
     The condition is tested before the attempt limit. What it returns raises a
     `WaitForConditionError` when the attempts run out.
     """
+    _check_given(config, WaitStrategyConfig, random)
     initial, longest = _delays(config.initial_delay, config.max_delay)
 
     def decide(state: T, attempts_made: int) -> WaitForConditionDecision:
@@ -331,6 +337,7 @@ class RetryPresets:
     @staticmethod
     def fixed(interval: timedelta | float = timedelta(seconds=5)) -> RetryStrategy:
         """Make 5 attempts, *interval* apart."""
+        duration_seconds(interval, "interval")
         return exponential_backoff(
             max_attempts=5,
             initial_delay=interval,
@@ -353,10 +360,9 @@ def _check_delays(
     object.__setattr__(config, "jitter_strategy", jitter)
 
 
-def _check_rate(backoff_rate: Any) -> None:
-    is_number = isinstance(backoff_rate, int | float) and not isinstance(backoff_rate, bool)
-    if not is_number or not 1 <= backoff_rate < float("inf"):
-        raise ValidationError("backoff_rate", f"must be a number from 1, not {backoff_rate}")
+def _check_given(config: object, kind: type, random: object) -> None:
+    check_kind(config, "config", kind, f"a {kind.__name__}")
+    check_kind(random, "random", Random, "a source of chance, such as random.Random()")
 
 
 def _delays(initial_delay: timedelta | float, max_delay: timedelta | float) -> tuple[float, float]:
@@ -375,8 +381,8 @@ def _exponential(initial: float, rate: float, attempts_made: int, longest: float
 
 def _jittered(seconds: float, jitter: JitterStrategy, random: Random) -> timedelta:
     """Give the delay in whole seconds, rounded up, and at least one."""
-    delay = timedelta(seconds=jitter.apply(seconds, random))
-    return timedelta(seconds=max(1, min(whole_seconds(delay), MAX_DELAY_SECONDS)))
+    delay = whole_seconds(timedelta(seconds=jitter.apply(seconds, random)))
+    return timedelta(seconds=min(max(1, delay), MAX_DELAY_SECONDS))
 
 
 def _is_retryable(

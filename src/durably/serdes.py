@@ -13,7 +13,9 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args, get_ori
 import msgspec
 
 from durably.batch_result import BatchCompletionReason, BatchItem, BatchItemStatus, BatchResult
+from durably.checks import check_serdes, shown
 from durably.errors import ChildContextError, SerdesError, ValidationError
+from durably.limits import plain
 from durably.serdes_json import class_of, is_plain, read_json, too_deep, write_json
 from durably.serdes_pieces import PiecewiseSerdes
 from durably.serdes_tagged import TaggedSerdes
@@ -107,6 +109,7 @@ class BatchResultSerdes(Generic[T]):
     __slots__ = ("_items",)
 
     def __init__(self, item_annotation: Any = Any, *, item_serdes: Serdes[T] | None = None) -> None:
+        check_serdes(item_serdes, "item_serdes")
         self._items: Serdes[T] = item_serdes or typed_serdes(item_annotation)
 
     def serialize(self, value: BatchResult[T], context: SerdesContext, /) -> str:
@@ -182,20 +185,21 @@ _JSON = JsonSerdes()
 _TAGGED = TaggedSerdes()
 
 
-def storable(text: object) -> str:
-    """Give *text*, the work of somebody else's serdes, if it can be stored at all.
+def storable(text: object, maker: str = "a serdes") -> str:
+    """Give *text*, the work of *maker*, as plain text if it can be stored at all.
 
     Raises:
         SerdesError: it is not text, or contains lone surrogates, which no encoding takes.
     """
     if not isinstance(text, str):
-        raise SerdesError(f"a serdes must give text, not {type(text).__qualname__}")
-    if not text.isascii():
+        raise SerdesError(f"{maker} must give text, not {type(text).__qualname__}")
+    found = plain(text)
+    if not found.isascii():
         try:
-            text.encode()
+            found.encode()
         except UnicodeEncodeError as error:
             raise SerdesError(f"text cannot be stored: {error}") from None
-    return text
+    return found
 
 
 def typed_serdes(annotation: Any = Any) -> Serdes[Any]:
@@ -219,8 +223,8 @@ def json_serdes(annotation: Any = Any) -> Serdes[Any]:
     Raises:
         ValidationError: *annotation* is no type, or is concrete, but no JSON can be read by it.
     """
-    if isinstance(annotation, _VALUES):
-        said = f"must be a type, such as int or list[Order], not {annotation!r:.100}"
+    if issubclass(class_of(annotation), _VALUES):
+        said = f"must be a type, such as int or list[Order], not {shown(annotation)}"
         raise ValidationError("annotation", said)
     return _chosen(annotation, _JSON)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from durably.wire.operation import ErrorObject
+from durably.words import did_you_mean
 
 
 class DurableError(Exception):
@@ -229,7 +230,9 @@ class FunctionNotFoundError(DurableError):
 
     def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
         registered = ", ".join(sorted(known)) or "none"
-        super().__init__(f"no function {name!r}; registered are: {registered}")
+        said = f"no function {name!r}; registered are: {registered}"
+        hint = did_you_mean(name, known)
+        super().__init__(f"{said}.{hint}" if hint else said)
         self.name = name
 
 

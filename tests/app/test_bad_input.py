@@ -24,6 +24,7 @@ from durably import (
 )
 from durably.engine.views import Standing
 from durably.retries import RetryPresets
+from durably.stores.sqlite_file import SCHEMA_VERSION
 from tests.app.functions import ALL, CALLS, count, reach
 
 
@@ -189,11 +190,11 @@ async def test_a_database_of_a_newer_version_is_refused_and_usable_by_that_versi
 ) -> None:
     await _with_one_execution(url)
     path = tmp_path / "durably.db"
-    _set_version(path, 99)
+    _set_version(path, SCHEMA_VERSION + 1)
     with pytest.raises(StoreTooNewError, match="Install that version or a later one"):
         async with Engine(url, ALL):
             pass
-    _set_version(path, 1)
+    _set_version(path, SCHEMA_VERSION)
 
     async with Engine(url, ALL) as engine:
         assert await (await engine.get("kept")).result(5) == 1

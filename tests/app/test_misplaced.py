@@ -74,6 +74,16 @@ CALLS: dict[str, tuple[Call, str]] = {
         lambda ctx: ctx.wait_for_callback("c", hi, WaitForCallbackConfig()),
         "write config=WaitForCallbackConfig",
     ),
+    "items": (lambda ctx: ctx.map("m", 5, item), "items: must be a list, not 5"),
+    "items of an executor": (lambda ctx: ctx.execute_concurrently("m", None, item), "items: must"),
+    "branches": (lambda ctx: ctx.parallel("p", None), "branches: must be a list, not None"),
+    "combined": (lambda ctx: ctx.race("r", 5), "(futures|branches): must be a list, not 5"),
+    "nobody": (lambda ctx: ctx.race("r", []), "(futures|branches): a race needs at least one"),
+    "surrogate": (lambda ctx: ctx.invoke("i", "\ud800", 1), "function_name: must be text that"),
+    "time-out": (
+        lambda ctx: ctx.step("s", hi, "x", config=StepConfig(timeout=1e10)),
+        "timeout: must be at most 31622400 seconds",
+    ),
     "batch's among arguments": (
         lambda ctx: ctx.step("s", hi, ParallelConfig()),
         "write config=ParallelConfig",

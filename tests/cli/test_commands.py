@@ -15,6 +15,14 @@ from tests.cli.conftest import DURABLY, ORDERS, Done, Shell
 
 # ruff: noqa: S603 - the programs are our own
 
+MORE = """
+from durably import durable_execution
+
+@durable_execution
+def refund(order, ctx):
+    pass
+"""
+
 
 @pytest.fixture(params=[True, False], ids=["beside a worker", "alone"])
 def store(request: pytest.FixtureRequest, shell: Shell) -> Shell:
@@ -93,6 +101,25 @@ def test_a_function_that_there_is_not_cannot_be_started(shell: Shell, target: st
 
     assert (done.code, done.out) == (2, "")
     assert "'refund'" in done.err
+
+
+def test_a_worker_that_does_not_know_a_function_says_which_it_knows(shell: Shell) -> None:
+    shell.worker()
+    (shell.folder / "more.py").write_text(MORE)
+
+    mistyped = shell.run("start", "fulfill")
+    elsewhere = shell.run("start", f"{shell.folder}/more.py:refund")
+
+    said = "Error: The process that works on this store has no function 'fulfill'; it has: "
+    assert mistyped.err.startswith(said)
+    assert "fulfil, " in mistyped.err
+    assert " Did you mean 'fulfil'?\n" in mistyped.err
+    assert "has no function 'refund'; it has: " in elsewhere.err
+    for done in (mistyped, elsewhere):
+        assert (done.code, done.out) == (2, "")
+        assert done.err.endswith(
+            "\nStart it with the file that has the function, or name another store with --store.\n"
+        )
 
 
 def test_a_worker_that_is_told_twice_ends_at_once(shell: Shell) -> None:
@@ -286,6 +313,10 @@ def test_a_callback_is_told_of_a_failure(store: Shell) -> None:
     [
         (("show", "nobody"), "There is no execution 'nobody'."),
         (("why", "approve/bear"), "There is no execution 'approve/bear'."),
+        (("why", "bera"), "There is no execution 'bera'. Did you mean 'bear'?"),
+        (("sohw", "bear"), "No such command 'sohw'. Did you mean 'show'?"),
+        (("show", "bear", "--jsno"), "No such option '--jsno'. (Did you mean one of: '--json'"),
+        (("run", f"{ORDERS}:fulfill"), "no durable function 'fulfill'. Did you mean 'fulfil'?"),
         (("stop", "arn:nonsense"), "is not the arn of an execution."),
         (("callback", "heartbeat", "0" * 64), "There is no such callback."),
         (("callback", "succeed", "a\x1b[31mb"), "There is no such callback."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -27,10 +28,12 @@ def with_code() -> list[Path]:
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """Make the module that a page is run in, in a directory of its own."""
+def module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> types.ModuleType:
+    """Make the module that a page is run in, with a name and a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    made = types.ModuleType("page")
+    made = types.ModuleType(re.sub(r"\W+", "_", request.node.name))
     monkeypatch.setitem(sys.modules, made.__name__, made)
     return made
 

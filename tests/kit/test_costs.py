@@ -23,7 +23,7 @@ async def test_a_run_counts_what_it_costs() -> None:
         run = await t.run(fulfil, None)
 
         assert (run.cost.operations, run.cost.checkpoints, run.cost.invocations) == (2, 4, 2)
-        assert run.cost.stored_bytes > 2000
+        assert 1000 < run.cost.stored_bytes < 10_000
         assert run.cost.over_quota == ()
         assert run.cost.title == run.title
 
@@ -37,8 +37,8 @@ async def test_operations_in_contexts_are_counted_too() -> None:
 
 def test_what_the_service_refuses_is_named() -> None:
     assert cost(operations=3_001).over_quota == ("3,001 operations: the service takes 3,000",)
-    assert cost(stored_bytes=100_000_001).over_quota == (
-        "100,000,001 bytes: the service takes 100,000,000",
+    assert cost(stored_bytes=104_857_601).over_quota == (
+        "104,857,601 bytes: the service takes 104,857,600",
     )
 
 

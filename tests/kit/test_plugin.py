@@ -22,7 +22,10 @@ def anyio_backend():
 BEFORE = set(os.listdir("."))
 
 def pytest_sessionfinish(session):
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("durably")]
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("durably")]
+    for thread in left:
+        thread.join(5)  # one that has just told its end may be there for a moment
+    left = [thread.name for thread in left if thread.is_alive()]
     files = {name for name in set(os.listdir(".")) - BEFORE if "cache" not in name}
     print("left behind:", left, sorted(files))
     print("loaded:", sorted({name for name in sys.modules if name.partition(".")[0] == "durably"}))
@@ -130,6 +133,22 @@ def test_it_says_what_executions_cost_if_it_is_asked(tmp_path: Path, options: li
     costs = [line for line in said.splitlines() if "test_users.py::" in line and "greet/" in line]
     assert [line.split()[:3] for line in costs] == [["2", "4", "2"], ["2", "4", "2"]]
     assert re.search(r"operations +checkpoints +invocations +bytes +test, execution", said)
+
+
+@pytest.mark.parametrize(("option", "runs"), [("sample", 11), ("off", 1)])
+def test_it_says_how_many_crashes_are_tried(tmp_path: Path, option: str, runs: int) -> None:
+    text = """
+def test_it_is_crashed(sync_durably_engine):
+    starts = []
+    t = sync_durably_engine(greet)
+    t.fake_step("greet", lambda name: "Hello, Ada!")
+    report = t.crash_everywhere(greet, "Ada", reset=lambda: starts.append(1))
+    print("runs:", len(starts))
+"""
+
+    said = run_pytest(tmp_path, FUNCTIONS + text, "--durably-crash", option)
+
+    assert f"runs: {runs}\n" in said
 
 
 def test_it_says_nothing_of_costs_if_it_is_not_asked(tmp_path: Path) -> None:

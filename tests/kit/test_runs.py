@@ -157,7 +157,7 @@ async def test_a_run_that_loops_says_what_its_invocations_fail_with() -> None:
         await t.finish(run)
 
         assert "1 of its invocations failed in a row" in retrying
-        assert "wakes in 1 s" in retrying
+        assert "It is retrying, and goes on in 1 s." in retrying
         with pytest.raises(FailedRunError) as failure:
             _ = run.result
         assert "was parked because of this" in str(failure.value)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from durably import (
+    ChildConfig,
     CompletionConfig,
     CompletionDecision,
     CompletionOutcome,
@@ -17,6 +18,7 @@ from durably import (
     ParallelConfig,
     RetryDecision,
     RetryStrategy,
+    SerdesContext,
     StepConfig,
     StepSemantics,
     WaitForCallbackConfig,
@@ -26,7 +28,8 @@ from durably import (
     complete_batch,
     continue_batch,
 )
-from tests.simulator.programs import Again, Ask, Completion, Condition, Fan, Step
+from tests.simulator.programs import Again, Ask, Child, Completion, Condition, Fan, Step
+from tests.simulator.values import read_marked, write_marked
 
 NOBODY = "nobody"
 """The name of a function that is not there."""
@@ -49,7 +52,26 @@ def step_config(node: Step) -> StepConfig[Any]:
     semantics = StepSemantics.AT_LEAST_ONCE_PER_RETRY
     if node.once:
         semantics = StepSemantics.AT_MOST_ONCE_PER_RETRY
-    return StepConfig(retry_strategy=strategy(node.attempts, node.delay), semantics=semantics)
+    return StepConfig(
+        retry_strategy=strategy(node.attempts, node.delay),
+        semantics=semantics,
+        serdes=_Marking() if node.marked else None,
+    )
+
+
+def child_config(node: Child) -> ChildConfig[Any]:
+    """Make the configuration of a child context."""
+    return ChildConfig(is_virtual=node.virtual, serdes=_Marking() if node.marked else None)
+
+
+class _Marking:
+    """Marks what it reads."""
+
+    def serialize(self, value: object, context: SerdesContext) -> str:
+        return write_marked(value)
+
+    def deserialize(self, text: str, context: SerdesContext) -> object:
+        return read_marked(text)
 
 
 def condition_config(node: Condition) -> WaitForConditionConfig[int]:

@@ -49,8 +49,10 @@ class EmbeddedRun:
             self._do(self._start(one))
         for act in self.scenario.actions:
             self._do(self._act(act))
+        pause = 0.1
         while self._loop.time() < end and not await self._is_over():
-            await self._sleep(0.25)
+            await self._sleep(pause)
+            pause = min(pause * 1.1, 60)
         is_calm = await self._is_over() or self._loop.time() >= end
         for task in self._tasks:
             task.cancel()

@@ -43,7 +43,7 @@ from tests.simulator.programs import (
     Wait,
     named,
 )
-from tests.simulator.values import NULL, UNWRITABLE, Payload, shown
+from tests.simulator.values import NULL, UNWRITABLE, Payload, marked, shown
 
 _MARGIN = 0.5  # seconds between an answer and a deadline, below which either may come first
 
@@ -186,7 +186,8 @@ class Foresight:
 
     def child(self, program: Program, node: Child, path: Path) -> Any:
         """Run a block in a context."""
-        return self.inside(partial(self.block, program, node.body, path), node.gives)
+        value = self.inside(partial(self.block, program, node.body, path), node.gives)
+        return marked(value) if node.marked else value
 
     def inside(self, run: Callable[[], Any], gives: Payload | None = None) -> Any:
         """Run the body of a context."""

@@ -173,7 +173,7 @@ class _Draw:
         roll = self.rng.random()
         if roll < 0.6:
             return TEXT
-        if roll < 0.94:
+        if roll < 0.92:
             return Payload(self.rng.choice(WRITABLE), self.rng.randrange(9))
         if roll < 0.96:
             self.is_risky = True
@@ -219,9 +219,11 @@ class _Draw:
         failures, attempts = self.attempts()
         is_fatal = rng.random() < 0.03
         self.is_risky |= is_fatal
+        gives = self.payload()
         return Step(
             name=self.name("step"),
-            gives=self.payload(),
+            gives=gives,
+            marked=gives.kind in _PLAIN and rng.random() < 0.1,
             failures=failures,
             attempts=attempts,
             delay=rng.choice((1, 1, 2, 0.3, 1.5)),
@@ -281,6 +283,7 @@ class _Draw:
             body=self.block(self.part(size), depth),
             virtual=is_virtual,
             gives=gives,
+            marked=not is_virtual and gives is None and self.rng.random() < 0.1,
         )
 
     def part(self, size: int) -> int:
@@ -310,6 +313,8 @@ class _Draw:
         branches = tuple(self.block(min(each, rng.randint(0, 3)), depth) for _ in range(count))
         is_throwing = rng.random() < 0.2
         gives = self.payload() if rng.random() < 0.2 else None
+        if rng.random() < 0.1:  # the whole batch is too large to be recorded, no item of it is
+            gives = Payload("large", CHILD_BYTES // (count or 1) + 100)
         self.is_risky = self.is_risky and is_throwing
         return Fan(
             name=name,
@@ -376,7 +381,7 @@ class _Draw:
         rescue = self.block(min(2, self.part(size)), depth)
         lastly = self.maybe(self.step(), 0.4)
         self.is_risky = False
-        return Guard(body=body, rescue=rescue, lastly=lastly, greedy=self.rng.random() < 0.1)
+        return Guard(body=body, rescue=rescue, lastly=lastly, greedy=self.rng.random() < 0.3)
 
     def values(self, size: int, depth: int) -> Values:
         """Draw values."""

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from durably import (
     BatchResult,
     CallbackConfig,
-    ChildConfig,
     CompletionConfig,
     DurableFunction,
     DurableOperationError,
@@ -30,6 +29,7 @@ from tests.simulator.calls import (
     FatalError,
     again_config,
     ask_config,
+    child_config,
     condition_config,
     step_config,
 )
@@ -116,11 +116,17 @@ def _drive(routine: Routine) -> Any:
 
 
 class _Runner:
-    """Runs blocks, in one invocation."""
+    """Runs blocks, in one invocation.
+
+    Attributes:
+        doomed: contexts in which a signal was swallowed: what their code sees from there on counts
+            for nothing, as it is run again.
+    """
 
     def __init__(self, visit: Visit, programs: Sequence[Program]) -> None:
         self.visit = visit
         self.programs = programs
+        self.doomed: list[Any] = []
 
     # What differs between coroutines and functions
 
@@ -167,11 +173,16 @@ class _Runner:
         try:
             given = yield from self.outcome(ctx, node, path)
         except Exception as error:
-            self.visit.note(path, "saw", shown_error(error))
+            self.see(ctx, path, shown_error(error))
             raise
         if given is not _SWALLOWED:
-            self.visit.note(path, "saw", given)
+            self.see(ctx, path, given)
         return given
+
+    def see(self, ctx: Any, path: Path, given: Json) -> None:
+        """Note what the handler saw."""
+        if not any(one is ctx for one in self.doomed):
+            self.visit.note(path, "saw", given)
 
     def outcome(self, ctx: Any, node: Node, path: Path) -> Routine:
         """Run a node."""
@@ -208,6 +219,7 @@ class _Runner:
             if not isinstance(error, Exception):
                 if not node.greedy or isinstance(error, GeneratorExit):
                     raise
+                self.doomed.append(ctx)
                 said = _SWALLOWED
             else:
                 rescued = yield from self.block(ctx, node.rescue, (*path, 1))
@@ -253,8 +265,7 @@ class _Runner:
     def start_child(self, ctx: Any, node: Child, path: Path) -> Any:
         """Call a child context."""
         body = self.body(self.child, node.body, path, node.gives)
-        config = ChildConfig(is_virtual=node.virtual)
-        return ctx.run_in_child_context(node.name, body, config=config)
+        return ctx.run_in_child_context(node.name, body, config=child_config(node))
 
     def step(self, node: Step, path: Path) -> Routine:
         """Be the body of a step."""

@@ -12,11 +12,12 @@ from tests.simulator.ledger import Entry
 from tests.simulator.observed import Fault, Observed, Replay, Seen
 from tests.simulator.oracle import follow, foresee
 from tests.simulator.outcomes import agrees
-from tests.simulator.programs import Fan, Path, Step, named
+from tests.simulator.programs import WHOLE, Fan, Path, Step, named
 from tests.simulator.records import Record, details_of, error_of, fold, payload_of
 from tests.simulator.values import STEP_BYTES, Json
 
 _REQUEST_BYTES = 6 * 1024 * 1024
+_NEVER = 2**62
 _ENDS = frozenset({"SUCCEEDED", "FAILED"})
 _DIVERGED = "NonDeterministicExecutionError"
 
@@ -130,7 +131,7 @@ def i3(observed: Observed) -> list[str]:
         entered = bodies(observed, seen.arn)
         for key, entries in entered.items():
             end = durable.get(entries[0].operation_id or "")
-            faults = [one for one in observed.faults if _hits(one, entries, end)]
+            faults = [one for one in disturbances(observed) if _hits(one, entries, end)]
             high = bounds.get(key, (0, 0))[1]
             if len(entries) > high + len(faults) or not high:
                 found.append(
@@ -141,6 +142,22 @@ def i3(observed: Observed) -> list[str]:
         for (path, attempt), (low, _) in bounds.items():
             if len(entered.get((path, attempt), ())) < low:
                 found.append(f"{seen.arn} {named(path)} attempt {attempt}: recorded, never entered")
+    return found
+
+
+def disturbances(observed: Observed) -> list[Fault]:
+    """Give what may cut a body off: faults, and pauses, which end an invocation where it stands."""
+    found = list(observed.faults)
+    for act in observed.acted:
+        if act.kind != "pause" or act.refusal:
+            continue
+        resumed = [
+            one.done
+            for one in observed.acted
+            if one.kind == "resume" and one.arn == act.arn and one.done > act.sent
+        ]
+        until = min(resumed, default=_NEVER)
+        found.append(Fault(kind="pause", tick=act.sent, at=0, until=until, execution=act.arn))
     return found
 
 
@@ -190,9 +207,13 @@ def i12(observed: Observed) -> list[str]:
 
 
 def i13(observed: Observed) -> list[str]:
-    """No more items of a fan-out are under way at once than its limit."""
+    """No more items of a fan-out are under way at once than its limit.
+
+    When it is over, and too large to be recorded whole, a replay may make all its items anew.
+    """
     found = []
     for arn, followed in observed.followed.items():
+        durable = durable_at(observed, observed.by_arn[arn])
         for operation_id, path in followed.ids.items():
             node = observed.node_at(arn, path)
             record = observed.records[arn].get(operation_id)
@@ -201,7 +222,7 @@ def i13(observed: Observed) -> list[str]:
             most = _most_open(operation_id, observed.records[arn].values())
             if not node.flat and most > node.limit:
                 found.append(f"{arn} {named(path)}: {most} items were open, {node.limit} may be")
-            ran = _most_running(path, observed.entries_of[arn])
+            ran = _most_running(path, observed.entries_of[arn], durable.get(operation_id, _NEVER))
             if ran > node.limit:
                 found.append(f"{arn} {named(path)}: {ran} items ran, {node.limit} may")
     return found
@@ -215,10 +236,12 @@ def _most_open(parent: str, records: Iterable[Record]) -> int:
     return _highest(move for _, move in moves)
 
 
-def _most_running(path: Path, entries: Iterable[Entry]) -> int:
+def _most_running(path: Path, entries: Iterable[Entry], until: int) -> int:
     running: defaultdict[int, set[Path]] = defaultdict(set)
     most = 0
     for entry in entries:
+        if entry.tick > until or (entry.path, entry.phase) == ((*path, WHOLE), "saw"):
+            break
         if entry.attempt or entry.path[:-1] != path or len(entry.path) != len(path) + 1:
             continue
         if entry.phase == "enter":
@@ -344,7 +367,7 @@ def foreseen(observed: Observed) -> list[str]:
     for start in observed.scenario.starts:
         if observed.scenario.programs[start.program].name in observed.changed:
             continue
-        end = foresee(observed.scenario, start, with_faults=bool(observed.faults))
+        end = foresee(observed.scenario, start, with_faults=bool(disturbances(observed)))
         for seen in observed.executions:
             if seen.start != start.name or seen.status is None or not observed.is_calm:
                 continue
@@ -364,8 +387,8 @@ def model(observed: Observed) -> list[str]:
     for arn, followed in observed.followed.items():
         seen = observed.by_arn[arn]
         found += [f"{arn} {text}" for text in followed.problems]
-        if followed.interrupted > len(observed.faults):
-            faults = len(observed.faults)
+        faults = len(disturbances(observed))
+        if followed.interrupted > faults:
             found.append(f"{arn}: {followed.interrupted} attempts were cut off by {faults} faults")
         if seen.status not in _ENDS:
             continue

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-from tests.simulator.outcomes import ANY, ModelError, Outcome, WaitingError, agrees
+from tests.simulator.outcomes import ModelError, Outcome, WaitingError, agrees
 from tests.simulator.programs import Block, Node, Path, Program, Single, named
 from tests.simulator.records import Record
 
@@ -133,17 +133,21 @@ class Model:
             else:
                 value = self._runs[type(node)](self, scope, node, path)
         except ModelError as error:
-            seen = self._seen(path, error.shown())
-            if isinstance(seen, dict) and "raised" in seen:
+            if self._sees(path, error.shown()):
+                seen = self.evidence.seen[path]
                 raise ModelError(seen["raised"], seen["of"], seen["says"]) from error
             raise
-        return self._seen(path, value)
+        return self.evidence.seen[path] if self._sees(path, value) else value
 
-    def _seen(self, path: Path, value: Any) -> Any:
-        seen = self.evidence.seen.get(path, ANY)
+    def _sees(self, path: Path, value: Any) -> bool:
+        """Whether the handler saw just this of a node, if it did see it; then that is all known."""
+        if path not in self.evidence.seen:
+            return False
+        seen = self.evidence.seen[path]
         if not agrees(value, seen):
             self.blame(path, f"the handler saw {seen}, not {value}")
-        return value if seen is ANY else seen
+            return False
+        return True
 
     def take(self, scope: Scope, outcome: Outcome) -> Any:
         """Await an outcome."""

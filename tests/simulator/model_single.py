@@ -34,11 +34,37 @@ from tests.simulator.programs import (
     Wait,
 )
 from tests.simulator.records import Attempt, Record
-from tests.simulator.values import NULL, UNWRITABLE, Payload, decoded, shown
+from tests.simulator.values import NULL, UNWRITABLE, Payload, decoded, marked, read_marked, shown
 
 _INTERRUPTED = "StepInterruptedError"
 _NOBODY = "nobody"
-_SMALL = 200_000  # bytes: a result that is surely recorded whole
+_SMALL = 100_000  # characters: what has fewer is surely recorded whole
+
+
+# Recorded texts
+
+
+def read(payload: str | None) -> Any:
+    """Read a recorded value, and say what it is."""
+    return None if payload is None else shown(decoded(payload))
+
+
+def read_back(payload: str | None) -> Any:
+    """Read a value that is marked as read, and say what it is."""
+    return None if payload is None else shown(read_marked(payload))
+
+
+def plain(payload: str | None) -> Any:
+    """Read plain JSON, and say what it is."""
+    return None if payload is None else shown(json.loads(payload))
+
+
+def said(error: ErrorObject | None) -> tuple[str | None, Any]:
+    """Give type and message of a recorded error."""
+    return (None, None) if error is None else (error.error_type, shown(error.error_message))
+
+
+# Steps
 
 
 def step(model: Model, scope: Scope, place: Place, node: Step, path: Path) -> Outcome:
@@ -51,13 +77,14 @@ def _step_plan(node: Step, path: Path) -> _Plan:
     delays = None
     if node.once:
         delays = partial(next_delay, node.attempts, delay=node.delay)
-    return _Plan("StepError", partial(planned_step, node, path), delays)
+    reading = read_back if node.marked else read
+    return _Plan("StepError", partial(planned_step, node, path), delays, reading)
 
 
 def condition(model: Model, scope: Scope, place: Place, node: Condition, path: Path) -> Outcome:
     """Look at a condition."""
     record = model.find(place, path, "Step", "WaitForCondition", node.name)
-    plan = _Plan("WaitForConditionError", partial(planned_check, node, path), None)
+    plan = _Plan("WaitForConditionError", partial(planned_check, node, path), None, read)
     return _tries(model, record, place, path, plan)
 
 
@@ -69,11 +96,13 @@ class _Plan:
         raised: the class of the error of the last one.
         of: what an attempt, counted from 1, comes to.
         delays: of an at-most-once step: what follows after an attempt that was cut off.
+        reading: how a recorded value is read.
     """
 
     raised: str
     of: Callable[[int], Try]
     delays: Callable[[int], int | None] | None
+    reading: Callable[[str | None], Any]
 
 
 def _tries(model: Model, record: Record | None, place: Place, path: Path, plan: _Plan) -> Outcome:
@@ -87,7 +116,7 @@ def _tries(model: Model, record: Record | None, place: Place, path: Path, plan: 
     ended = record.ended or 0
     if record.error is not None:
         return Outcome(error=ModelError(plan.raised, *said(record.error)), ended=ended)
-    return Outcome(read(record.payload), ended=ended)
+    return Outcome(plan.reading(record.payload), ended=ended)
 
 
 def _judge(model: Model, path: Path, number: int, attempt: Attempt, plan: _Plan) -> None:
@@ -104,7 +133,7 @@ def _judge(model: Model, path: Path, number: int, attempt: Attempt, plan: _Plan)
     model.bounds[path, number] = (0 if is_cut else 1, 1)
     if attempt.delay is not None:
         _allow(model, path, number + 1, plan)
-    if not model.evidence.trusts and not _is_planned(attempt, wanted):
+    if not model.evidence.trusts and not _is_planned(attempt, wanted, plan):
         model.blame(path, f"attempt {number} came to {attempt}, planned is {wanted}")
 
 
@@ -114,12 +143,12 @@ def _allow(model: Model, path: Path, number: int, plan: _Plan) -> None:
         model.bounds[path, number] = (0, 1)
 
 
-def _is_planned(attempt: Attempt, wanted: Try) -> bool:
+def _is_planned(attempt: Attempt, wanted: Try, plan: _Plan) -> bool:
     if attempt.delay != wanted.delay:
         return False
     if wanted.error is not None:
         return agrees(list(wanted.error), list(said(attempt.error)))
-    return attempt.succeeded and agrees(wanted.value, read(attempt.payload))
+    return attempt.succeeded and agrees(wanted.value, plan.reading(attempt.payload))
 
 
 def wait(model: Model, scope: Scope, place: Place, node: Wait, path: Path) -> Outcome:
@@ -243,10 +272,35 @@ def child(model: Model, scope: Scope, place: Place, node: Child, path: Path) -> 
     record = None
     if not node.virtual:
         record = model.find(place, path, "Context", "RunInChildContext", node.name)
+    own = None if node.virtual else Own(record, read_back if node.marked else read)
+    if (known := trusted(model, own)) is not None:
+        return known
     clock = place.after if record is None else record.started
     inner = scope.inside(place, virtual=node.virtual, clock=clock)
     body = model.capture(inner, partial(model.block, inner, node.body, path))
-    return closed(model, place, path, given(body, node.gives), None if node.virtual else (record,))
+    value = given(body, node.gives)
+    if node.marked and value.has_returned:
+        value.value = marked(value.value)
+    return closed(model, place, path, value, own)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The record of a context, if there is one yet, and how its value is read."""
+
+    record: Record | None
+    reading: Callable[[str | None], Any] = read
+
+
+def trusted(model: Model, own: Own | None) -> Outcome | None:
+    """Say how a context stands that has ended and is believed: a replay does not enter it."""
+    record = None if own is None else own.record
+    if own is None or record is None or not record.is_closed or not model.evidence.trusts:
+        return None
+    ended = record.ended or 0
+    if record.error is not None:
+        return Outcome(error=ModelError("ChildContextError", *said(record.error)), ended=ended)
+    return Outcome(own.reading(record.payload), ended=ended) if record.payload else None
 
 
 def given(body: Outcome, gives: Payload | None) -> Outcome:
@@ -258,16 +312,14 @@ def given(body: Outcome, gives: Payload | None) -> Outcome:
     return Outcome([body.value, shown(gives.make())], ended=body.ended)
 
 
-def closed(
-    model: Model, place: Place, path: Path, body: Outcome, own: tuple[Record | None] | None
-) -> Outcome:
-    """Say how a context stands whose body came to this; *own* is its record, if it has one."""
+def closed(model: Model, place: Place, path: Path, body: Outcome, own: Own | None) -> Outcome:
+    """Say how a context stands whose body came to this; a virtual one has nothing of its *own*."""
     outcome = Outcome(body.value, None if body.error is None else body.error.in_child())
     outcome.ended = body.ended
     if own is None:
         outcome.waits = body.waits
         return outcome
-    record = own[0]
+    record = own.record
     if record is None or not record.is_closed:
         return Outcome(waits=body.waits or {place.id: "context"})
     outcome.ended = record.ended or 0
@@ -280,14 +332,14 @@ def closed(
         ):
             model.blame(path, f"is {record.status} {said(record.error)}, raised was {body.error}")
         outcome.error = ModelError("ChildContextError", *said(record.error))
-    elif record.status != "SUCCEEDED" or not _is_recorded(body.value, record.payload):
+    elif record.status != "SUCCEEDED" or not _is_recorded(body.value, record.payload, own):
         model.blame(path, f"is {record.status} {record.payload}, returned was {body.value}")
     return outcome
 
 
-def _is_recorded(value: Any, payload: str | None) -> bool:
+def _is_recorded(value: Any, payload: str | None, own: Own) -> bool:
     """Whether a context recorded its value, or has one that may be too large for that."""
-    return _is_large(value) or agrees(value, read(payload))
+    return _is_large(value) or agrees(value, own.reading(payload))
 
 
 def _is_large(value: Any) -> bool:
@@ -296,24 +348,6 @@ def _is_large(value: Any) -> bool:
     if isinstance(value, dict):
         return value.get("long", 0) > _SMALL or any(map(_is_large, value.values()))
     return False
-
-
-# Recorded texts
-
-
-def read(payload: str | None) -> Any:
-    """Read a recorded value, and say what it is."""
-    return None if payload is None else shown(decoded(payload))
-
-
-def plain(payload: str | None) -> Any:
-    """Read plain JSON, and say what it is."""
-    return None if payload is None else shown(json.loads(payload))
-
-
-def said(error: ErrorObject | None) -> tuple[str | None, Any]:
-    """Give type and message of a recorded error."""
-    return (None, None) if error is None else (error.error_type, shown(error.error_message))
 
 
 LOOKS: Mapping[type[Any], Look] = {

@@ -15,7 +15,7 @@ from tests.simulator.programs import (
     Step,
     named,
 )
-from tests.simulator.values import Json, shown
+from tests.simulator.values import Json, marked, shown
 
 
 class _Any:
@@ -111,7 +111,8 @@ def planned_step(node: Step, path: Path, attempt: int) -> Try:
         return Try(error=("FatalError", says))
     if not node.gives.is_writable:
         return Try(error=("SerdesError", ANY))
-    return Try(value=shown(node.gives.make()))
+    value = node.gives.make()
+    return Try(value=shown(marked(value) if node.marked else value))
 
 
 def planned_check(node: Condition, path: Path, attempt: int) -> Try:

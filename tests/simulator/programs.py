@@ -38,6 +38,7 @@ class Step:
         once: at most once for each attempt.
         fatal: after *failures* attempts it raises what its strategy does not retry.
         pause: seconds that the body takes.
+        marked: its value is recorded by a serdes that marks what it has read (`marked`).
     """
 
     name: str | None
@@ -48,6 +49,7 @@ class Step:
     once: bool = False
     fatal: bool = False
     pause: float = 0
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +132,16 @@ class Invoke:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A child context. With *gives* it returns `[what its block gave, that value]`."""
+    """A child context. With *gives* it returns `[what its block gave, that value]`.
+
+    With *marked* its value is recorded as that of such a step.
+    """
 
     name: str | None
     body: Block
     virtual: bool = False
     gives: Payload | None = None
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,3 +132,21 @@ _TAGS: dict[str, Callable[[Any], object]] = {
     "l": lambda value: list(map(_untagged, value)),
     "m": lambda value: {key: _untagged(one) for key, one in value.items()},
 }
+
+
+# What a serdes of one's own makes of a value, so that a value that was not read back is noticed
+
+
+def marked(value: object) -> dict[str, object]:
+    """Mark a value as read."""
+    return {"read": value}
+
+
+def write_marked(value: object) -> str:
+    """Write a plain value."""
+    return json.dumps({"written": value})
+
+
+def read_marked(text: str) -> dict[str, object]:
+    """Read what `write_marked` wrote."""
+    return marked(json.loads(text)["written"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from tests.simulator.programs import (
     Again,
@@ -54,7 +56,8 @@ def node_at(block: Block, path: Path) -> Node | None:
     if not rest:
         return node
     if isinstance(node, Combine | Together):
-        return _within(node.parts[rest[0]], rest[1:])
+        is_there = rest[0] < len(node.parts)
+        return _within(node.parts[rest[0]], rest[1:]) if is_there else None
     return _within(node, rest)
 
 
@@ -72,8 +75,26 @@ def _within(node: Node, rest: Path) -> Node | None:
         case Guard() if rest[0] == 2:
             return node.lastly
         case Guard(body=body, rescue=rescue):
-            inner = (body, rescue)[rest[0]]
+            inner = {0: body, 1: rescue}.get(rest[0], ())
     return node_at(inner, rest[1:])
+
+
+def mapped(block: Block, change: Callable[[Node], Node]) -> Block:
+    """Give a block with every node of it changed, those inside of nodes first."""
+    return tuple(change(_with_inner(node, change)) for node in block)
+
+
+def _with_inner(node: Any, change: Callable[[Node], Node]) -> Any:
+    """Change the nodes in those members of a node that hold some."""
+    members: dict[str, Any] = {}
+    for name in ("body", "between", "rescue", "parts"):
+        if (inner := getattr(node, name, None)) is not None:
+            members[name] = mapped(inner, change)
+    if isinstance(node, Fan):
+        members["branches"] = tuple(mapped(block, change) for block in node.branches)
+    if isinstance(node, Guard) and node.lastly is not None:
+        members["lastly"] = change(node.lastly)
+    return replace(node, **members) if members else node
 
 
 def has_endless(programs: Sequence[Program]) -> bool:

@@ -55,6 +55,8 @@ def waiting(**settings: Any) -> WaitForConditionConfig[int]:
         (lambda: StepConfig(timeout=0), "timeout"),
         (lambda: StepConfig(timeout=-1), "timeout"),
         (lambda: StepConfig(timeout=float("nan")), "timeout"),
+        (lambda: StepConfig(timeout=1e10), "timeout"),
+        (lambda: StepConfig(timeout=timedelta.max), "timeout"),
         (lambda: StepConfig(sub_type="not a type"), "sub_type"),
         (lambda: InvokeConfig(tenant_id=""), "tenant_id"),
         (lambda: InvokeConfig(tenant_id="x" * 257), "tenant_id"),

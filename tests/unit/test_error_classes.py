@@ -73,6 +73,7 @@ def boto(status: int, code: str, message: str = "no") -> ClientError:
         (TimeoutError(), INVOCATION),
         (RuntimeError("Invalid checkpoint token"), INVOCATION),
         (ValidationError("payload", "too large"), EXECUTION),
+        (RecursionError("too deep"), EXECUTION),
         (DurableExecutionClientError("mine", scope="execution"), EXECUTION),
         (DurableExecutionClientError("mine", scope="invocation"), INVOCATION),
     ],

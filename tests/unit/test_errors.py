@@ -311,7 +311,10 @@ class TestWhatErrorsSay:
         error = FunctionNotFoundError("fulfill", ("pay", "fulfil"))
 
         assert error.name == "fulfill"
-        assert str(error) == "no function 'fulfill'; registered are: fulfil, pay"
+        assert (
+            str(error)
+            == "no function 'fulfill'; registered are: fulfil, pay. Did you mean 'fulfil'?"
+        )
         assert "none" in str(FunctionNotFoundError("x"))
 
     def test_non_determinism_names_the_operation(self) -> None:

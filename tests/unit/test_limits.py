@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum, IntEnum, StrEnum
 
 import pytest
 
@@ -8,14 +10,17 @@ from durably.errors import ValidationError
 from durably.limits import (
     MAX_CALLBACK_TIMEOUT_SECONDS,
     MAX_DELAY_SECONDS,
+    as_count,
+    as_name,
+    as_short_text,
+    as_sub_type,
+    as_text,
     as_timedelta,
-    check_count,
-    check_length,
-    check_name,
     check_percentage,
-    check_sub_type,
     duration_seconds,
 )
+
+HUGE = pytest.param(10**5000, id="5001 digits")  # more than Python would show
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,9 @@ def test_a_duration_is_a_timedelta_or_seconds_and_fractions_are_rounded_up(
         float("-inf"),
         1e300,
         10**400,
+        HUGE,
+        timedelta.max,
+        timedelta.min,
         True,
         False,
         None,
@@ -81,7 +89,7 @@ def test_the_maximum_can_be_another_one() -> None:
     longest = MAX_CALLBACK_TIMEOUT_SECONDS
 
     assert duration_seconds(longest, "timeout", maximum=longest) == 99_999_999
-    with pytest.raises(ValidationError, match="at most 99999999 seconds"):
+    with pytest.raises(ValidationError, match="at most 1157 days 9 hours"):
         duration_seconds(longest + 1, "timeout", maximum=longest)
 
 
@@ -92,43 +100,94 @@ def test_a_duration_is_kept_to_the_microsecond() -> None:
 
 @pytest.mark.parametrize("name", [None, "x", "a name", "~!@#$%^&*()", " ", "x" * 256])
 def test_a_name_is_printable_ascii(name: str | None) -> None:
-    check_name(name)
+    assert as_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "x" * 257, "é", "a\nb", "a\x00", "\x7f", "\ud800", 5, b"x"])
 def test_a_name_that_the_protocol_cannot_carry_is_refused(name: object) -> None:
     with pytest.raises(ValidationError) as caught:
-        check_name(name, "item name")
+        as_name(name, "item name")
 
     assert caught.value.field == "item name"
 
 
 @pytest.mark.parametrize("sub_type", [None, "Step", "a-b_C9", "x" * 32])
 def test_a_sub_type_is_letters_digits_dashes_and_underscores(sub_type: str | None) -> None:
-    check_sub_type(sub_type)
+    assert as_sub_type(sub_type) == sub_type
 
 
 @pytest.mark.parametrize("sub_type", ["", "x" * 33, "a b", "a.b", "é", "a\n", 5])
 def test_a_sub_type_that_the_protocol_cannot_carry_is_refused(sub_type: object) -> None:
     with pytest.raises(ValidationError):
-        check_sub_type(sub_type)
+        as_sub_type(sub_type)
 
 
-@pytest.mark.parametrize("text", ["", "x" * 257, None, 5])
-def test_text_has_one_to_256_characters(text: object) -> None:
-    check_length("x", "function_name")
-    check_length("x" * 256, "function_name")
+@pytest.mark.parametrize("text", ["", "x" * 257, None, 5, "\ud800"])
+def test_short_text_has_one_to_256_characters(text: object) -> None:
+    assert as_short_text("x", "function_name") == "x"
+    assert as_short_text("x" * 256, "function_name") == "x" * 256
 
     with pytest.raises(ValidationError, match="function_name"):
-        check_length(text, "function_name")
+        as_short_text(text, "function_name")
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.0, True, "1", None])
+@pytest.mark.parametrize("text", [None, 5, b"x", ["x"], "\ud800"])
+def test_text_is_what_utf8_can_say(text: object) -> None:
+    assert as_text("", "reason") == ""
+    assert as_text("é\0", "reason") == "é\0"
+
+    with pytest.raises(ValidationError, match="reason: must be text"):
+        as_text(text, "reason")
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, True, "1", None, 2**63, HUGE])
 def test_a_count_is_a_whole_number_from_its_minimum(count: object) -> None:
-    check_count(1, "max_concurrency", minimum=1)
+    assert as_count(1, "max_concurrency", minimum=1) == 1
+    assert as_count(2**63 - 1, "max_concurrency", minimum=1) == 2**63 - 1
 
     with pytest.raises(ValidationError, match="max_concurrency: must be a whole number from 1"):
-        check_count(count, "max_concurrency", minimum=1)
+        as_count(count, "max_concurrency", minimum=1)
+
+
+def test_a_count_may_have_a_maximum() -> None:
+    assert as_count(90, "retention_days", minimum=1, maximum=90) == 90
+
+    with pytest.raises(ValidationError, match="a whole number from 1 to 90, not 91"):
+        as_count(91, "retention_days", minimum=1, maximum=90)
+
+
+class Marked(str):
+    __slots__ = ()
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Size(str, Enum):  # noqa: UP042 - the one that is not formatted as its value
+    LARGE = "large"
+
+
+class Few(IntEnum):
+    TWO = 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(Marked("x"), "x"), (Colour.RED, "red"), (Size.LARGE, "large")]
+)
+@pytest.mark.parametrize("read", [as_name, as_sub_type, as_short_text, as_text])
+def test_text_of_a_derived_class_becomes_plain(
+    read: Callable[[str, str], str], text: str, value: str
+) -> None:
+    found = read(text, "field")
+
+    assert type(found) is str
+    assert found == value
+
+
+def test_a_number_of_a_derived_class_becomes_plain() -> None:
+    assert type(as_count(Few.TWO, "limit", minimum=1)) is int
+    assert type(duration_seconds(Few.TWO, "delay")) is int
 
 
 @pytest.mark.parametrize("percentage", [-0.1, 100.1, True, "5", None, float("nan")])

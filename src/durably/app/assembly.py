@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from durably.app.payloads import check_input
+from durably.app.processes import Birthplace
 from durably.app.settings import EngineSettings
 from durably.clients.control import ControlClient
 from durably.clients.embedded import EmbeddedClient
@@ -24,9 +25,10 @@ from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvo
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store, is_shared
-from durably.errors import InvalidStateError, StoreLockedError
+from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
+from durably.words import did_you_mean
 
 _BROKEN = "the engine works no more"
 _CLOSED = "the engine was closed before the execution had ended"
@@ -49,6 +51,7 @@ class Assembly:
     Attributes:
         service: everything that can be asked of executions.
         loop: the event loop it works in.
+        birthplace: the process it works in.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Assembly:
         shared = store if is_shared(store) else None
         host = host or (Host() if shared is None else Host(clock=shared.clock))
         self.loop = asyncio.get_running_loop()
+        self.birthplace = Birthplace()
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(
@@ -81,7 +85,7 @@ class Assembly:
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path, self._check_input)
+            self._socket = ControlSocket(self.service, store.path, self._check_start)
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -140,6 +144,14 @@ class Assembly:
             await self.service.close()
 
     @property
+    def is_in_its_loop(self) -> bool:
+        """Whether this is called in the event loop it works in."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:  # in none
+            return False
+
+    @property
     def functions(self) -> Mapping[str, DurableFunction]:
         """The functions of this process, by name."""
         return self._functions
@@ -190,10 +202,16 @@ class Assembly:
         error = None if work.cancelled() else work.exception()
         self.service.waiters.abandon(_CLOSED if error is None else _BROKEN, error)
 
-    def _check_input(self, name: str, payload: str | None) -> None:
+    def _check_start(self, name: str, payload: str | None) -> None:
+        """Refuse what another process cannot have started here, in words for whoever asks there."""
         function = self._functions.get(name)
         if function is not None:
             check_input(function, payload)
+        elif self._find_target(name) is None:
+            known = sorted({*self._functions, *self._elsewhere})
+            said = f"The process that works on this store has no function {name!r}; it has:"
+            hint = did_you_mean(name, known)
+            raise ResourceNotFoundException(f"{said} {', '.join(known) or 'none'}.{hint}")
 
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from durably.app.execution import Execution, function_in
+from durably.app.failures import as_error_object
 from durably.app.histories import History
-from durably.app.names import check_execution_name, find_arn
-from durably.app.payloads import callback_payload, check_callback_id, encode_input
+from durably.app.names import as_execution_name, find_arn
+from durably.app.payloads import as_callback_id, callback_payload, encode_input
 from durably.app.settings import (
     DEFAULT_GRACE,
     DEFAULT_URL,
@@ -17,9 +18,16 @@ from durably.app.settings import (
     functions_by_name,
     make_store,
 )
-from durably.errors import FunctionNotFoundError, InvalidStateError
+from durably.checks import check_flag, check_kind, shown
+from durably.errors import FunctionNotFoundError, InvalidStateError, ValidationError
 from durably.handler import DurableFunction
-from durably.limits import as_timedelta, duration_seconds
+from durably.limits import (
+    MAX_RETENTION_DAYS,
+    as_count,
+    as_text,
+    as_timedelta,
+    duration_seconds,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,6 +92,7 @@ class Engine:
             InvalidStateError: the engine is open already.
         """
         if self._assembly is not None:
+            self._assembly.birthplace.check()
             raise InvalidStateError("the engine is open already")
         assembly = self._assembly = self._assemble()
         try:
@@ -103,7 +112,12 @@ class Engine:
 
         What is cut off then goes on the next time, with nothing that was recorded done again. A
         function that swallows its cancellation is left behind, and this logged.
+
+        In a process that was forked while it was open there is nothing to close.
         """
+        if self._assembly is not None and self._assembly.birthplace.is_elsewhere:
+            self._assembly = None
+            return
         assembly = self._opened()
         try:
             await assembly.close(self._settings.grace)
@@ -128,7 +142,7 @@ class Engine:
         """Everything that can be asked of executions, for what is built over an engine.
 
         Raises:
-            InvalidStateError: it is not open, or it was opened in another event loop.
+            InvalidStateError: it is not open, or was opened in another event loop or process.
         """
         return self._opened().service
 
@@ -142,9 +156,10 @@ class Engine:
         """
         from durably.app.signals import StopSignals  # noqa: PLC0415 - brings asyncio
 
+        opened = None if self._assembly is None else self._opened()
         async with StopSignals() as signals:
-            if self._assembly is not None:
-                await self._opened().wait_for_work_to_end(signals.first)
+            if opened is not None:
+                await opened.wait_for_work_to_end(signals.first)
                 return
             await self.__aenter__()
             try:
@@ -177,19 +192,24 @@ class Engine:
 
         Raises:
             FunctionNotFoundError: the engine has no such function.
-            ValidationError: *input* is not what the function asks for, or *name* can be no name.
+            ValidationError: *input* is not what the function asks for, or one of the others is not
+                a legal one.
             DurableExecutionAlreadyStartedException: *name* was started with another input.
             InvalidParameterValueException: *input* breaks a limit.
             StoreError: it could not be written, and nothing was started.
         """
         assembly = self._opened()
-        check_execution_name(name)
+        execution_name = as_execution_name(name)
         found = self._find_function(function)
         payload = None if input is NO_INPUT else encode_input(found, input)
         seconds = None
         if execution_timeout is not None:
             seconds = duration_seconds(execution_timeout, "execution_timeout", minimum=1)
-        arn = await assembly.start(found.name, payload, name, seconds, retention_days)
+        if retention_days is not None:
+            retention_days = as_count(
+                retention_days, "retention_days", minimum=1, maximum=MAX_RETENTION_DAYS
+            )
+        arn = await assembly.start(found.name, payload, execution_name, seconds, retention_days)
         return Execution(arn, found, self._opened)
 
     async def get(self, execution: str) -> Execution:
@@ -207,7 +227,10 @@ class Engine:
         """Give one page of the executions that *query* asks for, newest first; all by default."""
         from durably.engine.store import Query  # noqa: PLC0415 - not before it is needed
 
-        return await self._opened().service.list(Query() if query is None else query)
+        if query is None:
+            query = Query()
+        check_kind(query, "query", Query, 'a Query, such as Query(execution_name="order-7")')
+        return await self._opened().service.list(query)
 
     async def describe(self, execution: str | Execution) -> Description:
         """Describe an execution as a whole.
@@ -235,12 +258,14 @@ class Engine:
 
         Raises:
             ResourceNotFoundException: there is none of this arn or name.
+            ValidationError: one of them is of the wrong type.
             InvalidParameterValueException: *max_items* or *marker* is not a legal one.
         """
+        check_flag(oldest_first, "oldest_first")
         return await self._opened().service.history(
             await self._arn_of(execution),
-            max_items=max_items,
-            marker=marker,
+            max_items=None if max_items is None else as_count(max_items, "max_items", minimum=0),
+            marker=None if marker is None else as_text(marker, "marker"),
             oldest_first=oldest_first,
         )
 
@@ -261,15 +286,23 @@ class Engine:
         """
         return await self._opened().service.why(await self._arn_of(execution))
 
-    async def stop(self, execution: str | Execution, error: ErrorObject | None = None) -> datetime:
+    async def stop(
+        self, execution: str | Execution, error: ErrorObject | Exception | str | None = None
+    ) -> datetime:
         """End an execution, whatever it does; say when it ended. A closed one is left alone.
 
         A step that runs just now is not interrupted, but nothing of it is recorded.
 
+        Args:
+            execution: its arn or name.
+            error: why: an exception, or a text.
+
         Raises:
             ResourceNotFoundException: there is none of this arn or name.
+            ValidationError: *error* is neither.
         """
-        return await self._opened().service.stop(await self._arn_of(execution), error)
+        said = None if error is None else as_error_object(error)
+        return await self._opened().service.stop(await self._arn_of(execution), said)
 
     async def pause(self, execution: str | Execution, reason: str | None = None) -> None:
         """Let no further invocation of an execution run until `resume`.
@@ -280,7 +313,8 @@ class Engine:
             ResourceConflictException: it is closed, or paused already.
             ResourceNotFoundException: there is none of this arn or name.
         """
-        await self._opened().service.pause(await self._arn_of(execution), reason=reason)
+        said = None if reason is None else as_text(reason, "reason")
+        await self._opened().service.pause(await self._arn_of(execution), reason=said)
 
     async def resume(self, execution: str | Execution, reason: str | None = None) -> None:
         """End a pause, or what parked an execution.
@@ -289,7 +323,8 @@ class Engine:
             ResourceConflictException: it is neither paused nor parked, and waits for no retry.
             ResourceNotFoundException: there is none of this arn or name.
         """
-        await self._opened().service.resume(await self._arn_of(execution), reason=reason)
+        said = None if reason is None else as_text(reason, "reason")
+        await self._opened().service.resume(await self._arn_of(execution), reason=said)
 
     async def delete(self, execution: str | Execution) -> None:
         """Remove a closed execution with everything recorded of it; its name is free again.
@@ -313,9 +348,9 @@ class Engine:
             ResourceNotFoundException: there is no such callback.
             CallbackTimeoutException: it has expired, or was completed before.
         """
-        check_callback_id(callback_id)
+        answered = as_callback_id(callback_id)
         text = callback_payload(payload)
-        await self._opened().service.succeed_callback(callback_id, text)
+        await self._opened().service.succeed_callback(answered, text)
 
     async def callback_fail(self, callback_id: str, error: ErrorObject | Exception | str) -> None:
         """Report a failure to a callback; raises as `callback_succeed` does.
@@ -324,18 +359,19 @@ class Engine:
             callback_id: what the function was given.
             error: an exception, or a text.
         """
-        check_callback_id(callback_id)
-        from durably.app.failures import as_error_object  # noqa: PLC0415 - not before it is needed
-
-        await self._opened().service.fail_callback(callback_id, as_error_object(error))
+        answered, said = as_callback_id(callback_id), as_error_object(error)
+        await self._opened().service.fail_callback(answered, said)
 
     async def callback_heartbeat(self, callback_id: str) -> None:
         """Say that whoever is to answer a callback is alive; raises as `callback_succeed` does."""
-        check_callback_id(callback_id)
-        await self._opened().service.heartbeat_callback(callback_id)
+        await self._opened().service.heartbeat_callback(as_callback_id(callback_id))
 
-    def _find_function(self, function: DurableFunction | str) -> DurableFunction:
-        name = function if isinstance(function, str) else getattr(function, "name", repr(function))
+    def _find_function(self, function: object) -> DurableFunction:
+        if not isinstance(function, DurableFunction | str):
+            name = getattr(function, "__name__", None) or shown(function)
+            said = f"must be one of the engine's durable functions, or its name, not {name}"
+            raise ValidationError("function", said)
+        name = function if isinstance(function, str) else function.name
         found = self._functions.get(name)
         if found is None or not (found is function or isinstance(function, str)):
             raise FunctionNotFoundError(name, tuple(self._functions))
@@ -350,12 +386,11 @@ class Engine:
         """Give the engine's insides.
 
         Raises:
-            InvalidStateError: it is not open, or it was opened in another event loop.
+            InvalidStateError: it is not open, or was opened in another event loop or process.
         """
-        import asyncio  # noqa: PLC0415 - importing durably must not bring it
-
         if self._assembly is None:
             raise InvalidStateError("the engine is not open: write `async with engine:` first")
-        if asyncio.get_running_loop() is not self._assembly.loop:
+        self._assembly.birthplace.check()
+        if not self._assembly.is_in_its_loop:
             raise InvalidStateError("the engine was opened in another event loop; use it there")
         return self._assembly

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from durably.app.failures import as_error_object
 from durably.app.payloads import decode_result
 from durably.errors import (
     ExecutionError,
@@ -19,6 +20,7 @@ from durably.handler import DurableFunction
 from durably.limits import as_timedelta
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
+from durably.words import in_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,13 +83,15 @@ class Execution:
         import asyncio  # noqa: PLC0415 - importing durably must not bring it
 
         seconds = None if timeout is None else as_timedelta(timeout, "timeout").total_seconds()
+        service = self._engine().service
         try:
             async with asyncio.timeout(seconds):
-                found = await self._engine().service.wait_closed(self.arn)
+                found = await service.wait_closed(self.arn)
         except TimeoutError:
             found = await self.describe()  # it may have ended just now, or long ago
             if not found.is_closed and found.parked_reason is None:
-                raise TimeoutError(f"{self.arn} has not ended in {seconds:g} s") from None
+                assert seconds is not None, "nothing else times out"
+                raise TimeoutError(f"{self.arn} has not ended in {in_words(seconds)}") from None
         from durably.app.operations import origin_of  # noqa: PLC0415 - not before it is needed
 
         origin = await origin_of(self._engine().service, found)
@@ -112,9 +116,10 @@ class Execution:
                 return events
             marker = page.next_marker
 
-    async def stop(self, error: ErrorObject | None = None) -> datetime:
-        """End it, whatever it does, and say when it ended; a closed one is left alone."""
-        return await self._engine().service.stop(self.arn, error)
+    async def stop(self, error: ErrorObject | Exception | str | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; see `Engine.stop`."""
+        said = None if error is None else as_error_object(error)
+        return await self._engine().service.stop(self.arn, said)
 
 
 def result_of(

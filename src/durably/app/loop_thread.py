@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future, wait
 from typing import Any, TypeVar
 
 from durably.app.loops import UNWINDING_SECONDS, end_tasks
+from durably.app.processes import Birthplace
 from durably.errors import InvalidStateError
 
 log = logging.getLogger("durably.engine")
@@ -24,11 +24,14 @@ class LoopThread:
     """Runs coroutines for callers that block.
 
     Nothing that user code raises ends the loop: it goes on until `close`.
+
+    Attributes:
+        birthplace: the process that the thread runs in.
     """
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._pid = os.getpid()
+        self.birthplace = Birthplace()
         self._lock = threading.Lock()
         self._waiting: set[Future[Any]] = set()
         self._has_ended = False
@@ -38,11 +41,6 @@ class LoopThread:
         self._closing: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether this process was forked from the one that the thread runs in."""
-        return os.getpid() != self._pid
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for *work*. An interruption of the caller cancels it.
@@ -81,10 +79,11 @@ class LoopThread:
             self._result(future)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if self.is_inherited:
+        try:
+            self.birthplace.check()
+        except InvalidStateError:
             work.close()
-            said = f"the engine was opened by process {self._pid}, and this one was forked from it"
-            raise InvalidStateError(f"{said}: open another one here")
+            raise
         with self._lock:
             if self._is_over:
                 work.close()

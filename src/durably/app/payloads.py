@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from durably.checks import shown
 from durably.errors import SerdesError, ValidationError
 from durably.handler import DurableFunction
-from durably.limits import check_text
+from durably.limits import as_text
 from durably.serdes import JsonSerdes, Serdes, SerdesContext, json_serdes, storable
 from durably.serdes_json import read_json
 
@@ -61,16 +62,16 @@ def decode_result(function: DurableFunction | None, text: str | None) -> Any:
     return json_serdes(annotation).deserialize(text, _NOBODY)
 
 
-def check_callback_id(callback_id: object) -> None:
-    """Refuse what no callback id can be.
+def as_callback_id(callback_id: object) -> str:
+    """Read the id of a callback.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it can be none.
     """
     if not isinstance(callback_id, str) or not callback_id:
-        said = f"must be the id that the function was given, not {callback_id!r:.100}"
+        said = f"must be the id that the function was given, not {shown(callback_id)}"
         raise ValidationError("callback_id", said)
-    check_text(callback_id, "callback_id")
+    return as_text(callback_id, "callback_id")
 
 
 def callback_payload(payload: object) -> str | None:

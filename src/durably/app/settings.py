@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from durably.checks import shown
 from durably.errors import ValidationError
 from durably.handler import DurableFunction
-from durably.limits import as_timedelta, check_count
+from durably.limits import as_count, as_timedelta, plain
 
 if TYPE_CHECKING:
     from durably.engine.store import Store
@@ -46,11 +47,15 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         check_store_url(self.store_url)
-        check_count(self.max_concurrency, "max_concurrency", minimum=1)
-        if _is_region(self.region) is None:
-            raise ValidationError("region", f"must be letters, digits and '-', not {self.region!r}")
-        if _is_account(self.account) is None:
-            raise ValidationError("account", f"must be twelve digits, not {self.account!r}")
+        as_count(self.max_concurrency, "max_concurrency", minimum=1)
+        for field, is_legal, wanted in (
+            ("region", _is_region, "letters, digits and '-'"),
+            ("account", _is_account, "twelve digits"),
+        ):
+            text: object = getattr(self, field)
+            if not isinstance(text, str) or is_legal(text) is None:
+                raise ValidationError(field, f"must be {wanted}, not {shown(text)}")
+            object.__setattr__(self, field, plain(text))
         as_timedelta(self.grace, "grace")
 
 
@@ -61,7 +66,7 @@ def check_store_url(url: object) -> None:
         ValidationError: the text says what to write instead.
     """
     if not isinstance(url, str):
-        raise ValidationError("store_url", f"must be text, not {type(url).__name__}")
+        raise ValidationError("store_url", f"must be text, not {shown(url)}")
     if url == MEMORY_URL or (url.startswith("sqlite:") and not url.startswith("sqlite://")):
         return
     if is_postgres(url):
@@ -108,16 +113,16 @@ def _postgres_store(url: str) -> Store:
     return PostgresStore(url)
 
 
-def functions_by_name(functions: Iterable[object]) -> Mapping[str, DurableFunction]:
+def functions_by_name(functions: object) -> Mapping[str, DurableFunction]:
     """Give *functions* by the names that they are registered under.
 
     Raises:
         ValidationError: one is no durable function, has no legal name, or that of another one.
     """
-    if isinstance(functions, DurableFunction | str):
+    if isinstance(functions, DurableFunction | str) or not isinstance(functions, Iterable):
         raise ValidationError("functions", "must be a list of durable functions")
     named: dict[str, DurableFunction] = {}
-    for function in functions:
+    for function in cast("Iterable[object]", functions):
         if not isinstance(function, DurableFunction):
             name = getattr(function, "__name__", repr(function))
             raise ValidationError("functions", f"{name} needs @durable_execution above its def")

@@ -73,6 +73,7 @@ class SyncEngine:
         from durably.app.loop_thread import LoopThread  # noqa: PLC0415 - brings asyncio
 
         if self._thread is not None:
+            self._thread.birthplace.check()
             raise InvalidStateError("the engine is open already")
         thread = LoopThread("durably engine")
         try:
@@ -95,7 +96,7 @@ class SyncEngine:
         a process that was forked while it was open there is nothing to close.
         """
         thread, self._thread = self._thread, None
-        if thread is None or thread.is_inherited:
+        if thread is None or thread.birthplace.is_elsewhere:
             return
         thread.close(self._engine.__aexit__(kind, error, traceback), self._closing_seconds)
 
@@ -108,6 +109,7 @@ class SyncEngine:
         from durably.app.loops import run_loop  # noqa: PLC0415 - brings asyncio
 
         if self._thread is not None:
+            self._thread.birthplace.check()
             raise InvalidStateError("the engine is open already: call this without `with`")
         run_loop(self._engine.run_forever())
 
@@ -165,7 +167,9 @@ class SyncEngine:
         """Say what an execution waits for; see `Engine.why`."""
         return self._wait(self._engine.why(_named(execution)))
 
-    def stop(self, execution: str | SyncExecution, error: ErrorObject | None = None) -> datetime:
+    def stop(
+        self, execution: str | SyncExecution, error: ErrorObject | Exception | str | None = None
+    ) -> datetime:
         """End an execution; see `Engine.stop`."""
         return self._wait(self._engine.stop(_named(execution), error))
 
@@ -251,8 +255,8 @@ class SyncExecution:
         events: tuple[Event, ...] = self._wait(self._execution.history())
         return events
 
-    def stop(self, error: ErrorObject | None = None) -> datetime:
-        """End it, whatever it does, and say when it ended; a closed one is left alone."""
+    def stop(self, error: ErrorObject | Exception | str | None = None) -> datetime:
+        """End it, whatever it does, and say when it ended; see `Engine.stop`."""
         ended_at: datetime = self._wait(self._execution.stop(error))
         return ended_at
 

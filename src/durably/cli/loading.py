@@ -13,6 +13,7 @@ from durably.app.settings import functions_by_name
 from durably.cli.errors import Trouble, places_of
 from durably.errors import ValidationError
 from durably.handler import DurableFunction
+from durably.words import did_you_mean
 
 
 def load_function(target: str) -> tuple[DurableFunction, Mapping[str, DurableFunction]]:
@@ -78,7 +79,8 @@ def _no_function(file: str, name: str, functions: Mapping[str, DurableFunction])
     if callable(plain):
         step = "Write @durable_execution above its def."
         return Trouble(f"{name} in {file} is a function, but not a durable one.", step)
-    return Trouble(f"{file} has no durable function {name!r}.", f"It has: {known}.")
+    hint = did_you_mean(name, functions)
+    return Trouble(f"{file} has no durable function {name!r}.{hint}", f"It has: {known}.")
 
 
 def _load(path: Path) -> ModuleType:

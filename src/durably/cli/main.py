@@ -16,6 +16,7 @@ from durably.cli.check_deploy import check_deploy
 from durably.cli.dev import dev
 from durably.cli.errors import INTERRUPTED, Trouble, tell, trouble_of
 from durably.cli.history import history
+from durably.cli.lint import lint
 from durably.cli.list import list_executions
 from durably.cli.operate import delete, pause, resume, rotate_key, stop
 from durably.cli.replay import replay
@@ -55,6 +56,7 @@ for _command in (
     delete,
     rotate_key,
     callback,
+    lint,
 ):
     cli.add_command(_command)
 

@@ -279,7 +279,7 @@ def _facts_of(operation: Operation, path: str, place: Place | None) -> Iterator[
 
     yield "operation", safe(path)
     yield "kind", safe(kind_of(operation))
-    yield "id", operation.id
+    yield "id", safe(operation.id)
     yield "line", "not one of yours" if place is None else safe(place)
     yield "status", operation.status.value
     if attempts_of(operation) > 1:

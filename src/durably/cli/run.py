@@ -18,7 +18,7 @@ import msgspec
 
 from durably.app.assembly import Assembly
 from durably.app.loops import run_loop
-from durably.app.names import check_execution_name
+from durably.app.names import as_execution_name
 from durably.app.operations import origin_of
 from durably.app.payloads import check_input
 from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
@@ -107,7 +107,7 @@ def run(  # noqa: PLR0913 - one for each option
     """
     with stdout_for_results() as results:
         log_to_console(log_level)
-        check_execution_name(name)
+        as_execution_name(name)
         payload = json_of(source)
         settings = EngineSettings(store_url=url, max_concurrency=max_concurrency)
         function, functions = load_function(target)

@@ -27,6 +27,7 @@ from durably.server.listening import bound_socket
 from durably.server.processes import split_command
 from durably.server.serving import Serving, Source
 from durably.server.watching import changes
+from durably.words import in_words
 
 __all__ = ["asked_for", "changes", "nothing_else", "run_server"]
 
@@ -159,7 +160,7 @@ async def run_server(
 async def _close(serving: Serving, engine: EngineSettings, signals: StopSignals) -> None:
     if serving.running:
         many = counted(serving.running, "invocation")
-        grace = f"{engine.grace.total_seconds():g} s"
+        grace = in_words(engine.grace.total_seconds())
         click.echo(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
     await signals.hurry(serving.close(engine.grace))
     click.echo("Ended; what was not finished goes on the next time.")

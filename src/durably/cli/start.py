@@ -6,13 +6,14 @@ import sys
 
 import click
 
-from durably.app.names import check_execution_name
+from durably.app.names import as_execution_name
 from durably.app.payloads import check_input
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY, load_function
 from durably.cli.options import input_option, json_of, store_option
 from durably.cli.stores import ask, is_held
 from durably.engine.control import StartRequest
+from durably.errors import ResourceNotFoundException
 
 
 @click.command()
@@ -28,7 +29,7 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
     FUNCTION is one of the process that holds the store. With FILE it need not run: whoever works
     on the store next goes on with it.
     """
-    check_execution_name(name)
+    as_execution_name(name)
     payload = json_of(source)
     if ":" in target or target.endswith(".py"):
         function, functions = load_function(target)
@@ -40,7 +41,11 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
             said = f"No process works on {url}, so nobody here knows a function {target!r}."
             step = f"Name its file, as in `durably start FILE:{target}`, or start `durably worker`."
             raise Trouble(said, step)
-    arn = ask(url, StartRequest(function_name, payload, name), functions)
+    try:
+        arn = ask(url, StartRequest(function_name, payload, name), functions)
+    except ResourceNotFoundException as error:
+        step = "Start it with the file that has the function, or name another store with --store."
+        raise Trouble(error.message, step) from error
     sys.stdout.write(f"{arn}\n")
     if not is_held(url):
         said = "No process works on this store: `durably worker FILE` would."

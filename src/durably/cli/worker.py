@@ -16,6 +16,7 @@ from durably.cli.logs import log_to_console
 from durably.cli.options import concurrency_option, log_level_option, store_option
 from durably.cli.printing import counted, safe
 from durably.handler import DurableFunction
+from durably.words import in_words
 
 
 @click.command()
@@ -56,7 +57,7 @@ async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettin
             await assembly.wait_for_work_to_end(signals.first)
         finally:
             if assembly.running:
-                grace = f"{settings.grace.total_seconds():g} s"
+                grace = in_words(settings.grace.total_seconds())
                 many = counted(assembly.running, "invocation")
                 _say(f"ending: {many} may go on for {grace}; Ctrl-C ends that")
             await signals.hurry(assembly.close(settings.grace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from hashlib import sha256
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from durably.core.effects import Attempt
 from durably.core.scope import DurableExecutionMode, Scope
 from durably.errors import ContextUsageError
+from durably.limits import MAX_NESTING
 
 
 class StepContext(msgspec.Struct, frozen=True, eq=False):
@@ -63,6 +65,9 @@ class Attempting:
         self.place = place
         self.context = context
 
+
+_RESERVED_CALLS = 150
+"""What the library needs of Python's stack to run an operation, with room for its plugins."""
 
 active: ContextVar[Scope | Attempting | None] = ContextVar("durably_active", default=None)
 """The innermost durable code that runs here; `None` outside of any."""
@@ -127,8 +132,40 @@ def check_use(scope: Scope, name: str | None, caller: object) -> None:
     error = misuse(scope, name)
     if error is None and scope.owner != caller:
         error = not_owner(name)
+    if error is None and not _has_room():
+        error = _out_of_stack(name)
     if error is not None:
         raise error
+
+
+def _has_room() -> bool:
+    """Whether enough of Python's stack is left. Without it, an operation could break in midst."""
+    try:
+        _frame_above(sys.getrecursionlimit() - _RESERVED_CALLS)
+    except ValueError:
+        return True
+    return False
+
+
+_frame_above = getattr(sys, "_getframe")  # noqa: B009 - private, but nothing else tells how deep it is
+
+
+def _out_of_stack(name: str | None) -> ContextUsageError:
+    called = "an operation" if name is None else f"operation {name!r}"
+    return ContextUsageError(
+        f"{called} was called when less than {_RESERVED_CALLS} calls were left up to Python's "
+        f"recursion limit. Nothing was recorded. Write a loop in place of the recursion, or raise "
+        f"the limit with sys.setrecursionlimit"
+    )
+
+
+def nested_too_deep(name: str | None) -> ContextUsageError:
+    """Say that a context was to be opened inside of too many others."""
+    called = "a context" if name is None else f"context {name!r}"
+    return ContextUsageError(
+        f"{called} was to be opened inside of {MAX_NESTING} others, and no more are allowed. "
+        f"Nothing was recorded. Write a loop in place of the recursion, or invoke what recurses"
+    )
 
 
 def has_ended(name: str | None) -> ContextUsageError:

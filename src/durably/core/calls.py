@@ -13,6 +13,7 @@ from typing import Any, Protocol, Union, cast
 from uuid import UUID
 
 from durably.batch_result import BatchResult
+from durably.checks import shown
 from durably.config import (
     CallbackConfig,
     ChildConfig,
@@ -27,11 +28,10 @@ from durably.config import (
     WaitForCallbackConfig,
     WaitForConditionConfig,
     WithRetryConfig,
-    check_name,
-    duration_seconds,
 )
+from durably.core.active import nested_too_deep
 from durably.core.effects import Program
-from durably.core.given import branch_of, check_body, check_function_name, config_of
+from durably.core.given import branch_of, check_body, config_of, function_name_of, list_of
 from durably.core.hints import annotation_of, item_caller, result_serdes
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
@@ -45,6 +45,7 @@ from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
+from durably.limits import MAX_NESTING, as_name, duration_seconds
 from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, typed_serdes
 from durably.wire.operation import OperationSubType, OperationType
 from durably.wire.update import ChainedInvokeOptions
@@ -55,6 +56,7 @@ _CALLBACK: CallbackConfig[Any] = CallbackConfig()
 _WAIT_FOR_CALLBACK: WaitForCallbackConfig[Any] = WaitForCallbackConfig()
 _CONDITION: type[WaitForConditionConfig[Any]] = WaitForConditionConfig
 _CHILD: ChildConfig[Any] = ChildConfig()
+_ITEM_NAME = "item name"
 _JSON = JsonSerdes()
 _TEXT = PassThroughSerdes()
 
@@ -120,13 +122,13 @@ class Calls:
     ) -> Any:
         """Call another durable function."""
         config = config_of(InvokeConfig, config, _INVOKE)
-        check_function_name(function_name)
+        target = function_name_of(function_name)
         op = self._begin(name, OperationType.CHAINED_INVOKE, OperationSubType.CHAINED_INVOKE)
         serdes = (config.payload_serdes or _JSON, config.result_serdes or _JSON)
         options = ChainedInvokeOptions(
-            function_name=function_name,
+            function_name=target,
             tenant_id=config.tenant_id,
-            x_amzn_trace_id=self._trace_of(op, function_name),
+            x_amzn_trace_id=self._trace_of(op, target),
         )
         program = invoke(self.scope.journal, op, options, payload, serdes)
         return self._launch(op, program)
@@ -194,8 +196,7 @@ class Calls:
         """Run *fn* with a context of its own."""
         config = config_of(ChildConfig, config, _CHILD)
         check_body(fn, "fn", args)
-        sub_type = config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT
-        op = self._begin(name, OperationType.CONTEXT, sub_type)
+        op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
         serdes = config.serdes or result_serdes(fn, self._choose)
         return self._launch(op, child(self.scope, op, body, config, serdes))
@@ -210,12 +211,12 @@ class Calls:
         """Run *fn* for each item."""
         config = config_of(MapConfig, config, _MAP)
         check_body(fn, "fn")
-        sequence = list(items)
+        sequence = list_of(items, "items")
         body_of = item_caller(fn, sequence)
         namer = config.item_namer
         branches = [
             Branch(
-                f"map-item-{index}" if namer is None else namer(item, index),
+                f"map-item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 body_of(item, index),
                 config.item_serdes or result_serdes(fn, self._choose),
             )
@@ -232,7 +233,8 @@ class Calls:
     ) -> Any:
         """Run the branches beside each other."""
         config = config_of(ParallelConfig, config, _PARALLEL)
-        named = [branch_of(branch, index) for index, branch in enumerate(branches)]
+        listed = list_of(branches, "branches")
+        named = [branch_of(branch, index) for index, branch in enumerate(listed)]
         made = [
             Branch(
                 branch.name,
@@ -256,11 +258,11 @@ class Calls:
         """Run *executor* for each item, recorded under the caller's own sub types."""
         config = config_of(ConcurrencyConfig, config, _CONCURRENTLY)
         check_body(executor, "executor")
-        sequence = list(items)
+        sequence = list_of(items, "items")
         namer = config.item_namer
         branches = [
             Branch(
-                f"item-{index}" if namer is None else namer(item, index),
+                f"item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 partial(_with_context_first, executor, (item,)),
                 config.item_serdes or result_serdes(executor, self._choose),
             )
@@ -280,10 +282,8 @@ class Calls:
         sub_types: tuple[str, str],
         result_type: Any,
     ) -> Any:
-        for branch in branches:
-            check_name(branch.name, "item name")
         config.completion_config.check_total(len(branches))
-        op = self._begin(name, OperationType.CONTEXT, sub_types[0])
+        op = self._open(name, sub_types[0])
         serdes = config.serdes or self._choose(BatchResult[result_type])
         plan = Plan(
             branches=branches,
@@ -298,8 +298,8 @@ class Calls:
 
     def combine(self, name: str | None, rule: Combinator, futures: Iterable[object]) -> Any:
         """Wait for several futures, until *rule* is content."""
-        listed = [_observable(future) for future in futures]
-        rule.check_count(len(listed))
+        listed = [_observable(future) for future in list_of(futures, "futures")]
+        rule.check_count(len(listed), "futures")
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
         ends_of = partial(cast("FutureLauncher", self._run).ends_of, self.scope)
         return self._launch(op, combine(self.scope, op, rule, listed, ends_of))
@@ -308,11 +308,12 @@ class Calls:
         self, name: str | None, rule: Combinator, branches: Iterable[Callable[..., Any]]
     ) -> Any:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
-        functions = [branch_of(branch, index).func for index, branch in enumerate(branches)]
+        given = list_of(branches, "branches")
+        functions = [branch_of(branch, index).func for index, branch in enumerate(given)]
         listed = [
             Branch(None, function, result_serdes(function, self._choose)) for function in functions
         ]
-        rule.check_count(len(listed))
+        rule.check_count(len(listed), "branches")
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
         result: BatchResult[Any] = self._fan_out(name, listed, config, kinds, Any)
@@ -333,8 +334,13 @@ class Calls:
         return self._random
 
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
-        check_name(name, "name")
-        return self._run.begin(self.scope, name, type_, sub_type)
+        return self._run.begin(self.scope, as_name(name), type_, sub_type)
+
+    def _open(self, name: str | None, sub_type: str) -> Op:
+        """Begin an operation that runs code in contexts of its own."""
+        if self.scope.depth >= MAX_NESTING:
+            raise nested_too_deep(name)
+        return self._begin(name, OperationType.CONTEXT, sub_type)
 
     def _launch(self, op: Op, program: Program[Any]) -> Any:
         if self.scope.never_resolves(op):
@@ -355,7 +361,7 @@ def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx
 def _observable(future: object) -> Observable:
     if isinstance(future, Observable):
         return future
-    text = f"must be what operations of the context return, not {type(future).__name__}"
+    text = f"must be what operations of the context return, not {shown(future)}"
     raise ValidationError("futures", text)
 
 
@@ -371,7 +377,7 @@ def rounds_config(func: object, config: WithRetryConfig | None) -> WithRetryConf
 
 def backoff_name(name: str | None, attempt: int) -> str | None:
     """Name the wait after round *attempt* of a `with_retry`."""
-    return None if name is None else f"{name}-backoff-{attempt}"
+    return None if name is None else f"{as_name(name)}-backoff-{attempt}"
 
 
 def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durably.batch_result import BatchCompletionReason, BatchItemStatus
-from durably.config import CompletionConfig, CompletionItemStatus, CompletionStatus
+from durably.checks import check_kind
+from durably.config import (
+    CompletionConfig,
+    CompletionDecision,
+    CompletionItemStatus,
+    CompletionStatus,
+)
+
+_DECISIONS = "a function that returns continue_batch() or complete_batch(…)"
 
 
 class PredicateError(Exception):
@@ -104,6 +112,7 @@ class FanOut:
             return
         try:
             decision = predicate(self._status())
+            check_kind(decision, "should_complete", CompletionDecision, _DECISIONS)
         except Exception as error:
             raise PredicateError(error) from error
         if decision.is_complete:

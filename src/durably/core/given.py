@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from durably.checks import check_function, check_kind, check_serdes, shown
@@ -19,7 +19,7 @@ from durably.config import (
     WithRetryConfig,
 )
 from durably.errors import ValidationError
-from durably.limits import check_length
+from durably.limits import as_short_text
 from durably.serdes import ChooseSerdes, Serdes, typed_serdes
 
 ConfigT = TypeVar("ConfigT")
@@ -68,6 +68,17 @@ def check_body(function: object, field: str, args: tuple[object, ...] = ()) -> N
             raise ValidationError("config", said)
 
 
+def list_of(values: object, field: str) -> list[Any]:
+    """List what is given one after the other.
+
+    Raises:
+        ValidationError: *values* gives nothing.
+    """
+    if not isinstance(values, Iterable):
+        raise ValidationError(field, f"must be a list, not {shown(values)}")
+    return [*values]
+
+
 def branch_of(
     branch: Callable[..., Any] | NamedParallelBranch[Any], index: int
 ) -> NamedParallelBranch[Any]:
@@ -104,15 +115,15 @@ def checked_choice(choose: ChooseSerdes) -> ChooseSerdes:
     return chosen
 
 
-def check_function_name(function_name: object) -> None:
-    """Refuse what names no function.
+def function_name_of(function_name: object) -> str:
+    """Read the name of a function.
 
     Raises:
-        ValidationError: so it is.
+        ValidationError: it is none.
     """
     if not isinstance(function_name, str):
         name = getattr(function_name, "name", None)
         hint = f": write {name!r}" if isinstance(name, str) else ""
         said = f"must be the name of a function, not {type(function_name).__name__}{hint}"
         raise ValidationError("function_name", said)
-    check_length(function_name, "function_name")
+    return as_short_text(function_name, "function_name")

@@ -68,7 +68,10 @@ def item_caller(
 
     A third positional parameter gets the index, a fourth the items.
     """
-    wanted = min(max(len(positional_parameters(function)) - 2, 0), 2)
+    try:
+        wanted = min(max(len(positional_parameters(function)) - 2, 0), 2)
+    except ValueError:  # a class of Python's own, such as int
+        wanted = 0
 
     def body_of(item: Any, index: int) -> Callable[[Any], Any]:
         more = (index, items)[:wanted]

@@ -23,7 +23,7 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.core.wraps import MakeWraps, Wraps
 from durably.errors import error_object
-from durably.limits import MAX_TRACE_ID_LENGTH, check_text
+from durably.limits import MAX_TRACE_ID_LENGTH, as_text
 from durably.wire.operation import ErrorObject, Operation
 
 T = TypeVar("T")
@@ -363,10 +363,9 @@ def _as_trace(given: PropagationMetadata) -> str | None:
     trace = given.x_amzn_trace_id
     if trace is None or not trace.strip():
         return None
-    check_text(trace, "x_amzn_trace_id")
     if len(trace) > MAX_TRACE_ID_LENGTH:
         raise ValueError(f"a trace has at most {MAX_TRACE_ID_LENGTH} characters")
-    return trace
+    return as_text(trace, "x_amzn_trace_id")
 
 
 def operation_info(record: Operation, *, is_replay: bool = False) -> OperationInfo:

@@ -46,6 +46,7 @@ class Scope:
         real_parent_id: the id that children are recorded under: that of the nearest context which
             has a record of its own.
         owner: the task or thread that runs the body, while it runs; set by the driver.
+        depth: how many contexts of the user's it lies in.
         watcher: told of each operation that is called here or below.
         is_settled: its result is recorded, and its body runs only to rebuild it.
         is_closed: nothing more may be recorded under it.
@@ -56,6 +57,7 @@ class Scope:
         "_count",
         "_next_id",
         "_prefix",
+        "depth",
         "is_closed",
         "is_replaying",
         "is_settled",
@@ -82,6 +84,7 @@ class Scope:
         self.now = in_milliseconds(now)
         self.op = op
         self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
         self.owner: object = None
         self.is_closed = False
         self.real_parent_id: str | None = None

@@ -10,6 +10,7 @@ from durably.clock import Clock
 from durably.core.effects import Attempt, Err
 from durably.drivers.settings import RunSettings
 from durably.errors import StepInterruptedError, StepTimeoutError
+from durably.words import in_words
 
 TimeLeft: TypeAlias = Callable[[], float]
 
@@ -33,7 +34,7 @@ class Limit:
         """Give what stands for the outcome of an attempt that ran longer."""
         if self.is_deadline:
             return Err(StepInterruptedError(_CUT_OFF.format(attempt.op)), is_cut_off=True)
-        return Err(StepTimeoutError(f"{attempt.op} ran longer than {self.seconds:g} s"))
+        return Err(StepTimeoutError(f"{attempt.op} ran longer than {in_words(self.seconds)}"))
 
 
 _CUT_OFF = "attempt of {} was given up because the time of its invocation was nearly over"

@@ -16,7 +16,7 @@ from durably.core.observer import Observers
 from durably.core.scope import Scope
 from durably.seams import IdSource, RandomIds
 
-StandIn: TypeAlias = Callable[[Attempt, Callable[..., Any]], Callable[..., Any]]
+StandIn: TypeAlias = Callable[[Scope, Attempt, Callable[..., Any]], Callable[..., Any]]
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

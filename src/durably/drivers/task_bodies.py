@@ -40,7 +40,7 @@ async def run_attempt(
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
     if settings.stand_in is not None:
-        body = settings.stand_in(attempt, body)
+        body = settings.stand_in(scope, attempt, body)
     try:
         if is_coroutine_function(body):
             limit = limit_of(settings, attempt)

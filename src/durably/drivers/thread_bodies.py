@@ -30,7 +30,7 @@ def run_attempt(
     context = step_context(settings, scope, attempt)
     token = active.set(Attempting(scope, attempt, context))
     if settings.stand_in is not None:
-        body = settings.stand_in(attempt, body)
+        body = settings.stand_in(scope, attempt, body)
     try:
         limit = limit_of(settings, attempt)
         if limit is None:

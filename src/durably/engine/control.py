@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
+from weakref import WeakSet
 
 import msgspec
 
@@ -191,17 +192,17 @@ class ControlSocket:
     Args:
         service: what they are about.
         database: the file beside which the socket lies.
-        check_input: refuses what a function cannot be started with, by its name.
+        check_start: refuses the name of no function, and what a function cannot be started with.
     """
 
     def __init__(
         self,
         service: Service,
         database: Path,
-        check_input: Callable[[str, str | None], None] = lambda _name, _payload: None,
+        check_start: Callable[[str, str | None], None] = lambda _name, _payload: None,
     ) -> None:
         self._service = service
-        self._check_input = check_input
+        self._check_start = check_start
         self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
@@ -230,6 +231,7 @@ class ControlSocket:
                 listening.bind(address)
             # Nobody can connect before it listens, so nobody can connect before this.
             self._path.chmod(0o600)
+            _listening.add(listening)
             listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
         except BaseException:
             listening.close()
@@ -278,7 +280,7 @@ class ControlSocket:
         try:
             request = decode_request(line)
             if isinstance(request, StartRequest):
-                self._check_input(request.function_name, request.input_payload)
+                self._check_start(request.function_name, request.input_payload)
             return Reply(answer=await carry_out(self._service, request))
         except msgspec.DecodeError as error:
             return Reply(refusal=refusal_of(ValidationError("request", str(error))))
@@ -287,6 +289,19 @@ class ControlSocket:
         except Exception as error:  # the last line: the caller must get an answer
             log.exception("a command broke")
             return Reply(refusal=refusal_of(ServiceException(f"{type(error).__name__}: {error}")))
+
+
+_listening: WeakSet[socket.socket] = WeakSet()
+
+
+def _hang_up_in_child() -> None:
+    """Close a child process's copies: with them, callers would wait for a parent that is dead."""
+    for listening in list(_listening):
+        listening.close()
+    _listening.clear()
+
+
+os.register_at_fork(after_in_child=_hang_up_in_child)
 
 
 def refusal_of(error: DurableError) -> Refusal:

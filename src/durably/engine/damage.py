@@ -35,9 +35,9 @@ from durably.engine.facts import (
     decode_fact,
     microseconds_of,
 )
-from durably.engine.limits import MAX_RETENTION_DAYS
 from durably.engine.store import Stored
 from durably.errors import ResourceConflictException
+from durably.limits import MAX_RETENTION_DAYS
 from durably.wire.execution import ExecutionStatus
 
 _MAX_DETAIL_CHARACTERS = 200

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from durably.errors import InvalidParameterValueException
 from durably.wire.base import Timestamp
 from durably.wire.operation import ErrorObject
 
@@ -359,8 +360,7 @@ def is_visible(fact: Fact) -> bool:
     return type(fact).__struct_config__.tag < _FIRST_SILENT_TAG  # type: ignore[operator]  # an int
 
 
-encode_fact: Callable[[Fact], bytes] = msgspec.msgpack.Encoder().encode
-"""Write one fact as it is stored."""
+_encode: Callable[[Fact], bytes] = msgspec.msgpack.Encoder().encode
 
 decode_fact: Callable[[bytes], AnyFact] = msgspec.msgpack.Decoder(AnyFact).decode
 """Read one fact as it was stored.
@@ -368,6 +368,24 @@ decode_fact: Callable[[bytes], AnyFact] = msgspec.msgpack.Decoder(AnyFact).decod
 Raises:
     msgspec.DecodeError: the bytes are not those of a fact that this version knows.
 """
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """Write one fact as it is stored.
+
+    It is read at once, because what is acknowledged must be readable for ever; that costs a
+    quarter of a microsecond.
+
+    Raises:
+        InvalidParameterValueException: something in it is not what this class of facts says.
+    """
+    try:
+        body = _encode(fact)
+        decode_fact(body)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        said = f"{type(fact).__name__} cannot be recorded: {error}"
+        raise InvalidParameterValueException(said) from error
+    return body
 
 
 def microseconds_of(at: datetime) -> int:

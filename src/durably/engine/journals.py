@@ -222,6 +222,8 @@ class Journals:
     def _take(self, tip: Tip, facts: Sequence[Fact], epoch: int | None) -> Change:
         try:
             return tip.take(facts, epoch)
+        except ApiError:
+            raise  # nothing has happened yet
         except Exception as error:
             # A defect; but no later change may build on what is never going to be written.
             self.drop(tip, error)

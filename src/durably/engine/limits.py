@@ -7,9 +7,10 @@ from typing import Final
 
 from durably.engine.commands import Start
 from durably.errors import InvalidParameterValueException
-from durably.limits import MAX_CALLBACK_TIMEOUT_SECONDS, MAX_DELAY_SECONDS
+from durably.limits import MAX_CALLBACK_TIMEOUT_SECONDS, MAX_DELAY_SECONDS, MAX_RETENTION_DAYS
 from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
+from durably.words import in_words
 
 MAX_PAYLOAD_BYTES: Final = 1_048_576
 """What an operation's payload, or that of an execution nobody waits for, may take in UTF-8."""
@@ -22,7 +23,12 @@ MAX_SUB_TYPE: Final = 32
 MAX_TARGET: Final = 256
 MAX_TRACE_ID: Final = 8192
 MAX_REASON: Final = 1024
-MAX_RETENTION_DAYS: Final = 90
+
+SERVICE_MAX_OPERATIONS: Final = 3_000
+"""How many operations the managed service allows one execution; engines here only warn."""
+
+SERVICE_MAX_STORED_BYTES: Final = 100 * 1024 * 1024
+"""How much it stores of one execution; likewise."""
 
 MAX_INVOKE_DEPTH: Final = 64
 """How many executions may stand above one another by invoking."""
@@ -97,7 +103,7 @@ def check_delay(seconds: int, field: str) -> None:
         InvalidParameterValueException: the text names *field*.
     """
     if not 1 <= seconds <= MAX_DELAY_SECONDS:
-        raise _refusal(field, f"must be 1 to {MAX_DELAY_SECONDS} seconds")
+        raise _refusal(field, _up_to(1, MAX_DELAY_SECONDS))
 
 
 def check_callback_seconds(seconds: int, field: str) -> None:
@@ -107,7 +113,7 @@ def check_callback_seconds(seconds: int, field: str) -> None:
         InvalidParameterValueException: the text names *field*.
     """
     if not 0 <= seconds <= MAX_CALLBACK_TIMEOUT_SECONDS:
-        raise _refusal(field, f"must be 0 to {MAX_CALLBACK_TIMEOUT_SECONDS} seconds")
+        raise _refusal(field, _up_to(0, MAX_CALLBACK_TIMEOUT_SECONDS))
 
 
 def check_text(text: str | None, field: str, max_length: int) -> None:
@@ -157,7 +163,7 @@ def check_start(command: Start) -> None:
         max_bytes = max_execution_bytes(is_synchronous=command.is_synchronous)
         check_payload(command.input_payload, "Payload", max_bytes)
     if not 1 <= command.timeout_seconds <= MAX_DELAY_SECONDS:
-        raise _refusal("ExecutionTimeout", f"must be 1 to {MAX_DELAY_SECONDS} seconds")
+        raise _refusal("ExecutionTimeout", _up_to(1, MAX_DELAY_SECONDS))
     if not 1 <= command.retention_days <= MAX_RETENTION_DAYS:
         raise _refusal("RetentionPeriodInDays", f"must be 1 to {MAX_RETENTION_DAYS} days")
     check_tenant(command.tenant_id)
@@ -167,6 +173,10 @@ def check_start(command: Start) -> None:
 def max_execution_bytes(*, is_synchronous: bool) -> int:
     """Say what the payload or the result of an execution may take."""
     return MAX_SYNCHRONOUS_PAYLOAD_BYTES if is_synchronous else MAX_PAYLOAD_BYTES
+
+
+def _up_to(minimum: int, maximum: int) -> str:
+    return f"must be {minimum} to {maximum} seconds ({in_words(maximum)})"
 
 
 def _utf8_bytes(text: str, field: str) -> int:

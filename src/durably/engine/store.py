@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias, TypeGuard
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from durably.checks import check_flag, listed_in
 from durably.clock import Clock
-from durably.errors import ValidationError
-from durably.limits import check_count, check_instant, check_text
+from durably.limits import as_count, as_text, check_instant
 
 
 class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else was first
@@ -158,15 +159,17 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def __post_init__(self) -> None:
         for field in ("function_name", "execution_name", "parent_arn", "after"):
-            if getattr(self, field) is not None:
-                check_text(getattr(self, field), field)
-        for status in self.statuses:
-            check_text(status, "statuses")
+            if (text := getattr(self, field)) is not None:
+                force_setattr(self, field, as_text(text, field))
+        listed = listed_in(self.statuses, "statuses", 'a tuple of statuses, such as ("RUNNING",)')
+        statuses = tuple([as_text(status, "statuses") for status in listed])
+        force_setattr(self, "statuses", statuses)
         for field in ("started_after", "started_before"):
             check_instant(getattr(self, field), field)
-        check_count(self.limit, "limit", minimum=1)
-        if self.limit > _MAX_PAGE:
-            raise ValidationError("limit", f"must be at most {_MAX_PAGE}, not {self.limit}")
+        if self.is_parked is not None:
+            check_flag(self.is_parked, "is_parked")
+        check_flag(self.oldest_first, "oldest_first")
+        as_count(self.limit, "limit", minimum=1, maximum=_MAX_PAGE)
 
 
 _MAX_PAGE = 10_000

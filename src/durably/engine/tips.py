@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
@@ -21,8 +22,12 @@ from durably.engine.facts import (
     encode_fact,
     timestamp_of,
 )
+from durably.engine.limits import SERVICE_MAX_OPERATIONS, SERVICE_MAX_STORED_BYTES
 from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt, WakeUnlessClaimed
+from durably.wire.arns import title_of
 from durably.wire.operation import Operation
+
+log = logging.getLogger("durably.engine")
 
 CLOSING = frozenset({ExecutionSucceeded, ExecutionFailed, ExecutionStopped, ExecutionTimedOut})
 """The facts that end an execution."""
@@ -79,6 +84,7 @@ class Tip:
         failure: why it must not be used any more: what it was ahead by was not written.
         writing: how many changes are being written.
         written: set when none is, for whoever waits for that.
+        stored_bytes: what its facts take.
     """
 
     __slots__ = (
@@ -88,14 +94,16 @@ class Tip:
         "failure",
         "pins",
         "session",
+        "stored_bytes",
         "timer",
         "timer_due",
         "writing",
         "written",
     )
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, stored_bytes: int = 0) -> None:
         self.execution = execution
+        self.stored_bytes = stored_bytes
         self.session: Audience | None = None
         self.pins = 0
         self.writing = 0
@@ -109,7 +117,7 @@ class Tip:
     @classmethod
     def of(cls, stored: Stored) -> Tip:
         """Give the tip of an execution as it is stored."""
-        return cls(execution_of(stored))
+        return cls(execution_of(stored), sum(map(len, stored.facts)))
 
     def take(self, facts: Sequence[Fact], epoch: int | None = None) -> Change:
         """Let *facts* have happened, and give the change that writes them.
@@ -117,22 +125,53 @@ class Tip:
         Args:
             facts: what `decide` made of this very state.
             epoch: the claim of the owner whose change it is, `None` for one from outside.
+
+        Raises:
+            InvalidParameterValueException: one of them cannot be recorded. None has happened.
         """
+        encoded = tuple([encode_fact(fact) for fact in facts])
         execution = self.execution
         before = execution.version
+        operations_before = len(execution.operations)
         callback_ids: tuple[str, ...] = ()
         for fact in facts:
             evolve(execution, fact)
             if type(fact) is CallbackStarted:
                 callback_ids += (fact.callback_id,)
+        bytes_before = self.stored_bytes
+        self.stored_bytes = bytes_before + sum(map(len, encoded))
+        if (
+            len(execution.operations) > SERVICE_MAX_OPERATIONS
+            or self.stored_bytes > SERVICE_MAX_STORED_BYTES
+        ):
+            self._warn_of_quotas(operations_before, bytes_before)
         return Change(
             arn=execution.arn,
             expected_version=before,
-            facts=tuple([encode_fact(fact) for fact in facts]),
+            facts=encoded,
             summary=self._current_summary(execution),
             wake=_KEEP if _is_kept(execution, epoch) else self._wake(epoch),
             claim_epoch=epoch,
             callback_ids=callback_ids,
+        )
+
+    def _warn_of_quotas(self, operations_before: int, bytes_before: int) -> None:
+        """Warn when AWS would have refused what was just taken, for the first time."""
+        operations = len(self.execution.operations) - 1  # one stands for the execution itself
+        if operations_before - 1 <= SERVICE_MAX_OPERATIONS < operations:
+            self._warn(
+                "operations", SERVICE_MAX_OPERATIONS, f"{SERVICE_MAX_OPERATIONS:,} operations"
+            )
+        if bytes_before <= SERVICE_MAX_STORED_BYTES < self.stored_bytes:
+            self._warn("stored_bytes", SERVICE_MAX_STORED_BYTES, "100 MiB stored")
+
+    def _warn(self, quota: str, limit: int, said: str) -> None:
+        arn = self.execution.arn
+        log.warning(
+            "%s has more than %s: AWS allows an execution no more, and here it goes on",
+            title_of(arn),
+            said,
+            extra={"executionArn": arn, "quota": quota, "limit": limit},
         )
 
     def _wake(self, epoch: int | None) -> Wake:

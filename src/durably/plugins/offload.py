@@ -25,7 +25,7 @@ import msgspec
 from durably.errors import RetryableSerdesError, SerdesError
 from durably.plugins.preview import PreviewConfig, build_preview
 from durably.seams import IdSource, RandomIds
-from durably.serdes import Serdes, SerdesContext, typed_serdes
+from durably.serdes import Serdes, SerdesContext, storable, typed_serdes
 from durably.serdes_json import read_json
 from durably.serdes_tagged import is_envelope
 
@@ -93,7 +93,7 @@ class FileSystemSerdes(Generic[T]):
             SerdesError: it cannot be written, or its path cannot be.
             RetryableSerdesError: the file cannot be written now.
         """
-        text = self._serdes.serialize(value, context)
+        text = storable(self._serdes.serialize(value, context))
         if self._mode is OffloadMode.OVERFLOW:
             inline = msgspec.json.encode({"data": text})
             if len(inline) <= MAX_INLINE_BYTES:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from durably.limits import check_count
+from durably.limits import as_count
 from durably.serdes_json import class_of
 
 Path: TypeAlias = tuple[str, ...]
@@ -60,7 +60,7 @@ class PreviewConfig:
     max_preview_bytes: int = 4096
 
     def __post_init__(self) -> None:
-        check_count(self.max_preview_bytes, "max_preview_bytes", minimum=2)
+        as_count(self.max_preview_bytes, "max_preview_bytes", minimum=2)
 
 
 def build_preview(value: Any, config: PreviewConfig) -> dict[str, Any] | None:

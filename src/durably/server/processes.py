@@ -18,6 +18,7 @@ from durably.server.access import AccessKey
 from durably.server.attached import FunctionSettings
 from durably.server.listening import LOOPBACK
 from durably.server.runtime_api import Runtime, lost
+from durably.words import in_words
 
 _ANYTHING = "durably"
 _FIRST_PAUSE_SECONDS = 0.25
@@ -176,7 +177,7 @@ class FunctionProcess:
 
     def _end_at_time_out(self) -> None:
         """End a process that has not answered in time, whatever it does."""
-        self._say(f"did not answer within {self.runtime.settings.timeout_seconds:g} s")
+        self._say(f"did not answer within {in_words(self.runtime.settings.timeout_seconds)}")
         if self._process is not None:
             _signal(self._process, signal.SIGKILL)
 

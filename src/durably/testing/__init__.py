@@ -6,10 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durably.app.histories import History
+    from durably.testing.acting import Acting
     from durably.testing.clock import ManualClock, VirtualClock
+    from durably.testing.crashes import CrashMode, CrashReport
     from durably.testing.engine import TestEngine
     from durably.testing.errors import (
+        CrashDifferenceError,
         FailedRunError,
         OperationNotFoundError,
         UnfinishedRunError,
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from durably.testing.sync_engine import SyncTestEngine
 
 __all__ = [
+    "Acting",
+    "CrashDifferenceError",
+    "CrashMode",
+    "CrashReport",
     "FailedRunError",
     "Fake",
     "Finding",
-    "History",
     "ManualClock",
     "NotReplayableError",
     "OperationNotFoundError",
@@ -47,27 +52,30 @@ __all__ = [
 ]
 
 _MODULES = {
-    "History": "durably.app.histories",
-    "Finding": "durably.testing.replays",
-    "NotReplayableError": "durably.testing.replays",
-    "ReplayReport": "durably.testing.replays",
-    "assert_replayable": "durably.testing.replays",
-    "replay_all": "durably.testing.replays",
-    "Fake": "durably.testing.fakes",
-    "FailedRunError": "durably.testing.errors",
-    "ManualClock": "durably.testing.clock",
-    "OperationNotFoundError": "durably.testing.errors",
-    "RunOperation": "durably.testing.runs",
-    "SyncTestEngine": "durably.testing.sync_engine",
-    "TestEngine": "durably.testing.engine",
-    "TestRun": "durably.testing.runs",
-    "UnfinishedRunError": "durably.testing.errors",
-    "UnmetFakeError": "durably.testing.errors",
-    "VirtualClock": "durably.testing.clock",
+    "Acting": "acting",
+    "CrashDifferenceError": "errors",
+    "CrashMode": "crashes",
+    "CrashReport": "crashes",
+    "FailedRunError": "errors",
+    "Fake": "fakes",
+    "Finding": "replays",
+    "ManualClock": "clock",
+    "NotReplayableError": "replays",
+    "OperationNotFoundError": "errors",
+    "ReplayReport": "replays",
+    "RunOperation": "runs",
+    "SyncTestEngine": "sync_engine",
+    "TestEngine": "engine",
+    "TestRun": "runs",
+    "UnfinishedRunError": "errors",
+    "UnmetFakeError": "errors",
+    "VirtualClock": "clock",
+    "assert_replayable": "replays",
+    "replay_all": "replays",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
@@ -30,15 +31,13 @@ class Acting:
         """Have steps called *name* run *function* instead of their own, or just return a value.
 
         So it is with the check of a `wait_for_condition` and the submitter of a `wait_for_callback`
-        of that name. The value is recorded as that of the step's own function would be.
+        of that name. The value is recorded as that of the step's own function would be. What this
+        gives tells with which arguments it was called; if it never is, the test fails.
 
         Args:
             name: of the operation, in whatever context and function it is.
             function: called with the arguments of the step's own; `async def` or `def`.
             returns: what is returned, if there is no *function*.
-
-        Returns:
-            what tells with which arguments it was called. If it never is, the test fails.
         """
         return self.fakes.add_step(name, _function_of(function, returns))
 
@@ -53,15 +52,13 @@ class Acting:
         """Have invokes of *function_name* call *function* with their payload, or just end.
 
         The engine need not have a durable function of that name; if it has, that one is not run.
+        What this gives tells with which payloads it was called; if it never is, the test fails.
 
         Args:
             function_name: the function that is invoked.
             function: called once with the payload, as JSON reads it; what it returns is the result.
             returns: the result, if there is no *function*.
             raises: what it fails with, if there is neither.
-
-        Returns:
-            what tells with which payloads it was called. If it never is, the test fails.
 
         Raises:
             ValidationError: no function can have that name.
@@ -87,6 +84,24 @@ class Acting:
             attempts: the first so many, or those of these numbers, counted from 1; all by default.
         """
         self.fakes.add_failure(name, error, attempts)
+
+    def effect(self, name: str, key: object = None, *, once: bool = False) -> None:
+        """Note that something happened outside: call it in fakes, or in the steps themselves.
+
+        `effects` counts them, and `crash_everywhere` compares them.
+
+        Args:
+            name: what happened.
+            key: what the outside knows it by, as an idempotency key: again with the same key is
+                nothing new.
+            once: it must not happen again even where a step runs at least once.
+        """
+        self.fakes.ledger.note(name, key, is_once=once)
+
+    @property
+    def effects(self) -> Counter[str]:
+        """How often each effect has happened, in the last of several runs."""
+        return self.fakes.ledger.counts
 
     def answer_callbacks(
         self,

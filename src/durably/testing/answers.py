@@ -18,13 +18,16 @@ class Answering:
     """Answers callbacks as the test's fakes say, each at its time.
 
     Args:
-        service: whose callbacks.
         store: where they become known.
         fakes: what is answered.
+
+    Attributes:
+        service: whose callbacks.
     """
 
-    def __init__(self, service: Service, store: TestStore, fakes: Fakes) -> None:
-        self._service = service
+    service: Service
+
+    def __init__(self, store: TestStore, fakes: Fakes) -> None:
         self._store = store
         self._fakes = fakes
         self._due: list[tuple[datetime, int, str, Answer | None]] = []
@@ -40,7 +43,7 @@ class Answering:
         asked, self._store.asked = self._store.asked, []
         for arn, callback_id in asked:
             await self._plan(arn, callback_id)
-        now, is_done = self._service.clock.now(), False
+        now, is_done = self.service.clock.now(), False
         while self._due and self._due[0][0] <= now:
             _, _, callback_id, answer = heappop(self._due)
             is_done = await self._give(callback_id, answer) or is_done
@@ -51,7 +54,7 @@ class Answering:
         if answer is None:
             return
         answer.is_met = True
-        now = self._service.clock.now()
+        now = self.service.clock.now()
         end = now + answer.after
         if answer.heartbeat_interval:
             beat = now + answer.heartbeat_interval
@@ -61,7 +64,7 @@ class Answering:
         heappush(self._due, (end, next(self._numbers), callback_id, answer))
 
     async def _name_of(self, arn: str, callback_id: str) -> str:
-        for operation in await self._service.operations(arn):
+        for operation in await self.service.operations(arn):
             details = operation.callback_details
             if details is not None and details.callback_id == callback_id:
                 return label_of(operation)
@@ -71,10 +74,10 @@ class Answering:
         """Send *answer*, or a heartbeat, unless the callback is over; say whether it was sent."""
         with suppress(ApiError):
             if answer is None:
-                await self._service.heartbeat_callback(callback_id)
+                await self.service.heartbeat_callback(callback_id)
             elif answer.error is not None:
-                await self._service.fail_callback(callback_id, answer.error)
+                await self.service.fail_callback(callback_id, answer.error)
             else:
-                await self._service.succeed_callback(callback_id, answer.payload)
+                await self.service.succeed_callback(callback_id, answer.payload)
             return True
         return False

@@ -75,7 +75,7 @@ class VirtualClock:
     def call_when_quiet(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call *callback* after some turns of the event loop, without letting time pass."""
         del seconds  # it is seen here, not waited for
-        return _Turns(asyncio.get_running_loop(), callback)
+        return Turns(asyncio.get_running_loop(), callback)
 
     def wait(self, event: threading.Event, seconds: float) -> None:
         """Block this thread until *event* is set, or this clock or the machine's has gone on."""
@@ -150,8 +150,8 @@ class _Timer:
         self.is_cancelled = True
 
 
-class _Turns:
-    """Counts turns of an event loop."""
+class Turns:
+    """Calls back after some turns of an event loop."""
 
     __slots__ = ("_callback", "_handle", "_left", "_loop")
 

@@ -6,14 +6,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from durably.wire.base import encode_api
+from durably.engine.limits import SERVICE_MAX_OPERATIONS, SERVICE_MAX_STORED_BYTES
 from durably.wire.history import Event, EventType
 
 COLLECT_VARIABLE = "DURABLY_COST"
 """Set in the environment, it has the costs of all test runs collected."""
-
-MAX_OPERATIONS = 3_000
-MAX_STORED_BYTES = 100_000_000
 
 _SENT = frozenset(
     {
@@ -42,7 +39,7 @@ class RunCost:
         invocations: how often the function was called.
         operations: how many operations it has.
         checkpoints: how many updates it has sent; several may have gone in one request.
-        stored_bytes: how long its history is, as the API gives it.
+        stored_bytes: how much is stored of it.
     """
 
     title: str
@@ -55,14 +52,16 @@ class RunCost:
     def over_quota(self) -> tuple[str, ...]:
         """What the managed service would refuse, in words. A local engine takes it."""
         said: list[str] = []
-        if self.operations > MAX_OPERATIONS:
-            said.append(f"{self.operations:,} operations: the service takes {MAX_OPERATIONS:,}")
-        if self.stored_bytes > MAX_STORED_BYTES:
-            said.append(f"{self.stored_bytes:,} bytes: the service takes {MAX_STORED_BYTES:,}")
+        for much, most, what in (
+            (self.operations, SERVICE_MAX_OPERATIONS, "operations"),
+            (self.stored_bytes, SERVICE_MAX_STORED_BYTES, "bytes"),
+        ):
+            if much > most:
+                said.append(f"{much:,} {what}: the service takes {most:,}")
         return tuple(said)
 
 
-def cost_of(title: str, events: Sequence[Event]) -> RunCost:
+def cost_of(title: str, events: Sequence[Event], stored_bytes: int) -> RunCost:
     """Count what has happened to an execution."""
     operations = {event.id for event in events if _is_of_operation(event)}
     return RunCost(
@@ -70,7 +69,7 @@ def cost_of(title: str, events: Sequence[Event]) -> RunCost:
         invocations=sum(one.event_type is EventType.INVOCATION_COMPLETED for one in events),
         operations=len(operations),
         checkpoints=sum(event.event_type in _SENT for event in events),
-        stored_bytes=sum(len(encode_api(event)) for event in events),
+        stored_bytes=stored_bytes,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
 
 from durably.app.assembly import Assembly
 from durably.errors import ResourceNotFoundException
@@ -32,11 +34,14 @@ class Driving:
         self._assembly = assembly
         self._clock = clock
         self._answering = answering
-        self._runs: dict[TestRun, datetime | None] = {}
+        self._deadlines: list[tuple[datetime, int, TestRun]] = []
+        self._numbers = count()
 
     def add(self, run: TestRun, *, may_time_out: bool) -> None:
         """Look after *run*, whose time-out nobody waits for unless it *may time out*."""
-        self._runs[run] = None if may_time_out else run.description.times_out_at
+        deadline = run.description.times_out_at
+        if deadline is not None and not may_time_out:
+            heappush(self._deadlines, (deadline, next(self._numbers), run))
 
     async def settle(self) -> None:
         """Return when nothing runs and nothing is due; no time is skipped.
@@ -119,16 +124,14 @@ class Driving:
 
     def _is_too_late(self, due: datetime) -> bool:
         """Whether nothing happens before an execution times out that was given all the time."""
-        for run, deadline in list(self._runs.items()):
-            if deadline is None or deadline > due:
-                continue
+        while self._deadlines and self._deadlines[0][0] <= due:
+            _, number, run = self._deadlines[0]
             times_out_at = _times_out_at(run)
-            if times_out_at is None:
-                del self._runs[run]
-            elif times_out_at <= due:
+            if times_out_at is not None and times_out_at <= due:
                 return True
-            else:
-                self._runs[run] = times_out_at  # it was paused meanwhile
+            heappop(self._deadlines)
+            if times_out_at is not None:  # it was paused meanwhile
+                heappush(self._deadlines, (times_out_at, number, run))
         return False
 
 

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from random import Random
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from durably.app.assembly import Assembly
 from durably.app.engine import NO_INPUT, Engine
-from durably.app.settings import EngineSettings
-from durably.drivers.settings import Host
-from durably.engine.dispatcher import DispatcherPolicy
 from durably.errors import InvalidStateError, ResourceNotFoundException
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
-from durably.seams import RandomIds
 from durably.testing.acting import Acting
-from durably.testing.answers import Answering
 from durably.testing.clock import VirtualClock
 from durably.testing.costs import COLLECTED, RunCost
-from durably.testing.driving import Driving
+from durably.testing.crashes import MODE_VARIABLE, Crashes, CrashMode, CrashReport, mode_of
 from durably.testing.errors import UnmetFakeError
 from durably.testing.fakes import Fakes
 from durably.testing.runs import TestRun
+from durably.testing.stage import Stage
 from durably.testing.store import TestStore
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.wire.operation import ErrorObject
-
-_FOR_EVER = timedelta(days=3_660)
-_WORKER = DispatcherPolicy(
-    lease=_FOR_EVER, poll_interval=_FOR_EVER, housekeeping_interval=_FOR_EVER
-)
-"""Nothing looks again by itself: what is due is known, and time passes only for what is."""
 
 
 class TestEngine(Acting):
@@ -49,10 +39,6 @@ class TestEngine(Acting):
     Args:
         functions: the durable functions that may be started, by others of them too.
         clock: what time it is; by default it begins with the year 2026.
-
-    Attributes:
-        clock: the time of the executions.
-        engine: the engine itself, for whatever else there is to ask it.
     """
 
     __test__ = False
@@ -60,18 +46,16 @@ class TestEngine(Acting):
     def __init__(
         self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
     ) -> None:
-        self.clock = clock or VirtualClock()
+        self._functions = tuple(functions)
         self.fakes = Fakes()
-        self._store = TestStore()
-        self._engine = _VirtualEngine(functions, self._store, self.clock, self.fakes)
-        self._driving: Driving | None = None
+        self._stage = Stage(self._functions, self.fakes, clock or VirtualClock(), TestStore())
+        self._is_open = False
         self._runs: list[TestRun] = []
 
     async def __aenter__(self) -> Self:
         """Open the engine."""
-        await self._engine.__aenter__()
-        answering = Answering(self._engine.service, self._store, self.fakes)
-        self._driving = Driving(self._engine.assembly, self.clock, answering)
+        await self._stage.open()
+        self._is_open = True
         return self
 
     async def __aexit__(
@@ -85,8 +69,8 @@ class TestEngine(Acting):
         Raises:
             UnmetFakeError: something was faked that nothing asked for.
         """
-        self._driving = None
-        await self._engine.__aexit__(kind, error, traceback)
+        self._is_open = False
+        await self._stage.close()
         COLLECTED.add(self._costs())
         unmet = list(self.fakes.unmet()) if kind is None else []
         if unmet:
@@ -95,7 +79,12 @@ class TestEngine(Acting):
     @property
     def engine(self) -> Engine:
         """The engine itself, for whatever else there is to ask it."""
-        return self._engine
+        return self._stage.engine
+
+    @property
+    def clock(self) -> VirtualClock:
+        """The time of the executions."""
+        return self._stage.clock
 
     # Running
 
@@ -133,14 +122,10 @@ class TestEngine(Acting):
         execution_timeout: timedelta | float | None = None,
     ) -> TestRun:
         """Start an execution, and leave it to other calls to drive it; raises as `run` does."""
-        driving = self._opened()
-        execution = await self._engine.start(
+        run = await self._opened().start(
             function, input, name=name, execution_timeout=execution_timeout
         )
-        found = self._engine.functions[execution.function_name]
-        run = TestRun(execution.arn, found, self._engine.service)
         self._runs.append(run)
-        driving.add(run, may_time_out=execution_timeout is not None)
         return run
 
     async def finish(self, run: TestRun) -> None:
@@ -149,15 +134,11 @@ class TestEngine(Acting):
         Raises:
             UnfinishedRunError: it does not end by itself; the text says what it waits for.
         """
-        ended = (self._store.closed, self._store.parked)
-        await self._opened().until(
-            lambda: any(run.arn in those for those in ended),
-            lambda: f"{run.title} has not ended.\n{run.report()}",
-        )
+        await self._opened().finish(run)
 
     async def run_until_suspended(self) -> None:
         """Drive all executions as far as they come without time passing."""
-        await self._opened().settle()
+        await self._opened().driving.settle()
 
     async def run_until(self, predicate: Callable[[], bool]) -> None:
         """Drive all executions until *predicate* holds, skipping time.
@@ -168,66 +149,94 @@ class TestEngine(Acting):
         Raises:
             UnfinishedRunError: nothing happens any more, and it still does not hold.
         """
-        await self._opened().until(predicate, lambda: f"{_named(predicate)} does not hold.")
+        driving = self._opened().driving
+        await driving.until(predicate, lambda: f"{_named(predicate)} does not hold.")
 
     async def advance(self, duration: timedelta | float) -> None:
         """Let *duration* pass, a `timedelta` or seconds; what is due meanwhile is done in time."""
-        await self._opened().advance(as_timedelta(duration, "duration"))
+        await self._opened().driving.advance(as_timedelta(duration, "duration"))
+
+    async def crash_everywhere(
+        self,
+        function: DurableFunction | str,
+        input: object = NO_INPUT,  # noqa: A002 - it is the word for it
+        *,
+        mode: CrashMode | str | None = None,
+        orders: bool = True,
+        only: str | None = None,
+        reset: Callable[[], object] | None = None,
+    ) -> CrashReport:
+        """Run a function again and again, with a crash at every point, and compare what comes out.
+
+        In each run its process dies once: before or after something is recorded, before or after an
+        effect of the test's, or where a step awaits something. What was not recorded is lost, and
+        another process takes over. Further runs have the steps that run beside each other come to
+        their ends in other orders. The result and the effects (see `effect`) must be the same each
+        time.
+
+        The code that is cut off is cancelled, so its `finally` blocks run, as they would not in a
+        crash; effects in them do not count.
+
+        Args:
+            function: one of the engine's functions, or its name.
+            input: what it is called with.
+            mode: `"all"` points, a `"sample"` of them, or `"off"`: one run without a crash. By
+                default what the environment says in DURABLY_CRASH, or else all.
+            orders: whether steps that run beside each other end in other orders, too; not where it
+                is meant to matter which is first.
+            only: the one run to compare, as a failure names it.
+            reset: called before each run, to put the world around the function back.
+
+        Raises:
+            CrashDifferenceError: something came to something else; the text says what and where.
+            FailedRunError: the function fails without any crash.
+            UnfinishedRunError: it does not even end.
+        """
+        usual = self._opened()
+        crashes = Crashes(
+            self._functions,
+            self.fakes,
+            self.clock.now(),
+            start=lambda stage: stage.start(function, input),
+            enter=partial(setattr, self, "_stage"),
+            reset=reset or _nothing,
+        )
+        chosen = mode_of(mode or os.environ.get(MODE_VARIABLE))
+        name = function if isinstance(function, str) else function.name
+        try:
+            return await crashes.try_all(name, chosen, only, with_orders=orders)
+        finally:
+            self._stage = usual
 
     # Acting; `Acting` has more
 
     async def callback_succeed(self, callback_id: str, payload: object = None) -> None:
         """Answer a callback; see `Engine.callback_succeed`, and `TestRun.callback_id`."""
-        await self._engine.callback_succeed(callback_id, payload)
+        await self.engine.callback_succeed(callback_id, payload)
 
     async def callback_fail(self, callback_id: str, error: ErrorObject | Exception | str) -> None:
         """Report a failure to a callback; see `Engine.callback_fail`."""
-        await self._engine.callback_fail(callback_id, error)
+        await self.engine.callback_fail(callback_id, error)
 
     async def callback_heartbeat(self, callback_id: str) -> None:
         """Say that whoever is to answer is alive; see `Engine.callback_heartbeat`."""
-        await self._engine.callback_heartbeat(callback_id)
+        await self.engine.callback_heartbeat(callback_id)
 
     def _costs(self) -> Iterator[RunCost]:
         for run in self._runs:
             with suppress(ResourceNotFoundException):  # it was kept long enough, or deleted
                 yield run.cost
 
-    def _opened(self) -> Driving:
-        if self._driving is None:
+    def _opened(self) -> Stage:
+        if not self._is_open:
             raise InvalidStateError(
                 "the engine is not open: write `async with TestEngine(…) as t:`"
             )
-        return self._driving
+        return self._stage
 
 
-class _VirtualEngine(Engine):
-    """An engine on a store of a test's, and on its clock."""
-
-    def __init__(
-        self,
-        functions: Iterable[DurableFunction],
-        store: TestStore,
-        clock: VirtualClock,
-        fakes: Fakes,
-    ) -> None:
-        super().__init__("memory:", functions, grace=0)
-        self._test_store = store
-        self._elsewhere = fakes.functions
-        ids = RandomIds(Random(0))  # noqa: S311 - a test is to be repeated
-        self._host = Host(clock=clock, ids=ids, stand_in=fakes.stand_in)
-        self.assembly: Assembly
-
-    def _assemble(self) -> Assembly:
-        self.assembly = Assembly(
-            self._test_store,
-            self.functions,
-            EngineSettings(store_url="memory:", grace=timedelta(0)),
-            host=self._host,
-            worker=_WORKER,
-            elsewhere=self._elsewhere,
-        )
-        return self.assembly
+def _nothing() -> None:
+    pass
 
 
 def _named(predicate: Callable[[], bool]) -> str:

@@ -15,5 +15,9 @@ class UnmetFakeError(AssertionError):
     """Something was faked that nothing ever asked for; a name may be misspelt."""
 
 
+class CrashDifferenceError(AssertionError):
+    """A function came to something else after a crash, or with its steps in another order."""
+
+
 class OperationNotFoundError(LookupError):
     """An execution has no such operation, or several of that name."""

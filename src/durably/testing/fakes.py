@@ -13,10 +13,12 @@ from typing import Any
 from durably.app.payloads import callback_payload
 from durably.app.settings import is_function_name
 from durably.core.effects import Attempt
+from durably.core.scope import Scope
 from durably.engine.invokers import Call, FunctionError
 from durably.errors import ValidationError, error_object
-from durably.limits import as_timedelta, check_name
+from durably.limits import as_name, as_timedelta
 from durably.serdes import JsonSerdes, SerdesContext
+from durably.testing.effects import Ledger
 from durably.wire.operation import ErrorObject
 
 _OF_SUBMITTERS = " submitter"
@@ -130,16 +132,20 @@ class Fakes:
     Attributes:
         functions: those that are invoked, by name.
         answers: what is answered, by the names of callbacks.
+        ledger: what happened outside.
     """
 
     def __init__(self) -> None:
         self.functions: dict[str, FakeFunction] = {}
         self.answers: dict[str, Answer] = {}
+        self.ledger = Ledger()
         self._steps: dict[str, Fake] = {}
         self._failures: dict[str, Failure] = {}
         self._seen: dict[str, None] = {}
 
-    def stand_in(self, attempt: Attempt, body: Callable[..., Any]) -> Callable[..., Any]:
+    def stand_in(
+        self, _scope: Scope, attempt: Attempt, body: Callable[..., Any]
+    ) -> Callable[..., Any]:
         """Give what runs in the place of *body*; see `Host.stand_in`."""
         name = (attempt.op.name or "").removesuffix(_OF_SUBMITTERS)
         self._seen[name] = None
@@ -166,7 +172,7 @@ class Fakes:
 
     def add_step(self, name: str, function: Callable[..., Any]) -> Fake:
         """Have *function* called in the place of the bodies of steps of that name."""
-        check_name(name)
+        as_name(name)
         fake = self._steps[name] = Fake(name, function)
         return fake
 
@@ -174,7 +180,7 @@ class Fakes:
         self, name: str, error: Exception | type[Exception], attempts: int | Collection[int] | None
     ) -> None:
         """Have attempts of steps of that name fail."""
-        check_name(name)
+        as_name(name)
         numbers = range(1, attempts + 1) if isinstance(attempts, int) else attempts
         self._failures[name] = Failure(error, numbers)
 
@@ -195,7 +201,7 @@ class Fakes:
         heartbeat_interval: timedelta | float | None,
     ) -> None:
         """Have callbacks of that name answered."""
-        check_name(name)
+        as_name(name)
         beats = None
         if heartbeat_interval is not None:
             beats = as_timedelta(heartbeat_interval, "heartbeat_interval")

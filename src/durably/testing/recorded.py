@@ -14,8 +14,9 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeVar, cast
 
+from durably.batch_result import BatchCompletionReason
 from durably.core.calls import FutureLauncher, Launcher
-from durably.core.effects import Attempt, Call, Drop, Effect, Next, Park, Persist, Program, Spawn
+from durably.core.effects import Attempt, Call, Effect, Park, Persist, Program, Spawn
 from durably.core.ids import hash_id
 from durably.core.journal import Journal
 from durably.core.op import Op
@@ -25,6 +26,8 @@ from durably.testing.places import Place, place_of_frame, user_frame
 from durably.wire.operation import Operation, OperationType
 
 T = TypeVar("T")
+
+_ALL_COMPLETED = f'"{BatchCompletionReason.ALL_COMPLETED}"'
 
 _caller: ContextVar[FrameType | None] = ContextVar("durably_replay_caller", default=None)
 """The user's code that calls an operation just now."""
@@ -73,6 +76,15 @@ class Trace:
         self.asked[op.id] = Asked(op, place)
         if self.on_asked is not None:
             self.on_asked(op, record, frame)
+
+    def note_new(self, op: Op, effect: Effect) -> None:
+        """Note what *op* would do that is new: a batch of which every item has ended has no more.
+
+        One that is over for another reason, or not yet, may have been further than it gets now:
+        how many items begin depends on settings, which are not recorded.
+        """
+        if isinstance(effect, Persist) and _ALL_COMPLETED in (effect.update.payload or ""):
+            self.complete.add(op.step_id)
 
     def place_of(self, context: str) -> Place | None:
         """Say where the context at this place in the program was asked for."""
@@ -133,7 +145,6 @@ class RecordedLauncher:
 def recorded_only(trace: Trace, op: Op, program: Program[T]) -> Program[T]:
     """Run *program* of *op* as far as it gets without doing anything new, and park there."""
     answer: Any = None
-    bodies = _Bodies(trace, op)
     while op.id != trace.stops_at:
         try:
             effect = program.send(answer)
@@ -143,9 +154,11 @@ def recorded_only(trace: Trace, op: Op, program: Program[T]) -> Program[T]:
             trace.broken = op
             raise
         if _is_new(effect):
+            trace.note_new(op, effect)
             break
-        answer = yield bodies.guarded(effect)
-        bodies.note_done(effect)
+        answer = yield _guarded(trace, effect)
+        if isinstance(effect, Call) and isinstance(effect.place, Scope):
+            trace.complete.add(effect.place.step_id)
     trace.beyond = trace.beyond or op
     while True:
         yield Park(op)
@@ -157,43 +170,12 @@ def _is_new(effect: Effect) -> bool:
     return is_attempt or isinstance(effect, Persist)
 
 
-class _Bodies:
-    """What one program runs: the body of its context, or branches."""
-
-    def __init__(self, trace: Trace, op: Op) -> None:
-        self._trace = trace
-        self._op = op
-        self._spawned = 0
-        self._ended = 0
-
-    def guarded(self, effect: Effect) -> Effect:
-        """Give *effect* so that its branches do nothing new either."""
-        if not isinstance(effect, Spawn):
-            return effect
-        op, make = effect.op, effect.make
-        guarded = partial(_made, self._trace, op, make)
-        return Spawn(effect.index, effect.scope, op, guarded)
-
-    def note_done(self, effect: Effect) -> None:
-        """Note that *effect* was carried out.
-
-        Branches that were given up because the others were enough are fewer or more from one
-        replay to the next, as long as it is not recorded which they were.
-        """
-        match effect:
-            case Call(place=Scope() as scope):
-                self._trace.complete.add(scope.step_id)
-            case Spawn():
-                self._spawned += 1
-                self._trace.complete.add(self._op.step_id)
-            case Next():
-                self._ended += 1
-            case Drop() if self._ended < self._spawned:
-                self._trace.complete.discard(self._op.step_id)
-            case Drop():
-                self._trace.complete.add(self._op.step_id)
-            case _:
-                pass
+def _guarded(trace: Trace, effect: Effect) -> Effect:
+    """Give *effect* so that a branch that it spawns does nothing new either."""
+    if not isinstance(effect, Spawn):
+        return effect
+    make = partial(_made, trace, effect.op, effect.make)
+    return Spawn(effect.index, effect.scope, effect.op, make)
 
 
 def _made(trace: Trace, op: Op, make: Callable[[], Program[Any]]) -> Program[Any]:

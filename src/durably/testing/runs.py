@@ -267,7 +267,9 @@ class TestRun:
     @property
     def cost(self) -> RunCost:
         """What it has cost so far, where somebody counts."""
-        return cost_of(self.title, self.history)
+        stored = at_once(self._service.store.find(self.arn))
+        facts = () if stored is None else stored.facts
+        return cost_of(self.title, self.history, sum(map(len, facts)))
 
     # As text
 
@@ -288,7 +290,7 @@ class TestRun:
         why = self.why
         if why.standing is Standing.CLOSED:
             return
-        yield f"It is {why.standing.value}{_since(why)}."
+        yield f"It is {why.standing.value}{_until(why)}."
         if why.parked_reason is not None:
             yield f"It was parked because of this: {why.parked_reason}"
         elif why.last_error is not None and why.failures:
@@ -317,8 +319,10 @@ class TestRun:
         return f"{self.title} has no {what}: {has}"
 
 
-def _since(why: Why) -> str:
-    return "" if why.wakes_at is None else f", and wakes in {length(why.wakes_at - why.since)}"
+def _until(why: Why) -> str:
+    if why.wakes_at is None or why.next is None:
+        return ""
+    return f", and {why.next.value} in {length(why.wakes_at - why.since)}"
 
 
 def _placed(

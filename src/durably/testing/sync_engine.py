@@ -12,6 +12,7 @@ from durably.errors import InvalidStateError
 from durably.handler import DurableFunction
 from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
+from durably.testing.crashes import CrashMode, CrashReport
 from durably.testing.engine import TestEngine
 from durably.testing.runs import TestRun
 
@@ -117,6 +118,23 @@ class SyncTestEngine(Acting):
     def advance(self, duration: timedelta | float) -> None:
         """Let *duration* pass; see `TestEngine.advance`."""
         self._wait(self._engine.advance(duration))
+
+    def crash_everywhere(
+        self,
+        function: DurableFunction | str,
+        input: object = NO_INPUT,  # noqa: A002 - it is the word for it
+        *,
+        mode: CrashMode | str | None = None,
+        orders: bool = True,
+        only: str | None = None,
+        reset: Callable[[], object] | None = None,
+    ) -> CrashReport:
+        """Run a function with a crash at every point; see `TestEngine.crash_everywhere`."""
+        return self._wait(
+            self._engine.crash_everywhere(
+                function, input, mode=mode, orders=orders, only=only, reset=reset
+            )
+        )
 
     def callback_succeed(self, callback_id: str, payload: object = None) -> None:
         """Answer a callback; see `Engine.callback_succeed`."""

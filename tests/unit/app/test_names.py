@@ -41,6 +41,25 @@ async def test_what_there_is_not_is_refused(store: MemoryStore, text: str) -> No
         await find_arn(store, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("ordre-7", " Did you mean 'order-7'?"),
+        ("fulfil/order-8", " Did you mean 'fulfil/order-7'?"),
+        ("fullfil/order-7", " Did you mean 'fulfil/order-7'?"),
+        ("nothing", ""),
+        ("x" * 1_000_000, ""),
+    ],
+)
+async def test_a_name_that_is_like_another_asks_for_that(
+    store: MemoryStore, text: str, meant: str
+) -> None:
+    with pytest.raises(ResourceNotFoundException) as refused:
+        await find_arn(store, text)
+
+    assert refused.value.message == f"There is no execution {text!r}.{meant}"
+
+
 async def test_what_begins_like_an_arn_must_be_one(store: MemoryStore) -> None:
     with pytest.raises(InvalidParameterValueException):
         await find_arn(store, "arn:order-7")

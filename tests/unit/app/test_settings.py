@@ -79,7 +79,7 @@ def test_a_function_that_is_not_durable_is_refused_with_what_to_write() -> None:
 
 def test_a_lonely_function_is_refused() -> None:
     with pytest.raises(ValidationError, match="must be a list"):
-        functions_by_name(fulfil)  # type: ignore[arg-type]
+        functions_by_name(fulfil)
 
 
 def test_a_name_that_no_arn_can_carry_is_refused() -> None:

@@ -57,12 +57,12 @@ def test_any_fails_with_all_failures_named() -> None:
 
 
 def test_a_race_that_nobody_can_win_is_refused() -> None:
-    with pytest.raises(ValidationError, match="at least one"):
-        Race().check_count(0)
+    with pytest.raises(ValidationError, match="futures: a race needs at least one"):
+        Race().check_count(0, "futures")
     for rule in RULES:
-        rule.check_count(1)
+        rule.check_count(1, "futures")
     for rule in (All(), AnyOf(), AllSettled()):
-        rule.check_count(0)
+        rule.check_count(0, "futures")
 
 
 class Hand:

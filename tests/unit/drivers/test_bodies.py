@@ -19,6 +19,7 @@ from durably import (
 from durably.drivers.bodies import is_coroutine_function
 from durably.drivers.futures import Returned
 from durably.errors import StepError
+from durably.limits import MAX_DELAY_SECONDS
 from durably.retries import RetryPresets
 from tests.unit.drivers.support import Messages, Trial
 
@@ -96,7 +97,7 @@ def test_a_plain_step_may_raise_what_no_future_can_carry() -> None:
     assert Trial(handler).invoke_in_real_time() == Returned("StopIteration")
 
 
-@pytest.mark.parametrize("seconds", [None, 60])
+@pytest.mark.parametrize("seconds", [None, 60, MAX_DELAY_SECONDS])
 def test_a_step_knows_its_attempt_and_its_operation(seconds: float | None) -> None:
     def body() -> Any:
         step, active = current_step(), get_active_operation()

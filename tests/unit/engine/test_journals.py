@@ -10,6 +10,7 @@ from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Pause, Stop
 from durably.engine.policy import ServicePolicy
 from durably.engine.store import VersionConflict
+from durably.engine.views import Standing
 from durably.errors import InvalidParameterValueException, StoreError
 from durably.wire.operation import OperationStatus
 from tests.unit.engine.shell import LEASE, Bench, FailingStore, GatedStore, run, send
@@ -312,18 +313,20 @@ def test_whoever_waits_for_the_writes_of_others_may_give_up() -> None:
     run(main)
 
 
-def test_a_change_that_cannot_be_written_down_is_not_built_upon() -> None:
+def test_what_cannot_be_written_down_is_refused_and_changes_nothing() -> None:
     async def main() -> None:
         async with Bench() as bench:
             arn = await bench.start()
             journals = bench.service._journals
             tip = await journals.pin(arn)
 
-            unwritable = Pause(is_timeout_paused=object())  # type: ignore[arg-type]  # a defect
-            with pytest.raises(TypeError):
-                journals.plan(tip, unwritable, None)
+            for unwritable in (object(), "no", 1.5):
+                with pytest.raises(InvalidParameterValueException, match="cannot be recorded"):
+                    journals.plan(tip, Pause(is_timeout_paused=unwritable), None)  # type: ignore[arg-type]  # a defect
 
-            assert tip.failure is not None
-            await bench.service.stop(arn)
+            assert tip.failure is None
+            assert tip.execution.pause is None
+            await journals.write(journals.plan(tip, Pause(), None))
+            assert (await bench.service.why(arn)).standing is Standing.PAUSED
 
     run(main)

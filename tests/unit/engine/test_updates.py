@@ -24,6 +24,7 @@ from tests.unit.engine.support import (
 )
 
 START, SUCCEED, FAIL = OperationAction.START, OperationAction.SUCCEED, OperationAction.FAIL
+THREE_YEARS = "must be 0 to 99999999 seconds (1157 days 9 hours 46 minutes 39 seconds)."
 SENT, OTHER, ILLEGAL = "t", "other", "a b"
 RETRY, CANCEL = OperationAction.RETRY, OperationAction.CANCEL
 
@@ -234,12 +235,15 @@ def test_a_refused_batch_leaves_no_trace() -> None:
             update("i", OperationType.CHAINED_INVOKE, START),
             "ChainedInvokeOptions is required to START a CHAINED_INVOKE.",
         ),
-        (wait(seconds=0), "WaitSeconds must be 1 to 31622400 seconds."),
-        (retry(delay=31_622_401), "NextAttemptDelaySeconds must be 1 to 31622400 seconds."),
-        (callback(timeout=-1), "TimeoutSeconds must be 0 to 99999999 seconds."),
+        (wait(seconds=0), "WaitSeconds must be 1 to 31622400 seconds (366 days)."),
+        (
+            retry(delay=31_622_401),
+            "NextAttemptDelaySeconds must be 1 to 31622400 seconds (366 days).",
+        ),
+        (callback(timeout=-1), f"TimeoutSeconds {THREE_YEARS}"),
         (
             callback(heartbeat=100_000_000),
-            "HeartbeatTimeoutSeconds must be 0 to 99999999 seconds.",
+            f"HeartbeatTimeoutSeconds {THREE_YEARS}",
         ),
         (invoke(target=""), "FunctionName must be 1 to 256 characters."),
         (step("no spaces"), "Id must be 1 to 64 letters, digits, hyphens or underscores."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -18,13 +19,16 @@ from durably import (
     DurableContext,
     DurableFunction,
     MapConfig,
+    RetryDecision,
     StepConfig,
     WaitForConditionConfig,
     WaitForConditionDecision,
+    WithRetryConfig,
     durable_execution,
 )
 from durably.engine.facts import (
     ExecutionStarted,
+    ExecutionSucceeded,
 )
 from durably.testing.replays import MAX_STATES, SAMPLE, assert_replayable, replay_all
 from tests.unit.testing.everything import ENTERED, everything, everything_blocking
@@ -88,14 +92,21 @@ def test_a_batch_that_had_enough_replays_though_it_may_have_less_now() -> None:
     @durable_execution
     async def enough(event: Any, ctx: DurableContext) -> int:
         async def item(inner: DurableContext, number: int) -> int:
-            if number == 0:
-                await inner.wait("slow", 5)
-            return await inner.step("item", give, number)
+            if number == 1:
+                raise ValueError(number)
+            await inner.wait("slow", 5 if number == 0 else 50_000)
+            return number
 
-        config = MapConfig(max_concurrency=2, completion_config=CompletionConfig(min_successful=2))
-        return (await ctx.map("enough", range(5), item, config)).success_count
+        # The failure lets the third begin. Once the first has succeeded, nobody would begin it.
+        rule = CompletionConfig(min_successful=1, tolerated_failure_count=5)
+        config = MapConfig(max_concurrency=2, completion_config=rule)
+        return (await ctx.map("enough", range(5), item, config)).total_count
 
-    assert_replayable(recorded(enough), enough, same_end=True)
+    history = recorded(enough)
+
+    assert isinstance(history.facts[-1], ExecutionSucceeded)
+    assert history.facts[-1].result == "3"
+    assert_replayable(history, enough, same_end=True)
 
 
 @pytest.mark.parametrize(("polls", "states"), [(99, MAX_STATES), (100, SAMPLE)])
@@ -234,49 +245,70 @@ def test_an_operation_in_a_context_is_named_with_it_and_its_line_is_that_of_the_
     )
 
 
-NUMBERED = MapConfig(item_namer=lambda item, index: f"no {item}")
+@durable_execution
+async def in_rounds(event: Any, ctx: DurableContext) -> None:
+    async def attempt(inner: DurableContext, number: int) -> int:
+        await inner.step("try", give)
+        if number == 1:
+            raise ValueError(number)
+        return number
+
+    rounds: int = await ctx.with_retry("rounds", attempt, ROUNDS)
+    assert rounds > 1
 
 
-def test_what_the_library_asks_for_has_the_line_of_the_call_that_it_is_for() -> None:
+ROUNDS = WithRetryConfig(retry_strategy=lambda error, attempts: RetryDecision.retry(1))
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+def test_what_the_library_asks_for_has_the_line_of_the_call_that_it_is_for(turns: int) -> None:
+    async def attempt(inner: DurableContext, number: int) -> int:
+        raise ValueError(number)
+
+    @durable_execution
+    async def new(event: Any, ctx: DurableContext) -> None:
+        rounds: Awaitable[int] = ctx.with_retry("rounds", attempt, ROUNDS)  # rounds
+        for _ in range(turns):  # then a task of the library's drives them
+            await asyncio.sleep(0)
+        await rounds  # at last
+
+    text = refusal(recorded(in_rounds), new)
+
+    assert "recorded  step 'try'" in text
+    assert "now       wait 'rounds-backoff-1'" in text
+    assert line_in("test_replayable.py", "rounds" if turns else "at last") in text
+
+
+@pytest.mark.parametrize("items", [[], [1, 2]])
+def test_an_item_that_is_missing_is_a_difference_when_the_others_have_ended(
+    items: list[int],
+) -> None:
     @durable_execution
     async def new(event: Any, ctx: DurableContext) -> None:
         await ctx.run_in_child_context("group", lambda inner: inner.step("inside", give))
-        items = ctx.map("items", [1, 2, 3], give, NUMBERED)  # map
-        await asyncio.sleep(0)
-        await items
+        await ctx.map("items", items, lambda inner, _: inner.step("item", give))  # fewer
 
     text = refusal(recorded(nested), new)
 
-    assert "recorded  item 'map-item-0'" in text
-    assert "now       item 'no 1'" in text
-    assert line_in("test_replayable.py", "map") in text
+    assert f"  items > map-item-{len(items)}\n    recorded  item 'map-item-{len(items)}'" in text
+    assert "now       its context ends without it" in text
+    assert line_in("test_replayable.py", "fewer") in text
 
 
-def test_items_that_are_missing_are_a_difference_while_the_others_are_under_way() -> None:
-    @durable_execution
-    async def resting(event: Any, ctx: DurableContext) -> None:
-        async def item(inner: DurableContext, number: int) -> None:
-            await inner.wait("rest", 60)
-
-        await ctx.map("items", range(event["many"]), item)
+def test_settings_that_let_fewer_items_begin_at_once_are_no_difference() -> None:
+    async def item(inner: DurableContext, number: int) -> None:
+        await inner.wait("rest", 60)
 
     @durable_execution
-    async def fewer(event: Any, ctx: DurableContext) -> None:
-        async def item(inner: DurableContext, number: int) -> None:
-            await inner.wait("rest", 60)
-
-        await ctx.map("items", range(2), item)
+    async def wide(event: Any, ctx: DurableContext) -> None:
+        await ctx.map("items", range(4), item)
 
     @durable_execution
-    async def none(event: Any, ctx: DurableContext) -> None:
-        await ctx.map("items", [], give)
+    async def narrow(event: Any, ctx: DurableContext) -> None:
+        rule = CompletionConfig(min_successful=1)
+        await ctx.map("items", range(4), item, MapConfig(max_concurrency=1, completion_config=rule))
 
-    history = recorded(resting, {"many": 3}, invocations=1)
-
-    for new in (fewer, none):
-        text = refusal(history, new)
-        assert re.search(r"items > map-item-[02]\n +recorded  item 'map-item-[02]', STARTED", text)
-        assert "now       its context ends without it" in text
+    assert_replayable(recorded(wide), narrow)
 
 
 def test_a_context_that_ends_without_an_operation_is_a_difference() -> None:

@@ -8,7 +8,13 @@ import pytest
 
 from durably import DurableContext, DurableFunction, StepError, durable_execution
 from durably.app.histories import History
-from durably.engine.facts import ExecutionFailed, ExecutionSucceeded, StepFailed, StepSucceeded
+from durably.engine.facts import (
+    ExecutionFailed,
+    ExecutionSucceeded,
+    InvocationCompleted,
+    StepFailed,
+    StepSucceeded,
+)
 from durably.testing.replays import assert_replayable, replay_all
 from durably.wire.operation import ErrorObject
 from tests.unit.testing.orders import (
@@ -57,11 +63,13 @@ def test_code_that_raises_what_it_did_not_raise_then_is_a_difference() -> None:
 
 def test_an_execution_under_way_that_would_fail_is_a_difference() -> None:
     history = prefix(recorded(old), lambda fact: isinstance(fact, StepSucceeded))
+    at = history.facts[-1].at
+    done = InvocationCompleted(at, at, "request", None, is_counted=False, seen=1)
 
-    text = refusal(history, raising)
-
-    assert "recorded  it is under way" in text
-    assert "now       the function raises KeyError: 'price'" in text
+    for one in (history, History((*history.facts, done))):
+        text = refusal(one, raising)
+        assert "recorded  it is under way" in text
+        assert "now       the function raises KeyError: 'price'" in text
 
 
 # The same end

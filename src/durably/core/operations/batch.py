@@ -23,7 +23,7 @@ from durably.core.operations.child import (
     child,
     has_children_to_replay,
 )
-from durably.core.operations.values import seal, unseal
+from durably.core.operations.values import SUMMARY_MAKER, seal, unseal, within_limit
 from durably.core.scope import Scope
 from durably.errors import (
     ChildContextError,
@@ -32,7 +32,7 @@ from durably.errors import (
     UnrecoverableExecutionError,
     error_object,
 )
-from durably.serdes import Serdes
+from durably.serdes import Serdes, storable
 from durably.wire.operation import OperationStatus, OperationType
 from durably.wire.update import OperationUpdate
 
@@ -108,7 +108,7 @@ def batch(scope: Scope, op: Op, plan: Plan) -> Program[BatchResult[Any]]:
 def _conclude(
     scope: Scope, op: Op, plan: Plan
 ) -> Program[tuple[OperationUpdate, BatchResult[Any] | None]]:
-    inner = scope.child(op)
+    inner = _inside(scope, op)
     try:
         result = yield from _run(inner, plan)
         verdict = _verdict(scope, op, plan, result)
@@ -117,6 +117,13 @@ def _conclude(
     inner.is_closed = True
     yield Drop()
     return verdict
+
+
+def _inside(scope: Scope, op: Op, *, is_settled: bool = False) -> Scope:
+    """Open what the branches lie in. No code runs in it, so it makes them no deeper."""
+    inner = scope.child(op, is_settled=is_settled)
+    inner.depth = scope.depth
+    return inner
 
 
 def _run(inner: Scope, plan: Plan) -> Program[BatchResult[Any]]:
@@ -182,6 +189,9 @@ def _verdict(
 
 
 def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
+    added: str | None = None
+    if plan.summary_generator is not None:
+        added = storable(plan.summary_generator(result), SUMMARY_MAKER)
     summary = _Summary(
         type=f"{op.sub_type}Result",
         total_count=result.total_count,
@@ -191,9 +201,9 @@ def _summarise(op: Op, plan: Plan, result: BatchResult[Any]) -> str:
         completion_reason=result.completion_reason,
         status=result.status,
         item_statuses="".join(_LETTERS[item.status] for item in result.all),
-        summary=None if plan.summary_generator is None else plan.summary_generator(result),
+        summary=added,
     )
-    return msgspec.json.encode(summary).decode()
+    return within_limit(msgspec.json.encode(summary).decode(), op)
 
 
 def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[BatchResult[Any]]:
@@ -203,7 +213,7 @@ def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[Batc
     except msgspec.DecodeError as error:
         said = f"the summary of {op} cannot be read: {error}"
         raise UnrecoverableExecutionError(TerminationReason.SERDES_FAILED, said, error) from error
-    inner = scope.child(op, is_settled=True)
+    inner = _inside(scope, op, is_settled=True)
     ends: dict[int, _End] = {}
     spawned = 0
     for index, letter in enumerate(summary.item_statuses):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from durably.checks import check_kind
 from durably.config import ChildConfig
 from durably.core.effects import Err, Ok, Outcome, Persist, Program, call
 from durably.core.journal import error_of, result_of
 from durably.core.op import Op
-from durably.core.operations.values import seal, unseal
+from durably.core.operations.values import SUMMARY_MAKER, seal, unseal, within_limit
 from durably.core.scope import Scope
 from durably.errors import (
     ChildContextError,
@@ -17,7 +18,7 @@ from durably.errors import (
     UnrecoverableError,
     error_object,
 )
-from durably.serdes import Serdes
+from durably.serdes import Serdes, storable
 from durably.wire.operation import ErrorObject, Operation, OperationStatus
 from durably.wire.update import OperationUpdate
 
@@ -60,7 +61,11 @@ def child(
 
 def _failure(op: Op, recorded: ErrorObject | None, config: ChildConfig[Any]) -> Exception:
     error = ChildContextError.from_wire(str(op), recorded)
-    return error if config.error_mapper is None else config.error_mapper(error)
+    if config.error_mapper is None:
+        return error
+    mapped = config.error_mapper(error)
+    check_kind(mapped, "error_mapper", Exception, "a function that returns an exception")
+    return mapped
 
 
 def has_children_to_replay(record: Operation) -> bool:
@@ -98,7 +103,8 @@ def _verdict(
         if len(fresh[0].encode()) <= MAX_CONTEXT_RESULT_BYTES:
             return op.succeed(fresh[0]), fresh
         summarise = config.summary_generator or _no_summary
-        return op.succeed_with_children(summarise(outcome.value)), fresh
+        summary = within_limit(storable(summarise(outcome.value), SUMMARY_MAKER), op)
+        return op.succeed_with_children(summary), fresh
     except UnrecoverableError:
         raise
     except Exception as error:  # noqa: BLE001 - the user's serdes and summary may raise anything

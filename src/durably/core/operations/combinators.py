@@ -62,8 +62,8 @@ class Combinator(Protocol):
 
     completion: CompletionConfig
 
-    def check_count(self, count: int, /) -> None:
-        """Refuse to combine so many.
+    def check_count(self, count: int, field: str, /) -> None:
+        """Refuse to combine so many, which were given as *field*.
 
         Raises:
             ValidationError: the rule could never be content.
@@ -88,7 +88,7 @@ def _at_the_first(status: CompletionStatus) -> CompletionDecision:
 
 
 class _AnyNumber:
-    def check_count(self, _count: int, /) -> None:
+    def check_count(self, _count: int, _field: str, /) -> None:
         """Take any number."""
 
 
@@ -142,10 +142,10 @@ class Race(AnyOf):
 
     completion = CompletionConfig(should_complete=_at_the_first)
 
-    def check_count(self, count: int, /) -> None:
+    def check_count(self, count: int, field: str, /) -> None:
         """Refuse a race that nobody can win."""
         if count == 0:
-            raise ValidationError("futures", "a race needs at least one")
+            raise ValidationError(field, "a race needs at least one")
 
     def verdict(self, outcomes: Sequence[Outcome[Any] | None]) -> Outcome[Any] | None:
         """Name the first that ended."""

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from durably.config import WaitForConditionConfig, duration_seconds
+from durably.config import WaitForConditionConfig
 from durably.core.effects import Attempt, Ok, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal, within_limit
 from durably.core.strategies import ask_wait
 from durably.errors import UnrecoverableError, WaitForConditionError, error_object
+from durably.limits import duration_seconds
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationUpdate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from durably.config import StepConfig, StepSemantics, duration_seconds
+from durably.config import StepConfig, StepSemantics
 from durably.core.effects import Attempt, Err, Ok, Outcome, Park, Persist, Program, call
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
@@ -20,6 +20,7 @@ from durably.errors import (
     error_beside,
     error_object,
 )
+from durably.limits import duration_seconds
 from durably.serdes import Serdes
 from durably.wire.operation import Operation, OperationStatus
 from durably.wire.update import OperationUpdate

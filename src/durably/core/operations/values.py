@@ -18,6 +18,7 @@ from durably.serdes import Serdes, SerdesContext, storable
 
 T = TypeVar("T")
 
+SUMMARY_MAKER = "a summary_generator"
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """What an update may carry for anything but a whole execution."""
 
