@@ -70,9 +70,9 @@ def durably_engine() -> Callable[..., TestEngine]:
 @pytest.fixture
 def sync_durably_engine() -> Iterator[Callable[..., SyncTestEngine]]:
     """Open a test engine of the functions that are given, until the test has ended."""
-    from contextlib import ExitStack  # noqa: PLC0415
+    from contextlib import ExitStack  # noqa: PLC0415 - a plugin loads nothing that the tests do not ask for
 
-    from durably.testing import SyncTestEngine  # noqa: PLC0415
+    from durably.testing import SyncTestEngine  # noqa: PLC0415 - a plugin loads nothing that the tests do not ask for
 
     with ExitStack() as opened:
         yield lambda *functions, **options: opened.enter_context(

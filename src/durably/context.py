@@ -21,8 +21,8 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import backoff, backoff_name, rounds_config
 from durably.core.operations.combinators import All, AllSettled, AnyOf, Race, Settled
+from durably.core.rounds import backoff, backoff_name, rounds_config
 from durably.drivers.bearings import Bearings
 from durably.drivers.callbacks import Callback
 from durably.drivers.futures import DurableFuture
@@ -154,7 +154,8 @@ class DurableContext(Bearings):
         it returns is not kept.
 
         Args:
-            name: shown in the history, and compared on replay. `None` writes none.
+            name: shown in the history, and compared on replay; at most 237 characters, as what it
+                does is named after it. `None` writes none.
             submitter: passes the callback id on. At least once: let it be repeatable.
             args: what else *submitter* is called with.
             config: deadlines, retries of the submitter, and how the answer is read.
@@ -366,14 +367,15 @@ class DurableContext(Bearings):
         child context, unless *config* says otherwise.
 
         Args:
-            name: shown in the history, and compared on replay; the waits are named after it.
+            name: shown in the history, and compared on replay; at most 240 characters, as its waits
+                are named after it. `None` writes none.
             func: gets the context to use, and which round this is, from 1.
             config: the retry strategy, and the child context.
 
         Raises:
             ChildContextError: the last round raised. Without a child context, what it raised.
         """
-        how = rounds_config(func, config)
+        how = rounds_config(name, func, config)
 
         async def rounds(ctx: DurableContext) -> T:
             attempt = 1

@@ -46,6 +46,7 @@ DurableError
 │   ├── StoreReadOnlyError
 │   ├── StoreFullError
 │   ├── StoreCorruptedError
+│   ├── StoreReplacedError
 │   ├── StoreTooNewError
 │   └── StoreUnavailableError
 ├── FunctionNotFoundError
@@ -107,6 +108,7 @@ from durably.service_errors import (
     StoreFullError,
     StoreLockedError,
     StoreReadOnlyError,
+    StoreReplacedError,
     StoreTooNewError,
     StoreUnavailableError,
     TooManyRequestsException,
@@ -160,6 +162,7 @@ __all__ = [
     "StoreFullError",
     "StoreLockedError",
     "StoreReadOnlyError",
+    "StoreReplacedError",
     "StoreTooNewError",
     "StoreUnavailableError",
     "TerminationReason",
@@ -347,7 +350,7 @@ def _concerns_execution(error: BaseException) -> bool:
         "invalid checkpoint token"
     ):
         return False
-    return 400 <= status < 500 and status != TooManyRequestsException.status  # noqa: PLR2004
+    return 400 <= status < 500 and status != TooManyRequestsException.status  # noqa: PLR2004 - the range of HTTP
 
 
 def _refusal(error: BaseException) -> tuple[int, str, str]:

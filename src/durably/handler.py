@@ -220,13 +220,19 @@ class DurableFunction:
         finally:
             run.close()
 
+    def make_context(
+        self, scope: Scope, run: Any, logger: logging.Logger, lambda_context: object = None
+    ) -> DurableContext | SyncDurableContext:
+        """Make the context of *scope* that the handler, or a body in it, gets from the driver."""
+        kind = DurableContext if self.is_async else SyncDurableContext
+        calls = Calls(scope, run, self._choose_serdes)
+        return kind(calls, DurableLogger(logger, scope), lambda_context)
+
     def _settings(self, journal: Journal, host: Host, lambda_context: object) -> RunSettings:
         root = root_operation(journal)
-        kind = DurableContext if self.is_async else SyncDurableContext
 
         def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-            calls = Calls(scope, run, self._choose_serdes)
-            return kind(calls, DurableLogger(self._logger, scope), lambda_context)
+            return self.make_context(scope, run, self._logger, lambda_context)
 
         return RunSettings(
             make_context=make_context,

@@ -90,18 +90,19 @@ def duration_seconds(
     return seconds
 
 
-def as_name(name: object, field: str = "name") -> str | None:
-    """Read an optional name.
+def as_name(name: object, field: str = "name", *, room: int = 0) -> str | None:
+    """Read an optional name, which leaves *room* for what others are named after it.
 
     Raises:
-        ValidationError: *name* is not 1 to 256 printable ASCII characters.
+        ValidationError: *name* is not 1 to 256 printable ASCII characters, less that room.
     """
+    longest = MAX_NAME_LENGTH - room
     if name is None:
         return None
     if not isinstance(name, str):
         raise ValidationError(field, f"must be text or None, not {shown(name)}")
-    if not (0 < len(name) <= MAX_NAME_LENGTH and name.isascii() and name.isprintable()):
-        raise ValidationError(field, f"must be 1 to {MAX_NAME_LENGTH} printable ASCII characters")
+    if not (0 < len(name) <= longest and name.isascii() and name.isprintable()):
+        raise ValidationError(field, f"must be 1 to {longest} printable ASCII characters")
     return plain(name)
 
 

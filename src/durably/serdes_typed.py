@@ -93,7 +93,7 @@ def write_object(value: object) -> object:
         TypeError: there is nothing.
     """
     if is_model(type(value)):
-        return msgspec.Raw(value.model_dump_json(by_alias=True, round_trip=True).encode())  # type: ignore[attr-defined]
+        return msgspec.Raw(value.model_dump_json(by_alias=True, round_trip=True).encode())  # type: ignore[attr-defined]  # `is_model` has seen to it
     if isinstance(value, DurableOperationError):
         return RecordedFailure(operation=value.operation, error=value.recorded)
     raise TypeError(f"{type(value).__qualname__} cannot be recorded")

@@ -209,6 +209,15 @@ class StoreCorruptedError(StoreError):
     remedy = "Do not write to it any more. Restore a backup, or export what can still be read."
 
 
+class StoreReplacedError(StoreError):
+    """A file of the store was deleted, moved or replaced while the store was open."""
+
+    remedy = (
+        "Nothing is recorded until it is back: put it there, or end this process and start it "
+        "again with what is there now."
+    )
+
+
 class StoreTooNewError(StoreError):
     """A newer version of this library wrote the store."""
 

@@ -190,6 +190,7 @@ ENGINE_CALLS: dict[str, dict[str, Any]] = {
     "list": {},
     "describe": {"execution": "done"},
     "history": {"execution": "done"},
+    "export": {"execution": "done"},
     "why": {"execution": "done"},
     "stop": {"execution": "done"},
     "pause": {"execution": "done"},

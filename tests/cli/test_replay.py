@@ -129,7 +129,7 @@ def test_other_code_is_shown_beside_what_was_recorded(exported: Shell) -> None:
 def test_a_masked_history_that_does_not_replay_says_that_it_is(exported: Shell) -> None:
     exported.run("history", "o-7", "--export", "o-7.jsonl", "--mask")
 
-    assert "Its values are masked" in replay(exported, "new.py").out
+    assert "The history is masked" in replay(exported, "new.py").out
 
 
 # One operation

@@ -428,6 +428,6 @@ def test_every_command_explains_itself(shell: Shell) -> None:
     names = re.findall(r"^  (\w+) ", listing.partition("Commands:")[2], re.MULTILINE)
 
     assert {"dev", "run", "serve", "worker"} <= set(names)
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 16
     assert shell.run("run", "--help").out.count("Exit codes") == 1
     assert Path(shell.folder / "durably.db").exists() is False

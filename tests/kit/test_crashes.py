@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,78 +9,18 @@ import pytest
 from durably import (
     DurableContext,
     DurableFunction,
-    RetryPresets,
-    StepConfig,
     StepError,
-    StepSemantics,
     SyncDurableContext,
-    ValidationError,
     current_step,
     durable_execution,
 )
 from durably.testing import (
     CrashDifferenceError,
-    CrashMode,
-    CrashReport,
-    FailedRunError,
     SyncTestEngine,
     TestEngine,
-    UnfinishedRunError,
 )
+from tests.kit.crashing import AT_MOST_ONCE, difference, mailed, order, paid, pay
 from tests.kit.functions import ALL, RETRIED, approve, asks_ship, plain, ship, yearly
-
-AT_MOST_ONCE: StepConfig[Any] = StepConfig(
-    semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY, retry_strategy=RetryPresets.none()
-)
-
-
-async def pay(amount: int) -> str:
-    """Move some money."""
-    return f"paid {amount}"
-
-
-@durable_execution
-async def order(amount: int, ctx: DurableContext) -> str:
-    """Have one step between two others."""
-    await ctx.step("reserve", pay, 0)
-    paid = await ctx.step("pay", pay, amount)
-    await ctx.wait("a day", 86_400)
-    await ctx.step("mail", pay, 0)
-    return paid
-
-
-def paid(t: TestEngine, key: object = None, *, once: bool = False) -> str:
-    t.effect("charged", key, once=once)
-    return "paid"
-
-
-def mailed(t: TestEngine) -> str:
-    t.effect("mailed")
-    return "mailed"
-
-
-async def crashed(
-    function: DurableFunction, effects: Callable[[TestEngine], object] = id, **options: Any
-) -> CrashReport:
-    async with TestEngine(functions=[function, *ALL]) as t:
-        effects(t)
-        return await t.crash_everywhere(function, 5, **options)
-
-
-async def difference(function: DurableFunction, *more: Any, **options: Any) -> str:
-    with pytest.raises(CrashDifferenceError) as failure:
-        await crashed(function, *more, **options)
-    return str(failure.value)
-
-
-@pytest.fixture
-def _nothing_is_left() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        thread.join(8)  # one that has just told its end may be there for a moment
-        assert not thread.is_alive()
-
 
 # What may be so
 
@@ -122,7 +60,7 @@ async def test_functions_of_every_kind_come_to_the_same(function: DurableFunctio
     assert report.repeats == ()
 
 
-@pytest.mark.usefixtures("_nothing_is_left")
+@pytest.mark.usefixtures("nothing_is_left")
 def test_a_plain_function_is_crashed_in_its_threads_too() -> None:
     @durable_execution
     def sells(amount: int, ctx: SyncDurableContext) -> list[str]:
@@ -360,128 +298,3 @@ async def test_an_effect_that_gets_lost_is_found() -> None:
         report = await t.crash_everywhere(order, 5, mode="off", reset=sent.clear)
 
     assert report.points == ()
-
-
-# What is tried
-
-
-async def test_a_point_that_there_is_not_is_refused_as_never_met() -> None:
-    said = await difference(order, only="after lunch")
-
-    assert "it never came to this point again" in said
-
-
-async def test_one_point_is_tried_alone() -> None:
-    report = await crashed(order, only="before pay StepSucceeded")
-
-    assert report.points == ("before pay StepSucceeded",)
-    assert report.orders == 1
-
-
-async def test_an_order_that_is_none_is_refused() -> None:
-    with pytest.raises(ValidationError, match="only: must be as a failure names it"):
-        await crashed(order, only="order of the day")
-
-
-async def test_orders_are_left_alone_where_they_are_meant_to_matter() -> None:
-    @durable_execution
-    async def races(amount: int, ctx: DurableContext) -> str:
-        async def run(name: str) -> str:
-            return name
-
-        winner: str = await ctx.race("first", [ctx.step(name, run, name) for name in "ab"])
-        return winner
-
-    report = await crashed(races, orders=False)
-    said = await difference(races)
-
-    assert report.orders == 1
-    assert "With its steps in order 1:" in said
-
-
-async def test_a_sample_takes_some_points_and_some_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("durably.testing.crashes.SAMPLED_POINTS", 4)
-
-    @durable_execution
-    async def many(amount: int, ctx: DurableContext) -> int:
-        async def one(child: DurableContext, item: int) -> str:
-            return await child.step("pay", pay, item)
-
-        return len((await ctx.map("all", range(5), one)).all)
-
-    report = await crashed(many, mode=CrashMode.SAMPLE)
-
-    assert 3 <= len(report.points) <= 4 < report.all_points
-    assert report.orders == 11
-
-
-async def test_all_orders_are_tried_if_they_are_few() -> None:
-    orders: set[tuple[str, ...]] = set()
-    arrived: list[str] = []
-
-    @durable_execution
-    async def gathers(amount: int, ctx: DurableContext) -> int:
-        async def come(name: str) -> None:
-            arrived.append(name)
-
-        await asyncio.gather(*(ctx.step(name, come, name) for name in "abc"))
-        orders.add(tuple(arrived))
-        return 1
-
-    async with TestEngine(functions=[gathers]) as t:
-        report = await t.crash_everywhere(gathers, 5, reset=arrived.clear)
-
-    assert report.orders == 6
-    assert len({order for order in orders if len(order) == 3}) == 6
-
-
-async def test_the_environment_says_how_much_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DURABLY_CRASH", "off")
-    nothing = await crashed(order)
-    everything = await crashed(order, mode="all")
-    monkeypatch.setenv("DURABLY_CRASH", "some")
-
-    with pytest.raises(ValidationError, match=r"mode: must be CrashMode.ALL or"):
-        await crashed(order)
-    assert nothing.points == ()
-    assert len(everything.points) == 14
-
-
-async def test_a_function_that_fails_by_itself_proves_nothing() -> None:
-    with pytest.raises(FailedRunError, match="order fails without any crash"):
-        await crashed(order, lambda t: t.fail_step("pay", ValueError))
-    async with TestEngine(functions=ALL) as t:
-        with pytest.raises(UnfinishedRunError, match=r"approve.* has not ended"):
-            await t.crash_everywhere(approve, "may I?")
-
-
-@pytest.mark.usefixtures("_nothing_is_left")
-async def test_nothing_is_left_behind_and_the_loop_is_as_it_was() -> None:
-    loop = asyncio.get_running_loop()
-    tasks, factory = asyncio.all_tasks(), loop.get_task_factory()
-    released: list[str] = []
-    lock = asyncio.Lock()
-
-    @durable_execution
-    async def holds(amount: int, ctx: DurableContext) -> str:
-        async def held() -> str:
-            async with lock:
-                try:
-                    await asyncio.sleep(0)
-                    return "held"
-                finally:
-                    released.append("held")
-                    t.effect("released")
-
-        task = asyncio.create_task(asyncio.sleep(0))
-        result = await ctx.step("hold", held)
-        await task
-        return result
-
-    async with TestEngine(functions=[holds]) as t:
-        await t.crash_everywhere(holds, 5)
-
-        assert t.effects == {"released": 1}
-    assert released
-    assert asyncio.all_tasks() == tasks
-    assert loop.get_task_factory() is factory

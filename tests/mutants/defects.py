@@ -261,8 +261,8 @@ DEFECTS = (
         rule="R11, P14",
         origin="dbos-py#562, dbos-py#621, dbos-java#318, eventstore#309",
         path="engine/dispatcher.py",
-        find="async with asyncio.timeout(seconds):",
-        put="async with asyncio.timeout(None):",
+        find="await wait_at_most(self._nudged, seconds, self._service.clock)",
+        put="await self._nudged.wait()",
         tests=(_PLANTED,),
     ),
     Defect(

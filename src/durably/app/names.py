@@ -41,7 +41,7 @@ async def find_arn(store: Store, execution: object) -> str:
         InvalidParameterValueException: it looks like an arn, and is none.
     """
     from durably.engine.arns import parse_execution_arn  # noqa: PLC0415 - not before it is needed
-    from durably.engine.store import Query  # noqa: PLC0415
+    from durably.engine.store import Query  # noqa: PLC0415 - as above
 
     text = as_text(execution, "execution")
     if text.startswith("arn:"):

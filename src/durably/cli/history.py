@@ -114,7 +114,7 @@ def _events(
 
 def _print_table(started_at: datetime, events: list[Event]) -> None:
     from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     if not events:
         return

@@ -129,8 +129,8 @@ def _document(listed: Listed) -> dict[str, Any]:
 
 def _print_table(page: Page, nexts: Sequence[str]) -> None:
     from rich import box  # noqa: PLC0415 - takes a while, and JSON needs none
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - loaded only where it is used: it is slow to load
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     now = SystemClock().now()
     out = console()

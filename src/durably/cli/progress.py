@@ -190,7 +190,7 @@ class LiveProgress:
 
     def __init__(self, title: str, started_at: datetime) -> None:
         from rich.live import Live  # noqa: PLC0415 - only on a terminal
-        from rich.spinner import Spinner  # noqa: PLC0415
+        from rich.spinner import Spinner  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
         self._title = title
         self._started_at = started_at
@@ -234,8 +234,8 @@ def headline(sight: Sight, title: str, elapsed: timedelta, now: datetime) -> Tex
 def bars(sight: Sight) -> Table:
     """Draw how much is done of what is known."""
     from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only on a terminal
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - loaded only where it is used: it is slow to load
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     table = Table.grid(padding=(0, 2))
     overview = sight.overview
@@ -259,7 +259,7 @@ def bars(sight: Sight) -> Table:
 def rows_of(sight: Sight, now: datetime, limit: int) -> Table:
     """Draw at most *limit* current operations, those that run first."""
     from rich.table import Table  # noqa: PLC0415 - only on a terminal
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     table = Table.grid(padding=(0, 2))
     invoked = bool(sight.children)

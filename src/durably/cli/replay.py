@@ -135,8 +135,8 @@ def _tell(finding: Finding, wanted: Wanted) -> None:
     for difference in finding.differences:
         for line in difference_lines(difference):
             click.echo(f"  {line}")
-    if finding.history.is_masked:
-        click.echo("Its values are masked: code that decides by one may see another than it did.")
+    if finding.hint is not None:
+        click.echo(f"  {finding.hint}")
 
 
 def difference_lines(difference: Difference) -> Iterator[str]:
@@ -206,8 +206,8 @@ class Stopped:
 
 def _replay_to(wanted: Wanted, text: str) -> Stopped:
     from durably.testing.differences import differences_of  # noqa: PLC0415 - brings the drivers
-    from durably.testing.recorded import Trace  # noqa: PLC0415
-    from durably.testing.replays import Finding, Replayer  # noqa: PLC0415
+    from durably.testing.recorded import Trace  # noqa: PLC0415 - loaded only where it is used: it is slow to load
+    from durably.testing.replays import Finding, Replayer  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     operation, path = _operation(wanted.history, text)
     execution = _when_over(wanted.history, operation.id)
@@ -264,7 +264,7 @@ def _when_over(history: History, operation_id: str) -> Execution:
 def print_operation(operation: Operation, path: str, place: Place | None) -> None:
     """Print what is recorded of an operation, and the line that asks for it."""
     from rich.table import Table  # noqa: PLC0415 - takes a while, and errors need none
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     table = Table.grid(padding=(0, 2))
     table.add_column()
@@ -275,7 +275,7 @@ def print_operation(operation: Operation, path: str, place: Place | None) -> Non
 
 
 def _facts_of(operation: Operation, path: str, place: Place | None) -> Iterator[tuple[str, str]]:
-    from durably.core.journal import attempts_of, error_of, result_of  # noqa: PLC0415
+    from durably.core.journal import attempts_of, error_of, result_of  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     yield "operation", safe(path)
     yield "kind", safe(kind_of(operation))

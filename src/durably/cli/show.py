@@ -93,7 +93,7 @@ def _document(found: Description, operations: Sequence[Operation]) -> dict[str, 
 
 def _print_head(found: Description, origin: str | None) -> None:
     from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     now = SystemClock().now()
     table = Table.grid(padding=(0, 2))
@@ -144,7 +144,7 @@ _MARKS: Mapping[OperationStatus, tuple[str, str]] = {
 
 def _print_operations(operations: Sequence[Operation]) -> None:
     from rich.table import Table  # noqa: PLC0415 - takes a while, and JSON needs none
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
     table = Table.grid(padding=(0, 2))
     for depth, operation in _as_tree(operations):

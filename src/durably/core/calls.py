@@ -12,6 +12,8 @@ from random import Random
 from typing import Any, Protocol, Union, cast
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from durably.batch_result import BatchResult
 from durably.checks import shown
 from durably.config import (
@@ -27,15 +29,19 @@ from durably.config import (
     StepConfig,
     WaitForCallbackConfig,
     WaitForConditionConfig,
-    WithRetryConfig,
 )
 from durably.core.active import nested_too_deep
 from durably.core.effects import Program
 from durably.core.given import branch_of, check_body, config_of, function_name_of, list_of
-from durably.core.hints import annotation_of, item_caller, result_serdes
+from durably.core.hints import annotation_of, item_caller
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
-from durably.core.operations.callback import callback_result, create_callback, wait_for_callback
+from durably.core.operations.callback import (
+    LONGEST_SUFFIX,
+    callback_result,
+    create_callback,
+    wait_for_callback,
+)
 from durably.core.operations.child import child
 from durably.core.operations.combinators import Combinator, Observable, combine, combined
 from durably.core.operations.condition import wait_for_condition
@@ -43,10 +49,9 @@ from durably.core.operations.invoke import invoke
 from durably.core.operations.step import step
 from durably.core.operations.wait import never, wait
 from durably.core.scope import Scope
-from durably.core.strategies import ask_retry
-from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
+from durably.errors import ValidationError
 from durably.limits import MAX_NESTING, as_name, duration_seconds
-from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, typed_serdes
+from durably.serdes import ChooseSerdes, JsonSerdes, PassThroughSerdes, Serdes, typed_serdes
 from durably.wire.operation import OperationSubType, OperationType
 from durably.wire.update import ChainedInvokeOptions
 
@@ -104,7 +109,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._begin(name, OperationType.STEP, config.sub_type or OperationSubType.STEP)
         body = partial(fn, *args) if args else fn
-        serdes = config.serdes or result_serdes(fn, self._choose)
+        serdes = config.serdes or self._serdes_of(fn)
         return self._launch(op, step(self.scope.journal, op, body, config, serdes))
 
     def wait(self, name: str | None, duration: timedelta | float) -> Any:
@@ -156,7 +161,7 @@ class Calls:
             callback_id = yield from create_callback(self.scope.journal, op, config)
             return make(callback_id, result)
 
-        return self._launch(op, program())
+        return self._launch(replace(op, outlives_call=True), program())
 
     def wait_for_callback(
         self,
@@ -168,6 +173,7 @@ class Calls:
         """Tell the outside of a callback, and wait for the answer."""
         config = config_of(WaitForCallbackConfig, config, _WAIT_FOR_CALLBACK)
         check_body(submitter, "submitter", args)
+        name = as_name(name, room=len(LONGEST_SUFFIX))
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.WAIT_FOR_CALLBACK)
 
         def told(callback_id: str) -> Callable[[], Any]:
@@ -183,7 +189,7 @@ class Calls:
         config = config_of(_CONDITION, config, None)
         check_body(check, "check")
         op = self._begin(name, OperationType.STEP, OperationSubType.WAIT_FOR_CONDITION)
-        serdes = config.serdes or result_serdes(check, self._choose)
+        serdes = config.serdes or self._serdes_of(check)
         return self._launch(op, wait_for_condition(self.scope.journal, op, check, config, serdes))
 
     def run_in_child_context(
@@ -198,7 +204,7 @@ class Calls:
         check_body(fn, "fn", args)
         op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
-        serdes = config.serdes or result_serdes(fn, self._choose)
+        serdes = config.serdes or self._serdes_of(fn)
         return self._launch(op, child(self.scope, op, body, config, serdes))
 
     def map(
@@ -218,7 +224,7 @@ class Calls:
             Branch(
                 f"map-item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 body_of(item, index),
-                config.item_serdes or result_serdes(fn, self._choose),
+                config.item_serdes or self._serdes_of(fn),
             )
             for index, item in enumerate(sequence)
         ]
@@ -236,11 +242,7 @@ class Calls:
         listed = list_of(branches, "branches")
         named = [branch_of(branch, index) for index, branch in enumerate(listed)]
         made = [
-            Branch(
-                branch.name,
-                branch.func,
-                config.item_serdes or result_serdes(branch.func, self._choose),
-            )
+            Branch(branch.name, branch.func, config.item_serdes or self._serdes_of(branch.func))
             for branch in named
         ]
         kinds = (OperationSubType.PARALLEL, OperationSubType.PARALLEL_BRANCH)
@@ -264,7 +266,7 @@ class Calls:
             Branch(
                 f"item-{index}" if namer is None else as_name(namer(item, index), _ITEM_NAME),
                 partial(_with_context_first, executor, (item,)),
-                config.item_serdes or result_serdes(executor, self._choose),
+                config.item_serdes or self._serdes_of(executor),
             )
             for index, item in enumerate(sequence)
         ]
@@ -310,9 +312,7 @@ class Calls:
         """Run branches beside each other, until *rule* is content; for a driver that blocks."""
         given = list_of(branches, "branches")
         functions = [branch_of(branch, index).func for index, branch in enumerate(given)]
-        listed = [
-            Branch(None, function, result_serdes(function, self._choose)) for function in functions
-        ]
+        listed = [Branch(None, function, self._serdes_of(function)) for function in functions]
         rule.check_count(len(listed), "branches")
         config = FanOutConfig(completion_config=rule.completion)
         kinds = (OperationSubType.RUN_IN_CHILD_CONTEXT, OperationSubType.RUN_IN_CHILD_CONTEXT)
@@ -336,6 +336,9 @@ class Calls:
     def _begin(self, name: str | None, type_: OperationType, sub_type: str) -> Op:
         return self._run.begin(self.scope, as_name(name), type_, sub_type)
 
+    def _serdes_of(self, function: Callable[..., Any]) -> Serdes[Any]:
+        return self._choose(annotation_of(function, "return"))
+
     def _open(self, name: str | None, sub_type: str) -> Op:
         """Begin an operation that runs code in contexts of its own."""
         if self.scope.depth >= MAX_NESTING:
@@ -351,7 +354,6 @@ class Calls:
 _MAP = MapConfig()
 _PARALLEL = ParallelConfig()
 _CONCURRENTLY = ConcurrencyConfig()
-_WITH_RETRY = WithRetryConfig()
 
 
 def _with_context_first(function: Callable[..., Any], args: tuple[Any, ...], ctx: Any) -> Any:
@@ -363,37 +365,3 @@ def _observable(future: object) -> Observable:
         return future
     text = f"must be what operations of the context return, not {shown(future)}"
     raise ValidationError("futures", text)
-
-
-def rounds_config(func: object, config: WithRetryConfig | None) -> WithRetryConfig:
-    """Give the configuration of a `with_retry` of *func*.
-
-    Raises:
-        ValidationError: it is none, or *func* cannot be called.
-    """
-    check_body(func, "func")
-    return config_of(WithRetryConfig, config, _WITH_RETRY)
-
-
-def backoff_name(name: str | None, attempt: int) -> str | None:
-    """Name the wait after round *attempt* of a `with_retry`."""
-    return None if name is None else f"{as_name(name)}-backoff-{attempt}"
-
-
-def backoff(config: WithRetryConfig, error: Exception, attempt: int) -> timedelta:
-    """Say how long to wait after round *attempt* of a `with_retry` failed with *error*.
-
-    Raises:
-        Exception: *error* itself, when the strategy gives up, or may not be asked.
-        ValidationError: the strategy made no decision, or raised.
-    """
-    if isinstance(error, ContextUsageError | UnrecoverableError):
-        raise error
-    try:
-        decision = ask_retry(config.retry_strategy, error, attempt)
-    except ValidationError as refusal:
-        said = f"{refusal.message}. The round had failed with {said_of(error)}"
-        raise ValidationError(refusal.field, said) from error
-    if not decision.should_retry:
-        raise error
-    return max(decision.delay, timedelta(seconds=1))

@@ -8,14 +8,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
-from durably.serdes import ChooseSerdes, Serdes
-
 _AWAITABLES = (Awaitable, Coroutine)
-
-
-def result_serdes(function: Callable[..., Any], choose: ChooseSerdes) -> Serdes[Any]:
-    """Give the serdes that *choose* takes for what *function* returns, by its annotation."""
-    return choose(annotation_of(function, "return"))
 
 
 def annotation_of(function: Callable[..., Any], parameter: str) -> Any:

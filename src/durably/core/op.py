@@ -16,7 +16,11 @@ from durably.wire.update import (
 
 
 class Op(msgspec.Struct, frozen=True):
-    """One operation: where it stands in the program, and what it is."""
+    """One operation: where it stands in the program, and what it is.
+
+    Attributes:
+        outlives_call: the call that it is of gives its result before the operation has ended.
+    """
 
     id: str
     step_id: str
@@ -24,6 +28,7 @@ class Op(msgspec.Struct, frozen=True):
     name: str | None
     type: OperationType
     sub_type: str
+    outlives_call: bool = False
 
     def __str__(self) -> str:
         return self.name if self.name is not None else self.id

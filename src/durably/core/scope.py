@@ -159,7 +159,12 @@ class Scope:
         return False
 
     def note_awaited(self, op: Op) -> None:
-        """Let this context's time go on to the end of *op*."""
+        """Let this context's time go on to the end of *op*, if it was that which was awaited.
+
+        The first run of a call that *op* outlives knows no end yet, so no replay may be told it.
+        """
+        if op.outlives_call:
+            return
         record = self.journal.find(op.id)
         if record is not None and record.end_timestamp is not None:
             self.now = max(self.now, in_milliseconds(record.end_timestamp))

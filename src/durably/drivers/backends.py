@@ -15,8 +15,12 @@ class Driver(Protocol):
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
-        """Take over records that have changed; `True` if the invocation goes on with them."""
+    ) -> None:
+        """Take over records that a reply has changed."""
+        ...
+
+    def hear(self, operations: Sequence[Operation]) -> bool:
+        """Take over what has changed outside; `False` if the next invocation is to be told."""
         ...
 
     def break_off(self, error: UnrecoverableError) -> BaseException:

@@ -31,6 +31,17 @@ def log_left_open(arn: str, operations: Iterable[Op]) -> None:
     )
 
 
+def log_not_unwound(arn: str, operations: Iterable[Op]) -> None:
+    """Tell that operations go on, in an invocation that is over."""
+    named = [str(one) for one in operations]
+    package_log.error(
+        "operations of %s do not unwind, and are left behind: %s",
+        title_of(arn),
+        ", ".join(named),
+        extra={"executionArn": arn, "operations": named},
+    )
+
+
 def log_left_behind(arn: str) -> None:
     """Tell that the handler of an execution goes on, in an invocation that is over."""
     package_log.error(

@@ -19,7 +19,7 @@ from durably.drivers.bodies import foreign_cancellation, root_scope, stopped
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
-from durably.drivers.logs import log_left_behind, log_left_open, package_log
+from durably.drivers.logs import log_left_behind, log_left_open, log_not_unwound
 from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parking, Waiting
 from durably.drivers.polls import Polls
@@ -36,7 +36,6 @@ from durably.errors import (
     UnrecoverableError,
     UnrecoverableInvocationError,
 )
-from durably.wire.arns import title_of
 from durably.wire.operation import Operation, OperationType
 from durably.wire.update import OperationUpdate
 
@@ -77,7 +76,7 @@ class TaskRun:
         self._cooldown = Cooldown(clock, settings.cooldown_seconds, self._look_again)
         self._patience: asyncio.TimerHandle | None = None
         if pushes(client):
-            client.listen(self.merge)  # last: from here on it may push
+            client.listen(self.hear)  # last: from here on it may push
 
     # What contexts call
 
@@ -213,13 +212,18 @@ class TaskRun:
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
+    ) -> None:
         """Take over records that have changed, and wake who waits for them."""
         changed = self.journal.take_reply(operations, accepted)
         if self._parking:
             self._parking.wake(changed)
         if self.settings.observers is not None:
             self.settings.observers.operations_changed(changed)
+
+    def hear(self, operations: Sequence[Operation]) -> bool:
+        """Take over what has changed outside; at its end, leave it to the next invocation."""
+        if self._ending is None:
+            self.merge(operations)
         return self._ending is None
 
     def note_quiet(self) -> None:
@@ -321,13 +325,7 @@ class TaskRun:
         has_unwound = self._root is not None and self._root.done()
         left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)
         if left:
-            named = [str(future.op) for future in left]
-            package_log.error(
-                "operations of %s do not unwind, and are left behind: %s",
-                title_of(self.journal.arn),
-                ", ".join(named),
-                extra={"executionArn": self.journal.arn, "operations": named},
-            )
+            log_not_unwound(self.journal.arn, (future.op for future in left))
 
     # Ending it
 

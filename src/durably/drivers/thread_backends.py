@@ -102,7 +102,7 @@ class LoopBackend:
         self._loop = loop
         self._driver = driver
         with suppress(RuntimeError):  # the loop is closed: the first call will say so
-            loop.call_soon_threadsafe(client.listen, driver.merge)
+            loop.call_soon_threadsafe(client.listen, driver.hear)
 
     def is_idle(self) -> bool:
         """Whether nothing is on its way; what is posted changes no record by itself."""

@@ -46,6 +46,18 @@ def run_attempt(
         active.reset(token)
 
 
+def run_context_body(body: Callable[[Any], Any], context: Any) -> Outcome[Any]:
+    """Run the *body* of a context, and say how it ended."""
+    try:
+        return Ok(body(context))
+    except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
+        raise
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+        return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash
+
+
 def wrapped(
     body: Callable[..., Any], place: Attempt | Scope, wraps: MakeWraps | None
 ) -> Callable[..., Any]:

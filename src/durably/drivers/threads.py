@@ -14,7 +14,6 @@ from durably.core.effects import (
     Call,
     Drop,
     Effect,
-    Err,
     Next,
     Ok,
     Outcome,
@@ -27,7 +26,7 @@ from durably.core.journal import Journal
 from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.drivers.bodies import exited, root_scope, stopped
+from durably.drivers.bodies import root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.deadline import before_end
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -38,7 +37,7 @@ from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchAsleep, Sleepers
 from durably.drivers.starting import start_thread
 from durably.drivers.thread_backends import ThreadBackend
-from durably.drivers.thread_bodies import run_attempt, wrapped
+from durably.drivers.thread_bodies import run_attempt, run_context_body, wrapped
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
     ContextUsageError,
@@ -235,13 +234,19 @@ class ThreadRun:
 
     def merge(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
-    ) -> bool:
+    ) -> None:
         """Take over records that have changed and wake who waits, as one; note the news."""
         with self.lock:
             changed = self.journal.take_reply(operations, accepted)
             self.news.note(changed)
             self.sleepers.wake(changed)
             self.changed.notify_all()
+
+    def hear(self, operations: Sequence[Operation]) -> bool:
+        """Take over what has changed outside; at its end, leave it to the next invocation."""
+        with self.lock:
+            if self._ending is None:
+                self.merge(operations)
             return self._ending is None
 
     def break_off(self, error: UnrecoverableError) -> DurableSignal:
@@ -386,13 +391,7 @@ class ThreadRun:
         scope.owner = threading.get_ident()
         token = active.set(scope)
         try:
-            return Ok(body(self.settings.make_context(scope, self)))
-        except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
-            raise
-        except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
-            return Err(error)
-        except BaseException as crash:
-            raise exited(crash) from crash
+            return run_context_body(body, self.settings.make_context(scope, self))
         finally:
             active.reset(token)
             scope.owner = None

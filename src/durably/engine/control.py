@@ -37,6 +37,7 @@ from durably.errors import (
     StoreFullError,
     StoreLockedError,
     StoreReadOnlyError,
+    StoreReplacedError,
     StoreTooNewError,
     StoreUnavailableError,
     TooManyRequestsException,
@@ -206,6 +207,7 @@ class ControlSocket:
         self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
+        self._inode = 0
         self._idle: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -231,6 +233,7 @@ class ControlSocket:
                 listening.bind(address)
             # Nobody can connect before it listens, so nobody can connect before this.
             self._path.chmod(0o600)
+            self._inode = self._path.stat().st_ino
             _listening.add(listening)
             listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
         except BaseException:
@@ -244,7 +247,8 @@ class ControlSocket:
             return
         self._server.close()
         with suppress(FileNotFoundError):
-            self._path.unlink()
+            if self._path.stat().st_ino == self._inode:  # or it is that of whoever came after
+                self._path.unlink()
         self._is_closing = True
         for task in self._idle:
             task.cancel()
@@ -333,6 +337,7 @@ _BY_NAME: dict[str, type[ApiError | StoreError | InvalidStateError]] = {
         StoreFullError,
         StoreLockedError,
         StoreReadOnlyError,
+        StoreReplacedError,
         StoreTooNewError,
         StoreUnavailableError,
         TooManyRequestsException,

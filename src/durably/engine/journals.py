@@ -275,26 +275,32 @@ class Journals:
         """Return when *plan* is durable and what it implies has been done.
 
         A plan that changes nothing waits for what is being written: its answer rests on it.
+
+        Raises:
+            VersionConflict: what it rests on, or itself, was not written.
+            StoreError: it could not be written.
         """
-        tips = plan.tips
-        if not plan.changes and not tips[0].writing:
+        if not plan.changes:
+            await self.settle(plan.tips[0])
             return
-        for tip in tips:
+        for tip in plan.tips:
             tip.writing += 1
         try:
             await self._store.append(plan.changes)
         except asyncio.CancelledError:
-            if plan.changes:
-                self.spawn(self._find_out(plan))
+            self.spawn(self._find_out(plan))
             raise
         except Exception as error:
-            for tip in tips:
-                self.drop(tip, error)
+            self._end_writing(plan, error)
             raise
-        finally:
-            for tip in tips:
-                tip.note_written()
+        self._end_writing(plan)
         self._act(plan)
+
+    def _end_writing(self, plan: Plan, failure: BaseException | None = None) -> None:
+        for tip in plan.tips:
+            if failure is not None:
+                self.drop(tip, failure)
+            tip.note_written()
 
     async def settle(self, tip: Tip) -> None:
         """Return when all that somebody waits for to be written of *tip* is durable.
@@ -320,10 +326,10 @@ class Journals:
         else:
             version = change.expected_version + len(change.facts)
             if stored is not None and stored.version >= version:
+                self._end_writing(plan)
                 self._act(plan)
                 return
-        for tip in plan.tips:
-            self.drop(tip, failure)
+        self._end_writing(plan, failure)
         self._announce(plan, is_certain=False)
 
     def _act(self, plan: Plan) -> None:

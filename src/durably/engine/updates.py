@@ -79,17 +79,26 @@ def checkpoint(
     if command.sequence is not None:
         check_client_token(command.client_token)
         facts.append(CheckpointAccepted(at, command.sequence + 1, command.client_token))
-    if updates and updates[-1].type is OperationType.EXECUTION:
-        return facts + _close(execution, updates[-1], at)
+    closing = _closing(updates)
+    if closing is not None:
+        return facts + _close(execution, closing, at)
     return facts + paused_at_last(execution, at) if execution.pause else facts
 
 
 def _is_repeated(execution: Execution, command: Checkpoint, sequence: int) -> bool:
-    last = execution.last_checkpoint
+    last, now = execution.last_checkpoint, execution.invocation
     if last is None or command.client_token is None:
         return False
+    is_over = now is None or now.epoch != command.epoch
+    if is_over and _closing(command.updates) is None:
+        return False  # nobody of its invocation may still go on
     was = (last.epoch, last.sequence, last.client_token)
     return was == (command.epoch, sequence + 1, command.client_token)
+
+
+def _closing(updates: tuple[OperationUpdate, ...]) -> OperationUpdate | None:
+    is_closing = bool(updates) and updates[-1].type is OperationType.EXECUTION
+    return updates[-1] if is_closing else None
 
 
 def _check_authority(execution: Execution, command: Checkpoint) -> None:

@@ -116,7 +116,7 @@ class Connection(H11Protocol):
         self.host = _UNNAMED
         self.is_ended = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """Join the others, if there is room."""
         super().connection_made(transport)
         if self.client is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -24,7 +25,8 @@ from durably.stores.sqlite_file import (
     open_for_writing,
 )
 from durably.stores.sqlite_ledger import Ledger
-from durably.stores.sqlite_lock import OwnerLock, refuse_links
+from durably.stores.sqlite_lock import OwnerLock, is_held_here, refuse_links
+from durably.stores.sqlite_presence import YIELDING_SECONDS, HeldFiles
 from durably.stores.sqlite_queries import Queries
 from durably.stores.sqlite_writer import GroupWriter
 
@@ -74,11 +76,17 @@ class SqliteStore:
         if self._queries is not None:
             raise InvalidStateError(f"{self.path} is open already")
         writer = None
+        lock_path = Path(f"{self.path}.lock")
         with typed_errors(self.path), ExitStack() as opened:
-            check_header(self.path)
+            if not is_held_here(lock_path):
+                # To close a file gives up every lock that this process has on it, SQLite's too.
+                check_header(self.path)
             if not self._is_read_only:
                 refuse_links(self.path)
-                opened.callback(OwnerLock(Path(f"{self.path}.lock")).release)
+                lock = OwnerLock(lock_path)
+                opened.callback(lock.release)
+                if lock.is_new and self.path.exists():
+                    await asyncio.sleep(YIELDING_SECONDS)
                 writer = self._open_writer()
                 opened.callback(writer.close)
             queries = Queries(open_for_reading(self.path), self.path)
@@ -173,7 +181,8 @@ class SqliteStore:
         connection = open_for_writing(self.path)
         try:
             bring_up_to_date(connection, self.path, self._ids.nonce(KEY_BYTES))
-            return GroupWriter(self.path, connection)
+            held = HeldFiles(Path(f"{self.path}{end}") for end in ("", "-wal", "-shm", ".lock"))
+            return GroupWriter(self.path, connection, held)
         except BaseException:
             connection.close()
             raise
@@ -187,9 +196,11 @@ class SqliteStore:
 
     async def _read(self, query: Callable[[Queries], T]) -> T:
         self._check()
-        if self._writer is not None and self._writer.has_unwritten():
-            with suppress(StoreError):  # told to those who wrote; what is durable can be read
-                await self._writer.run(_nothing)
+        if self._writer is not None:
+            self._writer.held.check()
+            if self._writer.has_unwritten():
+                with suppress(StoreError):  # told to those who wrote; what is durable can be read
+                    await self._writer.run(_nothing)
         with typed_errors(self.path):
             return query(self._check())
 

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from durably.errors import StoreLockedError
 from durably.stores.sqlite_errors import typed_errors
+from durably.stores.sqlite_presence import identity_of
 
 
 class OwnerLock:
@@ -18,21 +19,25 @@ class OwnerLock:
     The file stays when the lock is free: removing it would let two processes lock two files of
     the same name.
 
+    Attributes:
+        is_new: there was no such file. If there is a database, somebody may have removed the file
+            under a process that holds it.
+
     Raises:
         StoreLockedError: another process, or another store of this one, holds it.
         StoreReadOnlyError: the file may not be written.
     """
 
     def __init__(self, path: Path) -> None:
-        with typed_errors(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                _lock(descriptor, path)
-            except BaseException:
-                os.close(descriptor)
-                raise
+        if is_held_here(path):
+            raise StoreLockedError(f"{path} is held by this very process", remedy=_OURS)
         self.path = path
-        self._descriptor = descriptor
+        with typed_errors(path):
+            self.is_new = not path.exists()
+            self._descriptor = _open(path)
+            while identity_of(self._descriptor) != identity_of(path):  # replaced just now
+                os.close(self._descriptor)
+                self._descriptor = _open(path)
         _held.add(self)
 
     def release(self) -> None:
@@ -62,12 +67,25 @@ def refuse_links(path: Path) -> None:
             raise StoreLockedError(f"{path} has another name, a hard link that a process may hold")
 
 
+def is_held_here(path: Path) -> bool:
+    """Whether a store of this process holds the lock."""
+    return any(lock.path == path for lock in _held)
+
+
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if any(lock.path == path for lock in _held):
-            raise StoreLockedError(f"{path} is held by this very process", remedy=_OURS) from None
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         raise StoreLockedError(f"{path} is held by process {owner or 'unknown'}") from None
     os.fchmod(descriptor, 0o600)  # whatever the umask

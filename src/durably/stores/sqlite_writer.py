@@ -19,6 +19,7 @@ from durably.errors import StoreError
 from durably.stores.sqlite_errors import is_about_values, store_error
 from durably.stores.sqlite_file import reopen_for_writing
 from durably.stores.sqlite_ledger import Ledger
+from durably.stores.sqlite_presence import HeldFiles
 from durably.stores.sqlite_thread import WriterThread
 
 T = TypeVar("T")
@@ -61,10 +62,14 @@ class GroupWriter:
     must be written soon. The loop commits by itself when a single execution is concerned and the
     disk is fast: the way to the thread and back would cost more than it gives. Work that finds
     itself alone is not even queued, once in a turn of the loop.
+
+    Attributes:
+        held: the files; nothing is written when they are not those at their paths any more.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, held: HeldFiles) -> None:
         self._path = path
+        self.held = held
         self._connection = connection
         self._ledger: Ledger | None = Ledger(connection)
         self._loop = asyncio.get_running_loop()
@@ -230,10 +235,12 @@ class GroupWriter:
             return False
         try:
             if self._ledger is None:
+                self.held.look()  # lest another file is opened in place of this one
                 self._connection = reopen_for_writing(self._path)
                 self._ledger = Ledger(self._connection)
             for handed in group:
                 self._do(handed, self._ledger)
+            self.held.check()
             return self._ledger.prepare()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._fail(group, error)

@@ -9,11 +9,9 @@ from typing import Any, NoReturn
 
 from durably.clock import SystemClock
 from durably.context import DurableContext
-from durably.core.calls import Calls
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.futures import Ending
-from durably.drivers.logs import DurableLogger
 from durably.drivers.outputs import read_input, root_operation
 from durably.drivers.settings import RunSettings
 from durably.drivers.tasks import TaskRun
@@ -82,11 +80,9 @@ def _settings(function: DurableFunction, journal: Journal, trace: Trace) -> RunS
     root = root_operation(journal)
     assert root is not None, "a history begins with the start of its execution"
     assert root.start_timestamp is not None, "and says when that was"
-    kind = DurableContext if function.is_async else SyncDurableContext
 
     def make_context(scope: Scope, run: Any) -> DurableContext | SyncDurableContext:
-        calls = Calls(scope, RecordedLauncher(run, trace))
-        return kind(calls, DurableLogger(_quiet, scope))
+        return function.make_context(scope, RecordedLauncher(run, trace), _quiet)
 
     return RunSettings(
         make_context=make_context,

@@ -60,9 +60,13 @@ class Finding:
         name, whole = f"{history.function_name}/{history.execution_name}", len(history.facts)
         lines = [f"{name} does not replay: after {self.facts} of its {whole} facts"]
         lines += [f"  {line}" for one in self.differences for line in str(one).splitlines()]
-        if history.is_masked:
-            lines.append(f"  {_MASKED}")
+        lines += [] if self.hint is None else [f"  {self.hint}"]
         return "\n".join(lines)
+
+    @property
+    def hint(self) -> str | None:
+        """What else may be the reason."""
+        return _MASKED if self.history.is_masked else None
 
 
 _MASKED = (

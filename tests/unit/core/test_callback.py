@@ -133,7 +133,7 @@ ASK: WaitForCallbackConfig[Any] = WaitForCallbackConfig(
 
 
 def asking(journal: Journal, op: Op = OUTER) -> ByHand:
-    submitter = lambda callback_id: lambda: f"told {callback_id}"  # noqa: E731
+    submitter = lambda callback_id: lambda: f"told {callback_id}"  # noqa: E731 - a name for what is passed on
     program: Program[Any] = wait_for_callback(Scope(journal, NOW), op, submitter, ASK, JsonSerdes())
     by_hand = ByHand(journal, program)
     by_hand.replies[INNER.id] = (callback(INNER, OperationStatus.STARTED),)

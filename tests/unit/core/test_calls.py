@@ -17,10 +17,11 @@ from durably.config import (
     WaitForConditionConfig,
     WithRetryConfig,
 )
-from durably.core.calls import Calls, backoff, backoff_name
+from durably.core.calls import Calls
 from durably.core.effects import Call, Ok, Park, Persist, Program, Spawn
 from durably.core.op import Op
 from durably.core.operations.combinators import All, Race
+from durably.core.rounds import backoff, backoff_name
 from durably.core.scope import Scope
 from durably.errors import ContextUsageError, ValidationError
 from durably.retries import RetryDecision, RetryPresets, WaitForConditionDecision
@@ -146,7 +147,7 @@ def test_a_step_without_arguments_is_called_as_it_is() -> None:
 
 
 def test_a_child_gets_its_context_first() -> None:
-    body = lambda *args: args  # noqa: E731
+    body = lambda *args: args  # noqa: E731 - a name for what is passed on
     _, program = launched(lambda on: on.run_in_child_context(None, body, (1, 2), None))
 
     assert first_but_start(program).body("ctx") == ("ctx", 1, 2)

@@ -104,7 +104,7 @@ def raising(state: Any, attempt: int) -> WaitForConditionDecision:
 
 
 def endless(state: Any, attempt: int) -> WaitForConditionDecision:
-    return WaitForConditionDecision(True, timedelta(days=1000))  # noqa: FBT003
+    return WaitForConditionDecision(True, timedelta(days=1000))  # noqa: FBT003 - the decision is its first field
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from durably.core.hints import annotation_of, item_caller, positional_parameters, result_serdes
+from durably.core.hints import annotation_of, item_caller, positional_parameters
 from durably.serdes import SerdesContext, typed_serdes
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_what_cannot_be_told_is_any(function: Callable[..., Any]) -> None:
 def test_a_result_is_read_by_the_annotation() -> None:
     def days() -> tuple[int, ...]: ...  # type: ignore[empty-body]
 
-    assert result_serdes(days, typed_serdes).deserialize("[1,2]", CONTEXT) == (1, 2)
+    assert typed_serdes(annotation_of(days, "return")).deserialize("[1,2]", CONTEXT) == (1, 2)
 
 
 def test_only_parameters_given_by_position_are_named() -> None:
@@ -100,3 +100,9 @@ def test_a_map_gives_the_index_and_the_items_to_a_function_that_takes_them(
     body_of = item_caller(function, ["x", "y"])
 
     assert body_of("y", 1)("ctx") == result
+
+
+def test_a_class_that_tells_no_parameters_gets_the_context_and_the_item() -> None:
+    body_of = item_caller(slice, ["x"])
+
+    assert body_of("x", 0)("ctx") == slice("ctx", "x")

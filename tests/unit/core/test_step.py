@@ -161,7 +161,7 @@ def test_a_failure_is_recorded_as_it_was_raised_and_raised_as_it_is_recorded() -
 
 
 def retrying(delay: Any) -> StepConfig[Any]:
-    return StepConfig(retry_strategy=lambda error, attempt: RetryDecision(True, delay))  # noqa: FBT003
+    return StepConfig(retry_strategy=lambda error, attempt: RetryDecision(True, delay))  # noqa: FBT003 - the decision is its first field
 
 
 def test_a_retry_is_delayed_by_at_least_a_second() -> None:

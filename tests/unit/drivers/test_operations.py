@@ -430,7 +430,7 @@ CALLS: dict[str, Call] = {
         "a",
         lambda state: state,
         WaitForConditionConfig(
-            wait_strategy=lambda state, attempt: WaitForConditionDecision(False),  # noqa: FBT003
+            wait_strategy=lambda state, attempt: WaitForConditionDecision(False),  # noqa: FBT003 - the decision is its first field
             initial_state=0,
         ),
     ),

@@ -90,7 +90,7 @@ def test_a_step_runs_in_the_callers_task() -> None:
         here = asyncio.current_task()
         return await ctx.step("s", body)
 
-    assert Trial(handler, "pushing").invoke() == Returned(True)  # noqa: FBT003
+    assert Trial(handler, "pushing").invoke() == Returned(True)  # noqa: FBT003 - it is its first field
 
 
 @EVERY_CLIENT

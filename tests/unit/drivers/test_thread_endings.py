@@ -303,7 +303,7 @@ def test_the_time_of_a_context_goes_on_with_an_operation_that_failed() -> None:
     def handler(ctx: SyncDurableContext) -> Any:
         before = ctx.now()
         with suppress(StepError):
-            ctx.step("s", fail, config=StepConfig(retry_strategy=lambda *_: RetryDecision(False)))  # noqa: FBT003
+            ctx.step("s", fail, config=StepConfig(retry_strategy=lambda *_: RetryDecision(False)))  # noqa: FBT003 - the decision is its first field
         return (ctx.now() - before).total_seconds()
 
     trial = Trial(handler)

@@ -148,6 +148,38 @@ def test_a_function_elsewhere_is_told_only_what_is_durable() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_checkpoint_that_comes_twice_does_not_rest_on_one_that_is_not_written(
+    *, is_cancelled: bool
+) -> None:
+    async def main() -> None:
+        store = GatedStore()
+        async with Bench(store=store) as bench:
+            arn, session = await bench.running()
+            session.hand_out()
+            sent = request(arn, session.token, step("s"), client_token="c" * 8)
+            store.gate.clear()
+            first = asyncio.ensure_future(bench.service.checkpoint(sent))
+            again = asyncio.ensure_future(bench.service.checkpoint(sent))
+            await asyncio.sleep(1)
+            if is_cancelled:
+                first.cancel()
+            else:
+                store.fail_before = 1
+            await asyncio.sleep(1)
+            assert not again.done()
+            store.gate.set()
+
+            [failure] = await asyncio.gather(first, return_exceptions=True)
+            assert isinstance(failure, asyncio.CancelledError if is_cancelled else StoreError)
+            assert (await again).checkpoint_token is not None
+            stored = await store.find(arn)
+            assert stored is not None
+            assert "s" in statuses(execution_of(stored).operations)
+
+    run(main)
+
+
 def test_the_state_of_a_function_elsewhere_is_what_is_durable() -> None:
     async def main() -> None:
         store = GatedStore()

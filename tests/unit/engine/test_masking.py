@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from durably.engine.facts import (
@@ -236,3 +238,29 @@ def test_no_other_result_of_a_context_stays(inside: str | None, result: str) -> 
     ]
 
     assert mask_facts(facts)[3] != facts[3]
+
+
+LETTERS = st.text("ghijklmnop", min_size=8, max_size=12).filter(lambda text: len(set(text)) > 4)
+CARRIED = st.recursive(
+    LETTERS | st.integers(10**8, 10**12) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(LETTERS.map(str.title), inner),
+    max_leaves=8,
+)
+
+
+@given(value=CARRIED)
+def test_no_value_of_the_original_is_left(value: Any) -> None:
+    found = masked(value)
+    text = json.dumps(found)
+
+    assert [one for one in _values_in(value) if not one.isdigit() and one in text] == []
+    assert all(
+        one != other for one, other in zip(_values_in(value), _values_in(found), strict=True)
+    )
+
+
+def _values_in(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return [found for item in items for found in _values_in(item)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]

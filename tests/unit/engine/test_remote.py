@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from durably.engine.rules import INVALID_TOKEN
 from durably.engine.sessions import Session
 from durably.errors import InvalidParameterValueException
 from durably.wire.api import GetExecutionStateRequest
 from durably.wire.operation import OperationStatus
 from durably.wire.update import OperationAction
-from tests.unit.engine.shell import Bench, run
+from tests.unit.engine.shell import LEASE, Bench, run
 from tests.unit.engine.support import (
     PENDING,
     callback,
@@ -67,6 +70,27 @@ def test_a_reply_that_got_lost_is_given_again() -> None:
 
             assert again == first
             assert (await bench.story(arn)).count("StepStarted") == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_a_checkpoint_that_comes_again_when_its_invocation_is_over_is_refused(
+    *, is_taken_over: bool
+) -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            arn, session = await remote(bench)
+            sent = request(arn, session.token, step(), wait(), client_token="c" * 8)
+            await bench.service.checkpoint(sent)
+            if is_taken_over:
+                await asyncio.sleep(LEASE.total_seconds())
+                await bench.begin()
+            else:
+                await session.end(PENDING)
+
+            with pytest.raises(InvalidParameterValueException, match=INVALID_TOKEN):
+                await bench.service.checkpoint(sent)
 
     run(main)
 

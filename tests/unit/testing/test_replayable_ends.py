@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from durably import DurableContext, DurableFunction, StepError, durable_execution
+from durably import (
+    DurableContext,
+    DurableFunction,
+    Engine,
+    SerdesContext,
+    StepError,
+    durable_execution,
+)
 from durably.app.histories import History
 from durably.engine.facts import (
     ExecutionFailed,
@@ -151,3 +158,26 @@ def test_a_report_has_every_history_that_does_not_replay() -> None:
 
 def test_a_report_without_findings_says_how_much_was_replayed() -> None:
     assert str(replay_all([(recorded(old), old)])) == "1 history replays, from 6 states"
+
+
+class _Marked:
+    """Text that no other serdes reads."""
+
+    def serialize(self, value: int, context: SerdesContext, /) -> str:
+        return f"#{value}"
+
+    def deserialize(self, text: str, context: SerdesContext, /) -> int:
+        return int(text.removeprefix("#"))
+
+
+async def test_values_are_read_by_the_serdes_that_the_function_has_chosen() -> None:
+    @durable_execution(default_serdes=lambda annotation: _Marked())
+    async def marking(event: int, ctx: DurableContext) -> int:
+        four = await ctx.step("four", lambda: 4)
+        return await ctx.step("four more", lambda: four + 4)
+
+    async with Engine("memory:", [marking]) as engine:
+        run = await engine.start(marking, 1)
+        assert await run.result(5) == 8
+
+        assert_replayable(await engine.export(run), marking, same_end=True)

@@ -49,6 +49,10 @@ def _options(config: CallbackConfig[Any]) -> CallbackOptions:
     )
 
 
+LONGEST_SUFFIX = " create callback id"
+"""What is added to the name of a `wait_for_callback` for what it does."""
+
+
 def answer(journal: Journal, op: Op) -> Program[str | None]:
     """Sleep until somebody has answered, or the time for it has run out; give the answer's text."""
     while True:
@@ -110,7 +114,7 @@ def _ask(
     assert inner.op is not None, "it is a child"
     name = inner.op.name
     called = inner.allot(
-        None if name is None else f"{name} create callback id",
+        None if name is None else name + LONGEST_SUFFIX,
         OperationType.CALLBACK,
         OperationSubType.CALLBACK,
     )
