@@ -32,7 +32,6 @@ from durably.stores.postgres import PostgresStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
 from tests.properties.store_model import Model, outcome
-from tests.stores.postgres_server import in_schema, postgres_url
 
 pytestmark = pytest.mark.timeout(120)  # many short lives of a real file
 
@@ -302,7 +301,6 @@ TestSqliteStore = SqliteMachine.TestCase
 TestSqliteStore.settings = settings(stateful_step_count=25)  # opening it is the dear part
 
 
-def test_the_postgres_store_agrees_with_the_model(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with postgres_url(tmp_path_factory.getbasetemp().parent / "postgres") as url:
-        PostgresMachine.address = in_schema(url)
-        run_state_machine_as_test(PostgresMachine, settings=settings(stateful_step_count=25))
+def test_the_postgres_store_agrees_with_the_model(address: str) -> None:
+    PostgresMachine.address = address
+    run_state_machine_as_test(PostgresMachine, settings=settings(stateful_step_count=25))

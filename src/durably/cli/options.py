@@ -28,7 +28,7 @@ def store_option(command: F) -> F:
         show_default=True,
         envvar="DURABLY_STORE",
         show_envvar=True,
-        help="Where executions are kept: sqlite:PATH.",
+        help="Where executions are kept: sqlite:PATH or postgresql://…",
     )(command)
 
 
@@ -97,7 +97,10 @@ def log_level_option(command: F) -> F:
 def concurrency_option(command: F) -> F:
     """Let a command be told how much to do at once."""
     return click.option(
+        "--concurrency",
         "--max-concurrency",
+        "max_concurrency",
+        metavar="N",
         default=100,
         show_default=True,
         type=click.IntRange(1),

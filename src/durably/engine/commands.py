@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -67,10 +67,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a checkpoint needs of the world, injected: callback ids, and which functions exist."""
+    """What a checkpoint needs of the world, injected: callback ids, and which functions exist.
+
+    Attributes:
+        learn: where workers of other functions may come, finds out of those that have.
+    """
 
     mint_callback_id: Callable[[], str]
     find_target: Callable[[str], Target | None]
+    learn: Callable[[], Awaitable[None]] | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

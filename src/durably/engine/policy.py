@@ -35,7 +35,7 @@ class ServicePolicy:
 
     Attributes:
         home: the region and account in the arns it gives.
-        version: the version that functions have here.
+        version: the version that functions have here: `$LATEST`, or a number.
         execution_timeout_seconds: for starts that name none, and for chained invokes.
         retention_days: likewise, how long closed executions are kept.
         is_shared: other processes write to the store, too. Then nothing is remembered of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from durably.clock import Clock
@@ -24,6 +24,7 @@ from durably.engine.damage import facts_of
 from durably.engine.facts import AnyFact, timestamp_of
 from durably.engine.history import history_page
 from durably.engine.journals import Journals
+from durably.engine.keyring import KeyRing
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
 from durably.engine.rules import (
@@ -85,6 +86,7 @@ class Service:
         policy: how the service runs.
 
     Attributes:
+        keys: what tokens and callback ids are made with.
         waiters: whoever waits in `wait_closed`.
         sharing: notices what other processes do, if others write to the store.
     """
@@ -102,15 +104,17 @@ class Service:
         self.policy = policy or ServicePolicy()
         self._ids = ids
         self._find_target = find_target
-        self._keys: Sequence[bytes] = ()
+        self.keys = KeyRing(store)
         self._wakers: list[Callable[[], None]] = []
         self.waiters = Waiters(clock)
-        self._surroundings = Surroundings(
-            lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
-        )
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
         self._starts = Starts(store, clock, self._journals, self._wake)
         self.sharing = Sharing(store, self._journals, self._wake) if is_shared(store) else None
+        self._surroundings = Surroundings(
+            lambda: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES)),
+            self._target_of,
+            None if self.sharing is None else self.sharing.learn,
+        )
 
     async def open(self) -> None:
         """Open the store and make ready. Executions cut off earlier go on by themselves.
@@ -119,7 +123,7 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        self._keys = await self.store.keys()
+        await self.keys.load()
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""
@@ -155,7 +159,10 @@ class Service:
             InvalidParameterValueException: an argument breaks a limit.
         """
         bare_name, _ = split_function_name(function_name)
-        target = self._find_target(function_name)
+        target = self._target_of(function_name)
+        if target is None and self.sharing is not None:
+            await self.sharing.learn()
+            target = self._target_of(function_name)
         if target is None:
             raise ResourceNotFoundException(f"There is no function {bare_name!r}.")
         execution_name = str(self._ids.uuid4()) if name is None else name
@@ -176,6 +183,11 @@ class Service:
             trace_id=options.trace_id,
         )
         return await self._starts.start(command, is_named=name is not None)
+
+    def _target_of(self, text: str) -> Target | None:
+        """Find a function: one that can be invoked here, or else by another worker."""
+        found = self._find_target(text)
+        return found if found or self.sharing is None else self.sharing.find_target(text)
 
     async def get(self, arn: str) -> Description:
         """Describe an execution.
@@ -307,8 +319,7 @@ class Service:
 
         What the key before has made stays good until the next time.
         """
-        await self.store.add_key(self._ids.nonce(KEY_BYTES))
-        self._keys = await self.store.keys()
+        await self.keys.add(self._ids.nonce(KEY_BYTES))
 
     # Outside systems
 
@@ -333,7 +344,9 @@ class Service:
         await self._journals.ask(arn, HeartbeatCallback(callback_id))
 
     async def _find_callback(self, callback_id: str) -> str:
-        is_ours = is_callback_id(self._keys, callback_id)
+        is_ours = is_callback_id(self.keys.current, callback_id)
+        if not is_ours and await self.keys.are_others():
+            is_ours = is_callback_id(self.keys.current, callback_id)
         arn = await self.store.find_by_callback(callback_id) if is_ours else None
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
@@ -348,13 +361,15 @@ class Service:
             InvalidParameterValueException: the token is not the current one, or an update is not
                 legal. Nothing was recorded.
         """
-        return await remote_checkpoint(self._journals, self._keys, self._surroundings, request)
+        return await self.keys.trying(
+            lambda keys: remote_checkpoint(self._journals, keys, self._surroundings, request)
+        )
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
     ) -> GetExecutionStateResponse:
         """Give one page of the state to a function that runs elsewhere; raises as `checkpoint`."""
-        return await remote_state(self._journals, self._keys, request)
+        return await self.keys.trying(lambda keys: remote_state(self._journals, keys, request))
 
     # Invocations
 
@@ -366,7 +381,7 @@ class Service:
         """
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
-        token = seal_token(self._keys, claim.arn, TokenParts(claim.epoch, 0))
+        token = seal_token(self.keys.current, claim.arn, TokenParts(claim.epoch, 0))
         try:
             return await begin_session(self._journals, claim, command, token, self._surroundings)
         except (ResourceNotFoundException, VersionConflict):

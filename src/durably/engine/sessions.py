@@ -24,6 +24,7 @@ from durably.engine.execution import (
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
+from durably.engine.sharing import know_targets
 from durably.engine.store import VersionConflict
 from durably.engine.tips import Listener, Push, Tip
 from durably.errors import (
@@ -168,6 +169,8 @@ class Session:
         """
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
+        if self._ahead is not None:
+            await know_targets(self._surroundings, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True)
         try:

@@ -229,4 +229,5 @@ def summary_of(execution: Execution) -> Summary:
         parent_arn=start.parent_arn,
         parked_reason=execution.parked_reason,
         delete_at=None if ended_at is None else ended_at + kept,
+        version=start.version,
     )

@@ -300,9 +300,8 @@ class _Batch:
             options.x_amzn_trace_id,
         )
         error = _unreachable(self._execution, found, options.function_name)
-        if error is None:
-            return [begun]
-        return [begun, ChainedInvokeFailed(self._at, update.id, error)]
+        failed = [] if error is None else [ChainedInvokeFailed(self._at, update.id, error)]
+        return [begun, *failed]
 
     def _child_arn(self, operation_id: str, target: Target) -> str:
         return child_arn(self._execution.arn, operation_id, target.function_name, target.version)

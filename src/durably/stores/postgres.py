@@ -6,42 +6,34 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
-from zlib import crc32
 
-import msgspec
-
+from durably.engine.roster import Presence, Roster, split_claim_name
 from durably.engine.store import (
     KEY_BYTES,
     Change,
     Claim,
     KeepClaim,
-    Listed,
     Page,
     Query,
     Stored,
-    Summary,
     VersionConflict,
 )
 from durably.errors import InvalidStateError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
 from durably.stores.instants import from_us, to_us
-from durably.stores.paging import marker_after, place_of
+from durably.stores.paging import marker_after
 from durably.stores.postgres_address import PostgresAddress
 from durably.stores.postgres_clock import DatabaseClock
-from durably.stores.postgres_database import PostgresDatabase, Row
+from durably.stores.postgres_database import PostgresDatabase, Row, check_dsn
 from durably.stores.postgres_hints import Hints
+from durably.stores.postgres_rows import as_backlog, as_listed, as_seen, as_stored, list_statement
+from durably.stores.postgres_schema import prepare
 from durably.stores.postgres_writer import PostgresWriter
-
-if TYPE_CHECKING:
-    from psycopg import sql
 
 log = logging.getLogger("durably.stores")
 
 _HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
-
-_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class PostgresStore:
@@ -53,6 +45,8 @@ class PostgresStore:
     Args:
         url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
             `PostgresAddress`.
+        is_visitor: whether it is only to look at something, or to hand something in. Then it makes
+            no schema, and does not listen.
         ids: where the namespace's key comes from, when it is made.
 
     Attributes:
@@ -65,8 +59,10 @@ class PostgresStore:
 
     is_shared = True
 
-    def __init__(self, url: str, *, ids: IdSource | None = None) -> None:
+    def __init__(self, url: str, *, is_visitor: bool = False, ids: IdSource | None = None) -> None:
         self.address = PostgresAddress.parse(url)
+        check_dsn(self.address.dsn)
+        self._is_visitor = is_visitor
         self.clock = DatabaseClock()
         self._ids = ids or RandomIds()
         self._database: PostgresDatabase | None = None
@@ -89,6 +85,7 @@ class PostgresStore:
         if self._database is not None:
             raise InvalidStateError(f"{self.address.title} is open already")
         database = PostgresDatabase(self.address)
+        await prepare(database, self.address, may_make=not self._is_visitor)
         await database.open()
         try:
             parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
@@ -96,9 +93,8 @@ class PostgresStore:
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space)
-            if self.address.listen:
-                [(channel,)] = await database.read("channel", {"space": self._space})
-                self._hints = Hints(self.address.dsn, channel, self._tell)
+            if self.address.listen and not self._is_visitor:
+                self._hints = Hints(database, self._space, self._tell)
         except BaseException:
             self._database = None
             await database.close()
@@ -158,7 +154,7 @@ class PostgresStore:
             await self._look_at_clock(database)
         parameters = {
             "worker": worker,
-            "functions": list(functions),
+            **_functions(functions),
             "now": to_us(now),
             "ends_at": to_us(now + lease),
             "limit": limit,
@@ -189,13 +185,13 @@ class PostgresStore:
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
         """Say when the earliest execution of *functions* is due, `None` when none ever is."""
-        row = await self._first("next_wake_at", {"functions": list(functions)})
+        row = await self._first("next_wake_at", _functions(functions))
         return None if row is None or row[0] is None else from_us(row[0])
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
         row = await self._first("find", {"arn": arn})
-        return None if row is None else _stored(row)
+        return None if row is None else as_stored(row)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""
@@ -210,12 +206,12 @@ class PostgresStore:
     async def list(self, query: Query) -> Page:
         """Give one page of the executions that *query* asks for."""
         database = await self._settled()
-        text, parameters = _list_statement(database.text, query)
+        text, parameters = list_statement(database.text, query)
         rows = await database.read_text(text, self._with_space(parameters))
         found = rows[: query.limit]
         has_more = len(rows) > len(found) > 0
         marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
-        return Page(tuple(map(_listed, found)), marker)
+        return Page(tuple(map(as_listed, found)), marker)
 
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""
@@ -236,6 +232,33 @@ class PostgresStore:
         """Say how many facts executions have; those that are gone are left out."""
         database = self._opened()
         return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+
+    async def announce(self, presence: Presence) -> None:
+        """Note that a worker is there, and what it is."""
+        parameters = {
+            "worker": presence.worker,
+            "functions": list(presence.functions),
+            "max_concurrency": presence.max_concurrency,
+            "started_at": to_us(presence.started_at),
+            "lease": presence.lease // timedelta(microseconds=1),
+            "is_draining": presence.is_draining,
+        }
+        await self._opened().read("announce", self._with_space(parameters))  # as often as need be
+
+    async def withdraw(self, worker: str) -> None:
+        """Note that a worker is gone, and holds nothing any more."""
+        await self._opened().read("withdraw", self._with_space({"worker": worker}))
+
+    async def offers(self) -> Sequence[str]:
+        """Give the names that workers claim by, or have ever claimed by."""
+        return [row[0] for row in await self._opened().read("offers", self._with_space({}))]
+
+    async def roster(self) -> Roster:
+        """Say who works on the store, and what there is to do."""
+        database, parameters = self._opened(), self._with_space({})
+        workers = await database.read("workers", parameters)
+        backlogs = await database.read("backlogs", parameters)
+        return Roster(tuple(map(as_seen, workers)), tuple(map(as_backlog, backlogs)))
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
         """Call *listener* in the event loop when another process may have done something.
@@ -303,86 +326,7 @@ class PostgresStore:
         return self._database
 
 
-def _stored(row: Row) -> Stored:
-    listed = _listed(row)
-    epoch, version = row[12:14]
-    facts, damage = _facts(version, *(part or () for part in row[14:18]))
-    return Stored(
-        listed.arn,
-        facts,
-        listed.summary,
-        listed.wake_at,
-        epoch if listed.is_claimed else None,
-        version,
-        damage,
-    )
-
-
-def _facts(
-    version: int,
-    positions: Sequence[int],
-    amounts: Sequence[int],
-    checksums: Sequence[int],
-    bodies: Sequence[bytes],
-) -> tuple[tuple[bytes, ...], str | None]:
-    """Give the facts up to the first damage, and what is damaged."""
-    facts: list[bytes] = []
-    for position, amount, checksum, body in zip(positions, amounts, checksums, bodies, strict=True):
-        more = _read(body) if crc32(body) == checksum else ()
-        if position != len(facts) or len(more) != amount:
-            break
-        facts += more
-    is_well = len(facts) == version
-    return tuple(facts), None if is_well else f"facts from {len(facts)} on are not what was written"
-
-
-def _read(body: bytes) -> Sequence[bytes]:
-    try:
-        return _unpack(body)
-    except msgspec.DecodeError:
-        return ()
-
-
-def _listed(row: Row) -> Listed:
-    summary = Summary(
-        function_name=row[2],
-        execution_name=row[3],
-        parent_arn=row[4],
-        status=row[5],
-        parked_reason=row[6],
-        started_at=from_us(row[7]),
-        ended_at=_from_us_or_none(row[8]),
-        delete_at=_from_us_or_none(row[9]),
-    )
-    return Listed(row[1], summary, _from_us_or_none(row[10]), row[11])
-
-
-def _from_us_or_none(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else from_us(microseconds)
-
-
-def _list_statement(
-    text: Callable[..., sql.Composed], query: Query
-) -> tuple[sql.Composed, dict[str, object]]:
-    parameters: dict[str, object] = {"limit": query.limit + 1}
-    parts = ["list"]
-    for name in ("function_name", "execution_name", "parent_arn"):
-        value = getattr(query, name)
-        if value is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = value
-    for name in ("started_after", "started_before"):
-        at = getattr(query, name)
-        if at is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = to_us(at)
-    if query.statuses:
-        parts.append("list_statuses")
-        parameters["statuses"] = list(query.statuses)
-    if query.is_parked is not None:
-        parts.append("list_parked" if query.is_parked else "list_not_parked")
-    if query.after is not None:
-        parts.append("list_newer" if query.oldest_first else "list_older")
-        parameters["after_start"], parameters["after_id"] = place_of(query.after)
-    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
-    return text(*parts), parameters
+def _functions(names: Sequence[str]) -> dict[str, object]:
+    """Give what is claimed as parameters: functions, and of each its version."""
+    pairs = [split_claim_name(name) for name in names]
+    return {"functions": [name for name, _ in pairs], "versions": [version for _, version in pairs]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from durably.errors import ValidationError
 
@@ -13,6 +13,7 @@ DEFAULT_NAMESPACE = "default"
 _OURS = frozenset({"schema", "namespace", "pool", "listen"})
 _MAX_IDENTIFIER_BYTES = 63
 _is_namespace = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
+_is_place = re.compile(r"(?:\[[^]@]*]|[^:@]*)(?::[0-9]*)?").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class PostgresAddress:
     def title(self) -> str:
         """The address without what is secret in it."""
         parts = urlsplit(self.dsn)
-        place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        place = parts.netloc.rpartition("@")[2] + parts.path
         return f"postgresql://{place} (schema {self.schema}, namespace {self.namespace})"
 
     @classmethod
@@ -51,7 +52,7 @@ class PostgresAddress:
         Raises:
             ValidationError: one of these is not a legal one.
         """
-        parts = urlsplit(url)
+        parts = _parts_of(url)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         ours = {key: value for key, value in pairs if key in _OURS}
         rest = urlencode([pair for pair in pairs if pair[0] not in _OURS])
@@ -68,6 +69,24 @@ class PostgresAddress:
             pool=_pool_of(ours.get("pool", "4")),
             listen=_listen_of(ours.get("listen", "on")),
         )
+
+
+def _parts_of(url: str) -> SplitResult:
+    """Split *url*, and say nothing of what is in it: it may be a part of a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _refused("it", _NOT_READ) from None
+    places = parts.netloc.rpartition("@")[2].split(",")
+    if not all(map(_is_place, places)) or "@" in parts.path or parts.fragment:
+        raise _refused("it", _NOT_READ)
+    return parts
+
+
+_NOT_READ = (
+    "cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in a password "
+    "%40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
+)
 
 
 def _pool_of(text: str) -> int:

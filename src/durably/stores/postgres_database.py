@@ -1,27 +1,34 @@
-"""A PostgreSQL database as the store uses it: connections, statements, and its clock."""
+"""A PostgreSQL database as the store uses it: connections and statements."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from durably.errors import StoreTooNewError, StoreUnavailableError
+from durably.errors import StoreUnavailableError, ValidationError
 from durably.stores.postgres_address import PostgresAddress
-from durably.stores.postgres_errors import Meaning, meaning_of, store_error
-from durably.stores.sql_files import read_sql, statements_in
+from durably.stores.postgres_errors import Meaning, meaning_of, store_error, unreachable
+from durably.stores.sql_files import statements_in
 
 Row: TypeAlias = tuple[Any, ...]
-VERSION = 1
-"""Of the schema that this code knows."""
-
 _MAX_TRIES = 5
 _CONNECT_SECONDS = 10.0
+_SESSION: Mapping[str, Any] = MappingProxyType(
+    {
+        "autocommit": True,
+        "prepare_threshold": None,  # a proxy may give each transaction another session
+        "connect_timeout": int(_CONNECT_SECONDS),
+        "application_name": "durably",
+    }
+)
 
 
 class PostgresDatabase:
@@ -36,12 +43,7 @@ class PostgresDatabase:
         self._texts: dict[str, sql.Composed] = {}
         self._pool = AsyncConnectionPool[AsyncConnection[Row]](
             address.dsn,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": None,  # a proxy may give each transaction another session
-                "connect_timeout": int(_CONNECT_SECONDS),
-                "application_name": "durably",
-            },
+            kwargs=dict(_SESSION),
             min_size=1,
             max_size=address.pool,
             timeout=_CONNECT_SECONDS,
@@ -50,17 +52,19 @@ class PostgresDatabase:
         )
 
     async def open(self) -> None:
-        """Connect, and make or bring up to date the schema.
+        """Make ready to connect when it is needed."""
+        await self._pool.open(wait=False)
+
+    async def connect(self) -> AsyncConnection[Row]:
+        """Make a connection of one's own.
 
         Raises:
-            StoreError: it cannot be used; the text says what to do.
+            StoreError: there is none to be had; the text says why and what to do.
         """
         try:
-            await self._pool.open(wait=False)
-            await self._migrate()
-        except BaseException:
-            await self.close()
-            raise
+            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION)
+        except psycopg.Error as error:
+            raise unreachable(error, self._address.title) from error
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -117,10 +121,11 @@ class PostgresDatabase:
         found = self._texts.get(key)
         if found is None:
             whole = "\n".join(statements_in("postgres.sql")[name] for name in names)
-            found = self._texts[key] = self._composed(whole)
+            found = self._texts[key] = self.composed(whole)
         return found
 
-    def _composed(self, text: str) -> sql.Composed:
+    def composed(self, text: str) -> sql.Composed:
+        """Give the text of a statement, or of a script, with our schema in it."""
         # The type wants a literal, lest somebody formats values into it: ours come from files.
         return sql.SQL(cast("Any", text)).format(
             schema=sql.Identifier(self._address.schema),
@@ -139,42 +144,20 @@ class PostgresDatabase:
         finally:
             await self._pool.putconn(connection)
 
-    async def _migrate(self) -> None:
-        """Bring the schema up to date: whoever comes first does it, the others wait for him."""
-        if await self._version() == VERSION:
-            return
-        try:
-            async with self._connection() as connection, connection.transaction():
-                await connection.execute(self.text("lock_schema"), {"schema": self._address.schema})
-                await connection.execute(self.text("make_schema"))
-                for number in range(await self._version(connection) + 1, VERSION + 1):
-                    script = read_sql(f"postgres_schema_{number}.sql")
-                    await connection.execute(self._composed(script))
-        except psycopg.Error as error:
-            raise store_error(error) from error
 
-    async def _version(self, connection: AsyncConnection[Row] | None = None) -> int:
-        """Say of which version the schema is, 0 if there is none.
+def check_dsn(dsn: str) -> None:
+    """Refuse an address that the driver cannot read, without telling what is in it.
 
-        Raises:
-            StoreTooNewError: it is of one that this code does not know.
-        """
-        table = f'"{self._address.schema.replace(chr(34), chr(34) * 2)}".store'
-        [(exists,)] = await self._look(connection, "has_schema", {"table": table})
-        if not exists:
-            return 0
-        [(version,)] = await self._look(connection, "schema_version", {})
-        if version > VERSION:
-            said = f"{self._address.title} has version {version}, this code knows {VERSION}"
-            raise StoreTooNewError(said)
-        return int(version)
-
-    async def _look(
-        self, connection: AsyncConnection[Row] | None, name: str, parameters: Mapping[str, object]
-    ) -> Sequence[Row]:
-        if connection is None:
-            return await self.read(name, parameters)
-        return await (await connection.execute(self.text(name), parameters)).fetchall()
+    Raises:
+        ValidationError: it is one.
+    """
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        said = str(error)
+        if not said.startswith("invalid URI query parameter"):
+            said = "it is no address of a PostgreSQL database"
+        raise ValidationError("store_url", said) from None
 
 
 def pause_seconds(failures: int) -> float:

@@ -74,6 +74,25 @@ def store_error(error: Exception) -> Exception:
     return told
 
 
+def unreachable(error: psycopg.Error, title: str) -> StoreError:
+    """Say why there is no connection to be had: the server's own words are all there is."""
+    said = " ".join(str(error).split()).removeprefix("connection failed: ")
+    remedy = next((_REMEDIES[state] for words, state in _WORDS if words in said), None)
+    told = StoreUnavailableError(f"no connection to {title}: {said}", remedy=remedy)
+    told.__cause__ = error
+    return told
+
+
+# What a server says of a failed login carries no SQLSTATE. In another language it has no remedy.
+_WORDS = (
+    ("password authentication failed", "28P01"),
+    ("no password supplied", "28P01"),
+    ("FATAL: role", "28P01"),
+    ("FATAL: database", "3D000"),
+    ("permission denied for database", "42501"),
+)
+
+
 def _look_up(error: psycopg.Error) -> tuple[Meaning, type[StoreError]]:
     state = error.sqlstate
     if state is None:  # the client's own: it has no connection, or lost it; or it cannot send this

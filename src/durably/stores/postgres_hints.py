@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
-from psycopg import AsyncConnection, sql
+
+from durably.errors import StoreError
+from durably.stores.postgres_database import PostgresDatabase
 
 log = logging.getLogger("durably.stores")
 
@@ -19,15 +21,17 @@ class Hints:
     """Listens on a connection of its own, and makes a new one when that breaks.
 
     Args:
-        dsn: the database.
-        channel: what to listen to.
+        database: which.
+        namespace_id: of whose executions to hear.
         tell: called with the arn of an execution that its owner should look at, and with nothing
             when anything may have happened.
     """
 
-    def __init__(self, dsn: str, channel: str, tell: Callable[[str], None]) -> None:
-        self._dsn = dsn
-        self._channel = channel
+    def __init__(
+        self, database: PostgresDatabase, namespace_id: int, tell: Callable[[str], None]
+    ) -> None:
+        self._database = database
+        self._space = namespace_id
         self._tell = tell
         self._work = asyncio.get_running_loop().create_task(self._listen(), name="durably hints")
 
@@ -41,15 +45,14 @@ class Hints:
         failures = 0
         while True:
             try:
-                async with await AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-                    await connection.execute(
-                        sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
-                    )
+                async with await self._database.connect() as connection:
+                    text = self._database.text("listen")
+                    await connection.execute(text, {"space": self._space})
                     failures = 0
                     self._tell("")  # of what happened while nobody listened, nothing is known
                     async for hint in connection.notifies():
                         self._tell(hint.payload)
-            except psycopg.Error as error:
+            except (psycopg.Error, StoreError) as error:
                 failures += 1
                 log.warning("nobody tells of other processes for a while: %s", error)
             await asyncio.sleep(min(0.1 * 2**failures, _MAX_PAUSE_SECONDS))

@@ -223,6 +223,7 @@ def _change_as_json(change: Change, body: bytes) -> dict[str, object]:
         "wake": _WAKES[type(wake)],
         "wake_at": None if isinstance(wake, KeepClaim) or wake.at is None else to_us(wake.at),
         "function": summary.function_name,
+        "of_version": summary.version,
         "name": summary.execution_name,
         "parent": summary.parent_arn,
         "status": summary.status,

@@ -13,21 +13,24 @@ JOIN {schema}.facts ON facts.execution_id = held.id AND facts.position = wanted.
 WHERE facts.body = wanted.body
 
 -- name: claim
+-- An epoch is not only a new one: should the database lose this transaction, as one does that
+-- takes over from another without everything, the next owner must not get the same epoch.
 WITH due AS (
   SELECT one.id, one.owner IS NOT NULL AS is_takeover, functions.name
-  FROM {schema}.functions
+  FROM unnest(%(functions)s::text[], %(versions)s::text[]) AS wanted (name, version)
+  JOIN {schema}.functions
+    ON functions.namespace_id = %(space)s AND functions.name = wanted.name
   CROSS JOIN LATERAL (
     SELECT id, owner, wake_at FROM {schema}.executions
-    WHERE function_id = functions.id AND wake_at <= %(now)s
+    WHERE function_id = functions.id AND version = wanted.version AND wake_at <= %(now)s
     ORDER BY wake_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
   ) AS one
-  WHERE functions.namespace_id = %(space)s AND functions.name = ANY (%(functions)s)
   ORDER BY one.wake_at, one.id LIMIT %(limit)s
 ), before AS (
   SELECT id, wake_at FROM {schema}.executions WHERE id IN (SELECT id FROM due)
 )
 UPDATE {schema}.executions AS held
-SET owner = %(worker)s, epoch = epoch + 1, wake_at = %(ends_at)s
+SET owner = %(worker)s, epoch = epoch + 1 + (random() * 1000000)::bigint, wake_at = %(ends_at)s
 FROM due JOIN before USING (id)
 WHERE held.id = due.id
 RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
@@ -41,18 +44,19 @@ RETURNING held.arn
 
 -- name: next_wake_at
 SELECT min(due.wake_at)
-FROM {schema}.functions
+FROM unnest(%(functions)s::text[], %(versions)s::text[]) AS wanted (name, version)
+JOIN {schema}.functions ON functions.namespace_id = %(space)s AND functions.name = wanted.name
 CROSS JOIN LATERAL (
   SELECT wake_at FROM {schema}.executions
-  WHERE function_id = functions.id AND wake_at IS NOT NULL
+  WHERE function_id = functions.id AND version = wanted.version AND wake_at IS NOT NULL
   ORDER BY wake_at, id LIMIT 1
 ) AS due
-WHERE functions.namespace_id = %(space)s AND functions.name = ANY (%(functions)s)
 
 -- name: find
 -- One statement, so that all of it is of one moment.
 SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
-  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, epoch, version, rows.*
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, held.version, epoch, fact_count,
+  rows.*
 FROM {schema}.executions AS held
 JOIN {schema}.functions ON functions.id = held.function_id
 CROSS JOIN LATERAL (
@@ -74,7 +78,7 @@ WHERE callbacks.namespace_id = %(space)s AND callbacks.id = %(id)s
 
 -- name: list
 SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
-  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, held.version
 FROM {schema}.executions AS held
 JOIN {schema}.functions ON functions.id = held.function_id
 WHERE held.namespace_id = %(space)s
@@ -120,7 +124,7 @@ ORDER BY started_at DESC, held.id DESC LIMIT %(limit)s
 -- name: delete
 WITH gone AS (
   DELETE FROM {schema}.executions
-  WHERE namespace_id = %(space)s AND arn = %(arn)s AND version = %(version)s AND owner IS NULL
+  WHERE namespace_id = %(space)s AND arn = %(arn)s AND fact_count = %(version)s AND owner IS NULL
   RETURNING id
 ), facts AS (
   DELETE FROM {schema}.facts WHERE execution_id IN (SELECT id FROM gone)
@@ -144,11 +148,51 @@ WITH expired AS (
 SELECT count(*) FROM gone
 
 -- name: versions
-SELECT arn, version FROM {schema}.executions
+SELECT arn, fact_count FROM {schema}.executions
 WHERE namespace_id = %(space)s AND arn = ANY (%(arns)s)
 
--- name: channel
-SELECT {schema}.channel(%(space)s)
+-- name: announce
+SELECT {schema}.announce(
+  %(space)s, %(worker)s, %(functions)s::text[], %(max_concurrency)s::integer, %(started_at)s::bigint,
+  %(lease)s::bigint, %(is_draining)s::boolean
+)
+
+-- name: withdraw
+DELETE FROM {schema}.workers WHERE namespace_id = %(space)s AND id = %(worker)s RETURNING id
+
+-- name: offers
+SELECT name FROM {schema}.offers WHERE namespace_id = %(space)s
+
+-- name: workers
+-- What is claimed is due when the lease ends, so what is held stands early in the order of waking.
+WITH known AS (
+  SELECT *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant
+  FROM {schema}.workers WHERE namespace_id = %(space)s
+), held AS (
+  SELECT one.owner, count(*) AS amount
+  FROM {schema}.kinds(%(space)s) AS kinds
+  JOIN {schema}.executions AS one
+    ON one.function_id = kinds.function_id AND one.version = kinds.version
+  WHERE one.owner IS NOT NULL AND one.wake_at <= (SELECT max(instant + lease) FROM known)
+  GROUP BY one.owner
+)
+SELECT known.id, functions, max_concurrency, started_at, lease, is_draining, seen_at,
+  seen_at + lease >= instant,
+  coalesce(held.amount, 0)
+FROM known LEFT JOIN held ON held.owner = known.id
+ORDER BY started_at, known.id
+
+-- name: backlogs
+SELECT kinds.name, kinds.version, count(*), min(due.wake_at)
+FROM {schema}.kinds(%(space)s) AS kinds
+JOIN {schema}.executions AS due
+  ON due.function_id = kinds.function_id AND due.version = kinds.version
+WHERE due.wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+GROUP BY kinds.name, kinds.version
+ORDER BY kinds.name, kinds.version
+
+-- name: listen
+SELECT {schema}.listen(%(space)s)
 
 -- name: hint
 -- Nobody relies on a hint, so nothing waits for it to be on the disk.

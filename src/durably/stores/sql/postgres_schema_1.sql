@@ -25,6 +25,7 @@ CREATE TABLE {schema}.executions (
   namespace_id integer NOT NULL,
   arn text COLLATE "C" NOT NULL,
   function_id integer NOT NULL, -- of this namespace
+  version text COLLATE "C" NOT NULL, -- of the function
   name text COLLATE "C" NOT NULL,
   parent_arn text COLLATE "C",
   status text COLLATE "C" NOT NULL,
@@ -35,14 +36,14 @@ CREATE TABLE {schema}.executions (
   wake_at bigint, -- when somebody must look at it next; while claimed, when the lease ends
   owner text, -- the worker that has claimed it and not released it
   epoch bigint NOT NULL DEFAULT 0, -- counts claims
-  version integer NOT NULL, -- how many facts it has
+  fact_count integer NOT NULL,
   UNIQUE (namespace_id, arn),
   UNIQUE (function_id, name)
 ) WITH (
   fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX executions_to_wake ON {schema}.executions (function_id, wake_at, id)
+CREATE INDEX executions_to_wake ON {schema}.executions (function_id, version, wake_at, id)
   WHERE wake_at IS NOT NULL;
 CREATE INDEX executions_to_delete ON {schema}.executions (namespace_id, delete_at)
   WHERE delete_at IS NOT NULL;
@@ -73,6 +74,66 @@ CREATE TABLE {schema}.callbacks (
 );
 CREATE INDEX callbacks_by_execution ON {schema}.callbacks (execution_id);
 
+-- Which versions of functions workers claim, or have ever claimed: executions can wait for them.
+CREATE TABLE {schema}.offers (
+  namespace_id integer NOT NULL,
+  name text COLLATE "C" NOT NULL, -- FUNCTION, or FUNCTION:VERSION
+  PRIMARY KEY (namespace_id, name)
+);
+
+-- Who works on a namespace, and what each says of itself, again and again.
+CREATE TABLE {schema}.workers (
+  namespace_id integer NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  functions text[] NOT NULL, -- the names that it claims by
+  max_concurrency integer NOT NULL,
+  started_at bigint NOT NULL,
+  seen_at bigint NOT NULL,
+  lease bigint NOT NULL, -- without a word for so long, it counts as dead
+  is_draining boolean NOT NULL,
+  PRIMARY KEY (namespace_id, id)
+);
+
+-- Of which functions and versions there is something to do, some time. One look into the index for
+-- each, however many executions sleep.
+CREATE FUNCTION {schema}.kinds(space integer)
+RETURNS TABLE (function_id integer, name text, version text) LANGUAGE sql STABLE AS $$
+  WITH RECURSIVE found AS (
+    SELECT id, functions.name, (
+      SELECT min(one.version) FROM {schema}.executions AS one
+      WHERE one.function_id = functions.id AND wake_at IS NOT NULL
+    ) AS version
+    FROM {schema}.functions WHERE namespace_id = space
+    UNION ALL
+    SELECT id, found.name, (
+      SELECT min(one.version) FROM {schema}.executions AS one
+      WHERE one.function_id = found.id AND wake_at IS NOT NULL AND one.version > found.version
+    )
+    FROM found WHERE found.version IS NOT NULL
+  )
+  SELECT found.id, found.name, found.version FROM found WHERE found.version IS NOT NULL
+$$;
+
+-- Note that a worker is there. Those that have been silent for a day are forgotten.
+CREATE FUNCTION {schema}.announce(
+  space integer, worker text, claims text[], at_once integer, since bigint, lasts bigint,
+  drains boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  instant bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+  day CONSTANT bigint := 86400000000;
+BEGIN
+  INSERT INTO {schema}.workers VALUES (
+    space, worker, claims, at_once, since, instant, lasts, drains
+  ) ON CONFLICT (namespace_id, id) DO UPDATE SET
+    functions = excluded.functions, seen_at = excluded.seen_at, is_draining = excluded.is_draining;
+  INSERT INTO {schema}.offers SELECT space, one FROM unnest(claims) AS one ORDER BY one
+  ON CONFLICT DO NOTHING;
+  DELETE FROM {schema}.workers
+  WHERE namespace_id = space AND seen_at < instant - day AND seen_at + lease < instant;
+END
+$$;
+
 -- Add a group of changes: each call is taken whole or refused whole, and the others are none the
 -- worse for it. One call of this function is one transaction and one round trip.
 --
@@ -89,6 +150,9 @@ DECLARE
   this_call jsonb;
   this_arn text;
 BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN -- what is answered must be on the disk
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   -- All of them at once and in one order, lest two groups wait for each other.
   FOR this_arn IN
     SELECT DISTINCT (one ->> 'arn') COLLATE "C" AS arn
@@ -127,10 +191,10 @@ BEGIN
       arn text, version integer, epoch bigint, function text, name text
     )
   LOOP
-    SELECT version, owner, epoch INTO held FROM {schema}.executions
+    SELECT fact_count, owner, epoch INTO held FROM {schema}.executions
     WHERE namespace_id = space AND arn = wanted.arn;
     IF wanted.arn = ANY (broken)
-      OR coalesce(held.version, 0) <> wanted.version
+      OR coalesce(held.fact_count, 0) <> wanted.version
       OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
       OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
     THEN
@@ -165,23 +229,23 @@ BEGIN
   FOR wanted IN
     SELECT * FROM jsonb_to_recordset(changes) AS (
       arn text, version integer, epoch bigint, amount integer, checksum bigint, wake text,
-      wake_at bigint, function text, name text, parent text, status text, parked text, started_at bigint,
-      ended_at bigint, delete_at bigint, callbacks jsonb
+      wake_at bigint, function text, name text, parent text, status text, parked text,
+      started_at bigint, ended_at bigint, delete_at bigint, callbacks jsonb, of_version text
     )
   LOOP
     taken := taken + 1;
     IF wanted.version = 0 THEN
       INSERT INTO {schema}.executions (
-        namespace_id, arn, function_id, name, parent_arn, status, parked_reason, started_at,
-        ended_at, delete_at, wake_at, version
+        namespace_id, arn, function_id, version, name, parent_arn, status, parked_reason,
+        started_at, ended_at, delete_at, wake_at, fact_count
       ) VALUES (
-        space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.name,
-        wanted.parent, wanted.status, wanted.parked, wanted.started_at, wanted.ended_at,
-        wanted.delete_at, wanted.wake_at, wanted.amount
+        space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.of_version,
+        wanted.name, wanted.parent, wanted.status, wanted.parked, wanted.started_at,
+        wanted.ended_at, wanted.delete_at, wanted.wake_at, wanted.amount
       ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
     ELSE
       UPDATE {schema}.executions AS held SET
-        version = held.version + wanted.amount,
+        fact_count = held.fact_count + wanted.amount,
         status = wanted.status,
         parked_reason = wanted.parked,
         ended_at = wanted.ended_at,
@@ -212,6 +276,12 @@ $$;
 -- Where those who listen are told: an arn when its owner should look, nothing when something is due.
 CREATE FUNCTION {schema}.channel(space integer) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT 'durably_' || md5({schema_text}) || '_' || space
+$$;
+
+CREATE FUNCTION {schema}.listen(space integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('LISTEN %I', {schema}.channel(space));
+END
 $$;
 
 -- Give the id of a function's name, a new one if need be.
