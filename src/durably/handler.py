@@ -89,6 +89,7 @@ class DurableFunction:
         self.name = plain(handler.__name__)
         self.handler = handler
         self.is_async = is_coroutine_function(handler)
+        _check_context(handler, parameters, is_async=self.is_async)
         self._client = client
         self._logger = logger or logging.getLogger(handler.__module__)
         self._plugins = tuple(plugins)
@@ -265,6 +266,23 @@ def _parameters_of(handler: Callable[..., Any]) -> list[str]:
         said = f"has no name to be registered as: write a def around {shown(handler)}"
         raise ValidationError("handler", said)
     return parameters
+
+
+def _check_context(handler: Callable[..., Any], parameters: list[str], *, is_async: bool) -> None:
+    """Refuse a *handler* that says that it takes another context than it gets, or takes it first.
+
+    Raises:
+        ValidationError: so it does.
+    """
+    first, second = (annotation_of(handler, name) for name in parameters)
+    kinds = (DurableContext, SyncDurableContext)
+    if first in kinds and second not in kinds:
+        raise ValidationError("handler", "must take the event first, and then the context")
+    kind = kinds[0] if is_async else kinds[1]
+    if second in kinds and second is not kind:
+        form = "async def" if is_async else "def"
+        said = f"is written with {form}, so its context is a {kind.__name__}"
+        raise ValidationError("handler", said)
 
 
 def _check_client(client: object) -> None:

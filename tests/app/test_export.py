@@ -67,13 +67,16 @@ async def test_a_file_gives_back_what_was_written_to_it(tmp_path: Path) -> None:
 
 async def test_a_file_is_for_the_eyes_of_its_owner(tmp_path: Path) -> None:
     history, before = await exported(), os.umask(0)
+    (tmp_path / "there.jsonl").touch(0o644)
 
     try:
-        history.write(tmp_path / "history.jsonl")
+        for name in ("new.jsonl", "there.jsonl"):
+            history.write(tmp_path / name)
     finally:
         os.umask(before)
 
-    assert (tmp_path / "history.jsonl").stat().st_mode & 0o777 == 0o600
+    for name in ("new.jsonl", "there.jsonl"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_masked_history_holds_no_text_of_the_original_and_replays() -> None:

@@ -1,6 +1,7 @@
 """What an operation cannot do anything with is refused at its call, and leaves no record."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,6 +80,38 @@ CALLS: dict[str, tuple[Call, str]] = {
     "branches": (lambda ctx: ctx.parallel("p", None), "branches: must be a list, not None"),
     "combined": (lambda ctx: ctx.race("r", 5), "(futures|branches): must be a list, not 5"),
     "nobody": (lambda ctx: ctx.race("r", []), "(futures|branches): a race needs at least one"),
+    "child that takes nothing": (
+        lambda ctx: ctx.run_in_child_context("c", lambda: 1),
+        r"fn: must take one value, the context first, and takes \(\)",
+    ),
+    "child that takes less": (
+        lambda ctx: ctx.run_in_child_context("c", lambda ctx: 1, 2),
+        r"fn: must take 2 values, the context first, and takes \(ctx\)",
+    ),
+    "item without a context": (
+        lambda ctx: ctx.map("m", [1], lambda item: item),
+        r"fn: must take two to four values, the context first, and takes \(item\)",
+    ),
+    "item that takes more": (
+        lambda ctx: ctx.map("m", [1], lambda a, b, c, d, e: a),
+        "fn: must take two to four values",
+    ),
+    "item with a setting": (
+        lambda ctx: ctx.map("m", [1], lambda ctx, item, *, speed: item),
+        r"takes \(ctx, item, \*, speed\)",
+    ),
+    "executor without a context": (
+        lambda ctx: ctx.execute_concurrently("m", [1], lambda item: item),
+        "executor: must take two values",
+    ),
+    "branch without a context": (
+        lambda ctx: ctx.parallel("p", [item, lambda: 1]),
+        r"branches\[0\]: must take one value, the context first",
+    ),
+    "rounds without a number": (
+        lambda ctx: ctx.with_retry("r", lambda ctx: 1),
+        "func: must take two values",
+    ),
     "surrogate": (lambda ctx: ctx.invoke("i", "\ud800", 1), "function_name: must be text that"),
     "time-out": (
         lambda ctx: ctx.step("s", hi, "x", config=StepConfig(timeout=1e10)),
@@ -165,3 +198,34 @@ async def test_the_decorator_may_be_written_with_parentheses() -> None:
 def test_what_is_no_function_is_no_handler() -> None:
     with pytest.raises(ValidationError, match="handler: must be a function of the event"):
         durable_execution(3)  # type: ignore[call-overload]  # that is the point
+
+
+def test_a_handler_says_that_it_takes_what_it_gets() -> None:
+    async def swapped(ctx: DurableContext, event: int) -> None: ...
+    async def blocking(event: int, ctx: SyncDurableContext) -> None: ...
+    def awaiting(event: int, ctx: DurableContext) -> None: ...
+
+    for handler, said in (
+        (swapped, "must take the event first, and then the context"),
+        (blocking, "written with async def, so its context is a DurableContext"),
+        (awaiting, "written with def, so its context is a SyncDurableContext"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            durable_execution(handler)
+
+
+async def test_a_body_may_take_whatever_the_values_fit() -> None:
+    @durable_execution
+    async def open_handed(event: Any, ctx: DurableContext) -> Any:
+        any_of_them = lambda *values: len(values)  # noqa: E731 - it is passed on
+        children = [
+            await ctx.run_in_child_context("c", any_of_them, 1, 2),
+            await ctx.run_in_child_context("d", lambda ctx, more=5: more),
+            await ctx.run_in_child_context("e", partial(lambda less, ctx: less, 7)),
+        ]
+        mapped = await ctx.map("m", [1], lambda ctx, item, index, items: [item, index, items])
+        return children, mapped.results()
+
+    async with Engine("memory:", [open_handed]) as engine:
+        run = await engine.start(open_handed, None)
+        assert await run.result(20) == [[3, 5, 7], [[1, 0, [1]]]]

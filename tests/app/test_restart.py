@@ -18,7 +18,6 @@ from durably import (
     SyncDurableContext,
     durable_execution,
 )
-from durably.engine.policy import FailurePolicy
 from durably.engine.views import Standing
 from durably.stores.sqlite_lock import OwnerLock
 from tests.app.functions import ALL, BROKEN, CALLS, GATES, Gate, reach
@@ -116,8 +115,7 @@ async def test_a_command_that_has_the_file_for_a_moment_is_waited_for(
 
 async def test_an_execution_whose_invocations_crash_is_parked_and_resumed(url: str) -> None:
     BROKEN.add("poison")
-    async with Engine(url, ALL) as engine:
-        _park_soon(engine)
+    async with Engine(url, ALL, park_after=1) as engine:
         run = await engine.start("crash", "poison")
         fine = await engine.start("echo", "fine")
 
@@ -133,13 +131,6 @@ async def test_an_execution_whose_invocations_crash_is_parked_and_resumed(url: s
         await engine.resume(run)
         assert await run.result() == "repaired"
     assert CALLS["before poison"] == 1
-
-
-def _park_soon(engine: Engine) -> None:
-    """Have nothing retried: ten invocations with growing pauses would take hours."""
-    assert engine._assembly is not None
-    policy = engine._assembly.service.policy
-    object.__setattr__(policy, "failures", FailurePolicy(park_after=1))
 
 
 async def test_a_changed_handler_fails_loudly_and_the_others_go_on(url: str) -> None:

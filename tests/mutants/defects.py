@@ -69,11 +69,10 @@ DEFECTS = (
         rule="R7, P12",
         origin="js#751, js#894, java#344",
         path="core/operations/batch.py",
-        find="for index, letter in enumerate(summary.item_statuses):",
+        find="letters = summary.item_statuses",
         put=(
-            "for index, letter in enumerate("
-            '"S" * summary.success_count + "F" * summary.failure_count '
-            '+ "-" * summary.started_count):'
+            'letters = ("S" * summary.success_count + "F" * summary.failure_count '
+            '+ "-" * summary.started_count)'
         ),
         tests=_SDK,
     ),
@@ -182,8 +181,8 @@ DEFECTS = (
         rule="R10, P8, I17",
         origin="dbos-py#773, dbos-py#801",
         path="engine/decisions.py",
-        find="if execution.is_closed or operation.is_terminal:\n        raise CallbackTimeout",
-        put="if execution.is_closed:\n        raise CallbackTimeout",
+        find="if execution.is_closed or operation.is_terminal or _is_overdue",
+        put="if execution.is_closed or _is_overdue",
         tests=(_ENGINE + "test_outside.py",),
     ),
     Defect(
@@ -215,8 +214,8 @@ DEFECTS = (
     ),
     Defect(
         name="a callback id is taken without its MAC",
-        rule="S04, §3.1",
-        origin="the list of promises.md §4.5",
+        rule="S04",
+        origin="what durable systems have got wrong",
         path="engine/tokens.py",
         find="return is_ours and raw.hex() == callback_id",
         put="return len(mac) == len(nonce) and raw.hex() == callback_id",
@@ -317,7 +316,7 @@ DEFECTS = (
     Defect(
         name="synchronous=NORMAL",
         rule="P2",
-        origin="the list of promises.md §4.5; the official local runner",
+        origin="what durable systems have got wrong; the official local runner",
         path="stores/sqlite_file.py",
         find='"PRAGMA synchronous = FULL",',
         put='"PRAGMA synchronous = NORMAL",',
@@ -326,7 +325,7 @@ DEFECTS = (
     Defect(
         name="a commit that failed is tried again",
         rule="P2",
-        origin="the list of promises.md §4.5; fsyncgate",
+        origin="what durable systems have got wrong; fsyncgate",
         path="stores/sqlite_writer.py",
         find=(
             "        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait "
@@ -381,7 +380,7 @@ DEFECTS = (
     Defect(
         name="retention looks at no version and no claim",
         rule="P16, I19",
-        origin="the list of promises.md §4.5",
+        origin="what durable systems have got wrong",
         path="stores/sqlite_ledger.py",
         find="if head is None or head.version != expected_version or head.owner is not None:",
         put="if head is None:",

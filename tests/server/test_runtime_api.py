@@ -367,14 +367,15 @@ async def test_a_posted_call_that_fails_is_logged_and_given_up_at_the_end(
         taken = await worker.next()
         assert taken.content == b"null"
         await worker.say(request_id_of(taken), "error", {"errorType": "E", "errorMessage": "m"})
-        while not caplog.records:  # noqa: ASYNC110 - nothing else tells
+        while "a posted call failed" not in caplog.messages:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.01)
         await attached.post(FunctionCall(function=info, payload=b""))
         await worker.next()
 
         await attached.close()
 
-    assert [record.message for record in caplog.records] == ["a posted call failed"]
+    ours = [record.message for record in caplog.records if record.name.startswith("durably")]
+    assert ours == ["a posted call failed"]
     assert not g.is_busy
 
 

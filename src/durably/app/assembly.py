@@ -21,9 +21,9 @@ from durably.drivers.settings import Host
 from durably.engine.arns import LATEST, Home, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
-from durably.engine.policy import ServicePolicy, StartOptions
+from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store, is_shared
 from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
@@ -75,6 +75,7 @@ class Assembly:
             home=Home(settings.region, settings.account),
             version=settings.version,
             is_shared=shared is not None,
+            failures=FailurePolicy(park_after=settings.park_after),
         )
         self.service = Service(store, host.clock, host.ids, self._find_target, policy)
         self._dispatcher = Dispatcher(

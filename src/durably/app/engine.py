@@ -59,6 +59,7 @@ class Engine:
             `memory:`: for as long as this object lives.
         functions: the durable functions that may be started, by others of them too.
         max_concurrency: how many invocations may run at once.
+        park_after: an execution with so many failed invocations in a row is parked.
         region: what the arns of executions name as their region.
         account: likewise, the account: twelve digits.
         grace: how long running invocations may go on once the engine is left.
@@ -71,12 +72,13 @@ class Engine:
         ValidationError: one of them is not a legal one.
     """
 
-    def __init__(  # noqa: PLR0913 - one for each setting
+    def __init__(  # noqa: PLR0913 - settings, by keyword
         self,
         url: str = DEFAULT_URL,
         functions: Iterable[DurableFunction] = (),
         *,
         max_concurrency: int = 100,
+        park_after: int = 10,
         region: str = "local",
         account: str = "000000000000",
         grace: timedelta | float = DEFAULT_GRACE,
@@ -86,6 +88,7 @@ class Engine:
         self._settings = EngineSettings(
             store_url=url,
             max_concurrency=max_concurrency,
+            park_after=park_after,
             region=region,
             account=account,
             grace=as_timedelta(grace, "grace"),

@@ -64,6 +64,7 @@ class History:
 
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8", newline="\n") as file:
+            os.fchmod(file.fileno(), 0o600)  # it may have been there
             file.write(self.text)
 
     def masked(self) -> History:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durably.core.journal import error_of as recorded_error_of
+from durably.core.operations.callback import CALLBACK_SUFFIX
 from durably.errors import is_operation_error
 from durably.wire.operation import ErrorObject, Operation, OperationType
 
@@ -62,7 +63,7 @@ def label_of(operation: Operation) -> str:
     """
     name = operation.name or f"{kind_of(operation)} {operation.id[:6]}"
     is_callback = operation.type is OperationType.CALLBACK
-    return name.removesuffix(_INNER_CALLBACK) if is_callback else name
+    return name.removesuffix(CALLBACK_SUFFIX) if is_callback else name
 
 
 def find_operations(operations: Iterable[Operation], text: str) -> list[Operation]:
@@ -114,9 +115,6 @@ _KINDS = {
     "WaitForCondition": "condition",
     "ChainedInvoke": "invoke",
 }
-
-
-_INNER_CALLBACK = " create callback id"
 
 
 def kind_of(operation: Operation) -> str:

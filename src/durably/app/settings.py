@@ -40,6 +40,7 @@ class EngineSettings:
     Attributes:
         store_url: `memory:`, `sqlite:PATH` or `postgresql://…`.
         max_concurrency: how many invocations may run at once.
+        park_after: an execution with so many failed invocations in a row is parked.
         region: what the arns of its executions name as their region.
         account: likewise, the account: twelve digits.
         grace: how long running invocations may go on when the engine is closed.
@@ -50,6 +51,7 @@ class EngineSettings:
 
     store_url: str = field(default=DEFAULT_URL, repr=False)  # it may hold a password
     max_concurrency: int = 100
+    park_after: int = 10
     region: str = DEFAULT_REGION
     account: str = "000000000000"
     grace: timedelta = DEFAULT_GRACE
@@ -59,6 +61,7 @@ class EngineSettings:
     def __post_init__(self) -> None:
         check_store_url(self.store_url)
         as_count(self.max_concurrency, "max_concurrency", minimum=1)
+        as_count(self.park_after, "park_after", minimum=1)
         for name, is_legal, wanted in (
             ("region", _is_region, "letters, digits and '-'"),
             ("account", _is_account, "twelve digits"),

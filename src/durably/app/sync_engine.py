@@ -44,6 +44,7 @@ class SyncEngine:
         url: see `Engine`, as for all others.
         functions: the durable functions that may be started.
         max_concurrency: how many invocations may run at once.
+        park_after: an execution with so many failed invocations in a row is parked.
         region: what the arns of executions name as their region.
         account: likewise, the account.
         grace: how long running invocations may go on once the engine is left.
@@ -51,12 +52,13 @@ class SyncEngine:
         version: of the functions.
     """
 
-    def __init__(  # noqa: PLR0913 - one for each setting
+    def __init__(  # noqa: PLR0913 - settings, by keyword
         self,
         url: str = DEFAULT_URL,
         functions: Iterable[DurableFunction] = (),
         *,
         max_concurrency: int = 100,
+        park_after: int = 10,
         region: str = "local",
         account: str = "000000000000",
         grace: timedelta | float = DEFAULT_GRACE,
@@ -67,6 +69,7 @@ class SyncEngine:
             url,
             functions,
             max_concurrency=max_concurrency,
+            park_after=park_after,
             region=region,
             account=account,
             grace=grace,

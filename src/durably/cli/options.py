@@ -94,8 +94,15 @@ def log_level_option(command: F) -> F:
     )(command)
 
 
-def concurrency_option(command: F) -> F:
-    """Let a command be told how much to do at once."""
+def work_options(command: F) -> F:
+    """Let a command be told how much to do at once, and when to give up."""
+    command = click.option(
+        "--park-after",
+        default=10,
+        show_default=True,
+        type=click.IntRange(1),
+        help="After how many failed invocations in a row an execution is parked.",
+    )(command)
     return click.option(
         "--concurrency",
         "--max-concurrency",

@@ -28,11 +28,11 @@ from durably.cli.following import Follower, Left
 from durably.cli.loading import load_function
 from durably.cli.logs import log_to_console
 from durably.cli.options import (
-    concurrency_option,
     input_option,
     json_of,
     log_level_option,
     store_option,
+    work_options,
 )
 from durably.cli.others import Others
 from durably.cli.outcome import ended_line, failure_lines
@@ -78,7 +78,7 @@ class Wanted:
     is_flag=True,
     help="Leave with exit code 3 as soon as nothing can go on before a time or an event.",
 )
-@concurrency_option
+@work_options
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @log_level_option
 @click.pass_context
@@ -91,6 +91,7 @@ def run(  # noqa: PLR0913 - one for each option
     url: str,
     no_wait: bool,
     max_concurrency: int,
+    park_after: int,
     quiet: bool,
     log_level: str,
 ) -> None:
@@ -109,7 +110,9 @@ def run(  # noqa: PLR0913 - one for each option
         log_to_console(log_level)
         as_execution_name(name)
         payload = json_of(source)
-        settings = EngineSettings(store_url=url, max_concurrency=max_concurrency)
+        settings = EngineSettings(
+            store_url=url, max_concurrency=max_concurrency, park_after=park_after
+        )
         function, functions = load_function(target)
         if payload is not None:
             check_input(function, payload)

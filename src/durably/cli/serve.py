@@ -12,7 +12,7 @@ import click
 from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
-from durably.cli.options import concurrency_option, log_level_option, store_option
+from durably.cli.options import log_level_option, store_option, work_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Option = Callable[[Any], Any]
@@ -36,7 +36,7 @@ def server_options(command: F) -> F:
         ),
         *_address_options(),
         store_option,
-        concurrency_option,
+        work_options,
         click.option(
             "--grace",
             default=DEFAULT_GRACE.total_seconds(),

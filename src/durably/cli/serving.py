@@ -71,6 +71,7 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
     engine = EngineSettings(
         store_url=options["url"],
         max_concurrency=options["max_concurrency"],
+        park_after=options["park_after"],
         region=options["region"],
         grace=timedelta(seconds=options["grace"]),
     )

@@ -20,7 +20,7 @@ from durably.app.settings import (
 from durably.app.signals import StopSignals
 from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
-from durably.cli.options import concurrency_option, log_level_option, store_option
+from durably.cli.options import log_level_option, store_option, work_options
 from durably.cli.printing import counted, safe
 from durably.engine.arns import LATEST
 from durably.engine.roster import DEFAULT_LEASE
@@ -31,7 +31,7 @@ from durably.words import in_words
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @store_option
-@concurrency_option
+@work_options
 @click.option(
     "--grace",
     default=DEFAULT_GRACE.total_seconds(),
@@ -61,6 +61,7 @@ def worker(  # noqa: PLR0913 - one for each option
     files: tuple[str, ...],
     url: str,
     max_concurrency: int,
+    park_after: int,
     grace: float,
     lease: float,
     version: str,
@@ -76,6 +77,7 @@ def worker(  # noqa: PLR0913 - one for each option
     settings = EngineSettings(
         store_url=url,
         max_concurrency=max_concurrency,
+        park_after=park_after,
         grace=timedelta(seconds=grace),
         lease=timedelta(seconds=lease),
         version=version,

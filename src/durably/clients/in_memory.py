@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -44,6 +44,8 @@ ARN = (
 )
 _TOKEN = "in-memory"  # noqa: S105 - tokens are ignored here
 _EPOCH = 1
+_INVOKES = (OperationType.CHAINED_INVOKE,)
+_MINTED = (OperationType.CALLBACK, *_INVOKES)
 
 
 class InMemoryClient:
@@ -100,12 +102,12 @@ class InMemoryClient:
         """
         with self._lock:
             self._do(TimersDue())
-            ids = (u.id for u in request.updates if u.type is OperationType.CALLBACK)
-            around = Surroundings(lambda: next(ids), lambda name: Target(name, "$LATEST"))
             updates = tuple(update for update in request.updates if update.id not in self._set)
+            ids = (u.id for u in updates if _starts(u, _MINTED))
+            around = Surroundings(lambda: next(ids), lambda name: Target(name, "$LATEST"))
             self._do(Checkpoint(_EPOCH, updates, around))
             for update in updates:
-                if _starts_invoke(update):
+                if _starts(update, _INVOKES):
                     done = OperationStatus.SUCCEEDED
                     self._do(CompleteInvoke(update.id, done, update.payload))
             state = ExecutionState(operations=self.operations())
@@ -165,6 +167,5 @@ class InMemoryClient:
 _TIMED_OUT = ErrorObject(error_type="Callback.Timeout", error_message="Callback timed out")
 
 
-def _starts_invoke(update: OperationUpdate) -> bool:
-    starts = update.action is OperationAction.START
-    return starts and update.type is OperationType.CHAINED_INVOKE
+def _starts(update: OperationUpdate, types: Container[OperationType]) -> bool:
+    return update.action is OperationAction.START and update.type in types

@@ -15,7 +15,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from durably.batch_result import BatchResult
-from durably.checks import shown
+from durably.checks import check_function, shown
 from durably.config import (
     CallbackConfig,
     ChildConfig,
@@ -32,12 +32,19 @@ from durably.config import (
 )
 from durably.core.active import nested_too_deep
 from durably.core.effects import Program
-from durably.core.given import branch_of, check_body, config_of, function_name_of, list_of
-from durably.core.hints import annotation_of, item_caller
+from durably.core.given import (
+    branch_of,
+    check_body,
+    check_takes,
+    config_of,
+    function_name_of,
+    list_of,
+)
+from durably.core.hints import annotation_of, count_for_item, item_caller
 from durably.core.op import Op
 from durably.core.operations.batch import Branch, Plan, batch
 from durably.core.operations.callback import (
-    LONGEST_SUFFIX,
+    CALLBACK_SUFFIX,
     callback_result,
     create_callback,
     wait_for_callback,
@@ -173,7 +180,7 @@ class Calls:
         """Tell the outside of a callback, and wait for the answer."""
         config = config_of(WaitForCallbackConfig, config, _WAIT_FOR_CALLBACK)
         check_body(submitter, "submitter", args)
-        name = as_name(name, room=len(LONGEST_SUFFIX))
+        name = as_name(name, room=len(CALLBACK_SUFFIX))
         op = self._begin(name, OperationType.CONTEXT, OperationSubType.WAIT_FOR_CALLBACK)
 
         def told(callback_id: str) -> Callable[[], Any]:
@@ -202,6 +209,7 @@ class Calls:
         """Run *fn* with a context of its own."""
         config = config_of(ChildConfig, config, _CHILD)
         check_body(fn, "fn", args)
+        check_takes(fn, "fn", 1 + len(args), f"{1 + len(args)} values" if args else "one value")
         op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
         serdes = config.serdes or self._serdes_of(fn)
@@ -216,7 +224,8 @@ class Calls:
     ) -> Any:
         """Run *fn* for each item."""
         config = config_of(MapConfig, config, _MAP)
-        check_body(fn, "fn")
+        check_function(fn, "fn", "a function, after the name and the items")
+        check_takes(fn, "fn", count_for_item(fn), "two to four values")
         sequence = list_of(items, "items")
         body_of = item_caller(fn, sequence)
         namer = config.item_namer
@@ -259,7 +268,8 @@ class Calls:
     ) -> Any:
         """Run *executor* for each item, recorded under the caller's own sub types."""
         config = config_of(ConcurrencyConfig, config, _CONCURRENTLY)
-        check_body(executor, "executor")
+        check_function(executor, "executor", "a function, after the name and the items")
+        check_takes(executor, "executor", 2, "two values")
         sequence = list_of(items, "items")
         namer = config.item_namer
         branches = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import CO_VARARGS, signature
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from durably.checks import check_function, check_kind, check_serdes, shown
@@ -60,12 +62,39 @@ def check_body(function: object, field: str, args: tuple[object, ...] = ()) -> N
     Raises:
         ValidationError: so it is; the text says what to write.
     """
-    check_function(function, field, "a function, and its arguments come after it")
+    check_function(function, field, "a function: the name comes before it, its arguments after it")
     for arg in args:
         if isinstance(arg, _CONFIGS):
             name = type(arg).__name__
             said = f"{name} is among what the function is called with: write config={name}(…)"
             raise ValidationError("config", said)
+
+
+def check_takes(function: Callable[..., Any], field: str, count: int, wanted: str) -> None:
+    """Refuse a body of a context that cannot be called with *count* values, the context first.
+
+    Raises:
+        ValidationError: it cannot; the text says what it must take: *wanted*.
+    """
+    if not _takes(function, count):
+        taken = str(signature(function))
+        raise ValidationError(field, f"must take {wanted}, the context first, and takes {taken}")
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    if isinstance(function, FunctionType) and not function.__code__.co_kwonlyargcount:
+        code, defaults = function.__code__, function.__defaults__ or ()
+        is_open = code.co_flags & CO_VARARGS
+        return code.co_argcount - len(defaults) <= count and (
+            bool(is_open) or count <= code.co_argcount
+        )
+    try:
+        signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a class of Python's own, which does not tell
+        return True
+    return True
 
 
 def list_of(values: object, field: str) -> list[Any]:
@@ -85,12 +114,13 @@ def branch_of(
     """Give *branch* with its name.
 
     Raises:
-        ValidationError: it cannot be called.
+        ValidationError: it cannot be called with a context.
     """
     if callable(branch):
-        return NamedParallelBranch(f"parallel-branch-{index}", branch)
+        branch = NamedParallelBranch(f"parallel-branch-{index}", branch)
     wanted = "functions that get a context, or NamedParallelBranch(name, function)"
     check_kind(branch, "branches", NamedParallelBranch, wanted)
+    check_takes(branch.func, f"branches[{index}]", 1, "one value")
     return branch
 
 

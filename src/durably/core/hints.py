@@ -54,20 +54,25 @@ def positional_parameters(function: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
-def item_caller(
-    function: Callable[..., Any], items: Sequence[Any]
-) -> Callable[[Any, int], Callable[[Any], Any]]:
-    """Make the body of each item of a map: *function* gets context and item, and more if it asks.
+def count_for_item(function: Callable[..., Any]) -> int:
+    """Say how many values the body of a map gets: context and item, and more if it asks.
 
     A third positional parameter gets the index, a fourth the items.
     """
     try:
-        wanted = min(max(len(positional_parameters(function)) - 2, 0), 2)
+        return min(max(len(positional_parameters(function)), 2), 4)
     except ValueError:  # a class of Python's own, such as int
-        wanted = 0
+        return 2
+
+
+def item_caller(
+    function: Callable[..., Any], items: Sequence[Any]
+) -> Callable[[Any, int], Callable[[Any], Any]]:
+    """Make the body of each item of a map out of *function*."""
+    count = count_for_item(function)
 
     def body_of(item: Any, index: int) -> Callable[[Any], Any]:
-        more = (index, items)[:wanted]
+        more = (index, items)[: count - 2]
         return partial(_call_with_context, function, (item, *more))
 
     return body_of

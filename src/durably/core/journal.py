@@ -137,7 +137,7 @@ class Journal:
     def _settle(self, update: OperationUpdate) -> Operation | None:
         """Apply an accepted update that the backend's reply did not mention.
 
-        A reply holds every operation that was touched (`protocol.md` §3.4), so this is only for
+        A reply holds every operation that was touched, so this is only for
         stand-ins that answer with less. When it ended is not known then: the time of the context
         stays where it was, and a replay over a full state may be told a later one.
         """

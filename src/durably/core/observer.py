@@ -1,7 +1,7 @@
 """What plugins implement to watch executions, and what they are told.
 
 A plugin cannot change what an execution does: what its hooks raise is logged and goes no further.
-The hooks and their order follow `protocol.md` §10.1.
+The hooks and their order are those of the official SDKs' plugins.
 """
 
 from __future__ import annotations

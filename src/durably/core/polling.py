@@ -14,7 +14,7 @@ def poll_delay_seconds(polls_made: int, now: datetime, expected_at: datetime | N
     """Say how long to wait before the next look at an operation.
 
     First when it is expected to change, or after a second; then a second later each time, up to
-    ten; after 95 looks up to a minute (`protocol.md` §5.3).
+    ten; after 95 looks up to a minute, as the official SDKs do.
     """
     if polls_made == 0 and expected_at is not None:
         return max(0.0, (expected_at - now).total_seconds())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+from durably.checks import check_function
 from durably.config import WithRetryConfig
-from durably.core.given import check_body, config_of
+from durably.core.given import check_takes, config_of
 from durably.core.strategies import ask_retry
 from durably.errors import ContextUsageError, UnrecoverableError, ValidationError, said_of
 from durably.limits import as_name
@@ -14,7 +17,9 @@ _WITH_RETRY = WithRetryConfig()
 _DIGITS = 7  # of the number of a round
 
 
-def rounds_config(name: object, func: object, config: WithRetryConfig | None) -> WithRetryConfig:
+def rounds_config(
+    name: object, func: Callable[..., Any], config: WithRetryConfig | None
+) -> WithRetryConfig:
     """Give the configuration of a `with_retry` of *func*.
 
     Raises:
@@ -22,7 +27,8 @@ def rounds_config(name: object, func: object, config: WithRetryConfig | None) ->
             can be named after.
     """
     as_name(name, room=len("-backoff-") + _DIGITS)
-    check_body(func, "func")
+    check_function(func, "func", "a function, after the name")
+    check_takes(func, "func", 2, "two values")
     return config_of(WithRetryConfig, config, _WITH_RETRY)
 
 

@@ -84,10 +84,10 @@ def split_function_name(text: str) -> tuple[str, str | None]:
     return match["function"], match["qualifier"]
 
 
-def child_arn(parent_arn: str, operation_id: str, function_name: str, version: str) -> str:
-    """Give the arn of the execution that one chained invoke starts: always the same one."""
+def child_arn(parent_arn: str, nonce: str, function_name: str, version: str) -> str:
+    """Give the arn of the execution that a chained invoke starts. Nobody can guess its name."""
     home = parse_execution_arn(parent_arn).home
-    digest = hashlib.sha256(f"{parent_arn}\0{operation_id}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{parent_arn}\0{nonce}".encode()).hexdigest()
     name, invocation_id = digest[:32], digest[32:]
     return str(ExecutionArn(home, function_name, version, name, invocation_id))
 

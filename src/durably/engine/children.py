@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from durably.engine import rules
 from durably.engine.arns import execution_name_of
-from durably.engine.commands import CompleteInvoke, Start
+from durably.engine.commands import CompleteInvoke, Start, Target
 from durably.engine.execution import Execution
 from durably.engine.facts import ChainedInvokeStarted, ExecutionStarted
+from durably.engine.limits import MAX_INVOKE_DEPTH, MAX_RECURSION
 from durably.engine.policy import ServicePolicy
-from durably.wire.operation import OperationStatus
+from durably.wire.operation import ErrorObject, OperationStatus
 
 
 def child_start(
@@ -28,6 +30,30 @@ def child_start(
         tenant_id=fact.tenant_id,
         trace_id=fact.trace_id or parent.trace_id,
     )
+
+
+def unreachable(execution: Execution, target: Target | None, name: str) -> ErrorObject | None:
+    """Say why a function cannot be invoked, if it cannot: it then fails like one that ran."""
+    if target is None:
+        return ErrorObject(
+            error_type=rules.INVOKE_NOT_FOUND_TYPE,
+            error_message=f"There is no function {name!r} to invoke.",
+        )
+    above = (*execution.start.ancestors, execution.start.function_name)
+    if len(above) >= MAX_INVOKE_DEPTH:
+        return ErrorObject(
+            error_type=rules.INVOKE_TOO_DEEP_TYPE,
+            error_message=f"{len(above)} executions invoke one another already.",
+        )
+    if above.count(target.function_name) >= MAX_RECURSION:
+        return ErrorObject(
+            error_type=rules.INVOKE_LOOP_TYPE,
+            error_message=(
+                f"{target.function_name} stands {MAX_RECURSION} times already among the "
+                "executions that invoke one another here."
+            ),
+        )
+    return None
 
 
 def child_end(child: Execution, parent: Execution) -> CompleteInvoke:

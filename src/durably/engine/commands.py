@@ -67,13 +67,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a checkpoint needs of the world, injected: callback ids, and which functions exist.
+    """What a checkpoint needs of the world, injected.
 
     Attributes:
+        mint_id: gives an id that nobody can guess, to whoever may then answer a callback.
+        find_target: says which function a name stands for.
         learn: where workers of other functions may come, finds out of those that have.
     """
 
-    mint_callback_id: Callable[[], str]
+    mint_id: Callable[[], str]
     find_target: Callable[[str], Target | None]
     learn: Callable[[], Awaitable[None]] | None = None
 

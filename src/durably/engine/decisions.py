@@ -127,7 +127,7 @@ def _start(execution: Execution, command: Start, at: int, _policy: FailurePolicy
 def _complete_callback(
     execution: Execution, command: CompleteCallback, at: int, _policy: FailurePolicy
 ) -> list[Fact]:
-    operation = _open_callback(execution, command.callback_id)
+    operation = _open_callback(execution, command.callback_id, at)
     if command.result is not None:
         check_payload(command.result, "Result", MAX_PAYLOAD_BYTES)
     return _from_outside(execution, CallbackSucceeded(at, operation.id, command.result))
@@ -136,7 +136,7 @@ def _complete_callback(
 def _fail_callback(
     execution: Execution, command: FailCallback, at: int, _policy: FailurePolicy
 ) -> list[Fact]:
-    operation = _open_callback(execution, command.callback_id)
+    operation = _open_callback(execution, command.callback_id, at)
     check_error(command.error)
     return _from_outside(execution, CallbackFailed(at, operation.id, command.error))
 
@@ -144,24 +144,29 @@ def _fail_callback(
 def _heartbeat_callback(
     execution: Execution, command: HeartbeatCallback, at: int, _policy: FailurePolicy
 ) -> list[Fact]:
-    operation = _open_callback(execution, command.callback_id)
+    operation = _open_callback(execution, command.callback_id, at)
     place = execution.places[operation.id]
-    due = execution.timers.due_of(place, TimerKind.HEARTBEAT_TIMEOUT)
-    if due is None:
+    if execution.timers.due_of(place, TimerKind.HEARTBEAT_TIMEOUT) is None:
         return []
-    if due <= at:
-        raise CallbackTimeoutException(CALLBACK_CLOSED)
     return [CallbackHeartbeat(at, operation.id)]
 
 
-def _open_callback(execution: Execution, callback_id: str) -> Operation:
+def _open_callback(execution: Execution, callback_id: str, at: int) -> Operation:
     operation_id = execution.callbacks.get(callback_id)
     if operation_id is None:
         raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
-    operation = execution.operations[execution.places[operation_id]]
-    if execution.is_closed or operation.is_terminal:
+    place = execution.places[operation_id]
+    operation = execution.operations[place]
+    if execution.is_closed or operation.is_terminal or _is_overdue(execution, place, at):
         raise CallbackTimeoutException(CALLBACK_CLOSED)
     return operation
+
+
+def _is_overdue(execution: Execution, place: int, at: int) -> bool:
+    """Whether a callback's time is over, though nobody has recorded it yet."""
+    kinds = (TimerKind.CALLBACK_TIMEOUT, TimerKind.HEARTBEAT_TIMEOUT)
+    dues = [execution.timers.due_of(place, kind) for kind in kinds]
+    return any(due is not None and due <= at for due in dues)
 
 
 def _complete_invoke(

@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from durably.engine.arns import LATEST
 from durably.engine.invokers import Invoker
-from durably.engine.roster import DEFAULT_LEASE, Presence, claim_name
+from durably.engine.policy import DispatcherPolicy
+from durably.engine.roster import Presence, claim_name
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
@@ -36,31 +35,6 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_LOGGED = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatcherPolicy:
-    """How one worker works.
-
-    Attributes:
-        max_concurrency: how many invocations may run at once.
-        max_threads: how many of them may be of functions that hold a thread; no more are claimed.
-        lease: how long the worker may be silent before its work is given away.
-        version: of the functions; only executions of it are claimed.
-        poll_interval: how long work may stay unnoticed that nobody told of: what other processes
-            hand in, and what came due while the machine was asleep. Everything else is told at
-            once. `None`: as often as the service polls when the store is shared, else every 5 s.
-        housekeeping_interval: how often executions that were kept long enough are removed.
-        unwinding: how long what is cut off may take to end; then nothing waits for it any more.
-    """
-
-    max_concurrency: int = 100
-    max_threads: int = 32
-    lease: timedelta = DEFAULT_LEASE
-    version: str = LATEST
-    poll_interval: timedelta | None = None
-    housekeeping_interval: timedelta = timedelta(minutes=1)
-    unwinding: timedelta = timedelta(seconds=5)
 
 
 class Dispatcher:
@@ -311,10 +285,15 @@ class Dispatcher:
             has_failed = output.status is InvocationStatus.FAILED and not session.is_over
             await session.end(output)
             if has_failed:
-                said = _shown(output.error)
-                failures.warning(
-                    "%s failed: %s", title_of(session.arn), said, extra=_about(session)
-                )
+                await self._tell_of_answer(session, _shown(output.error))
+
+    async def _tell_of_answer(self, session: Session, said: str) -> None:
+        """Log what failed: the execution, unless what its function answered was no answer."""
+        title = title_of(session.arn)
+        if await self._end_of(session.arn) is None:
+            log.warning("an invocation of %s failed: %s", title, said, extra=_about(session))
+        else:
+            failures.warning("%s failed: %s", title, said, extra=_about(session))
 
     async def _tell(self, session: Session, error: Exception) -> None:
         """Log that an invocation failed, or that its execution was ended meanwhile."""

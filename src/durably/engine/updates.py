@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from durably.engine import rules
 from durably.engine.arns import child_arn
+from durably.engine.children import unreachable
 from durably.engine.commands import Checkpoint, Surroundings, Target
 from durably.engine.due import timers_due
 from durably.engine.endings import closed, over_limit, paused_at_last
@@ -37,8 +38,6 @@ from durably.engine.facts import (
     WaitSucceeded,
 )
 from durably.engine.limits import (
-    MAX_INVOKE_DEPTH,
-    MAX_RECURSION,
     MAX_TARGET,
     MAX_TRACE_ID,
     check_callback_seconds,
@@ -51,7 +50,7 @@ from durably.engine.limits import (
 )
 from durably.engine.policy import FailurePolicy
 from durably.errors import InvalidParameterValueException
-from durably.wire.operation import ErrorObject, Operation, OperationStatus, OperationType
+from durably.wire.operation import Operation, OperationStatus, OperationType
 from durably.wire.update import OperationAction, OperationUpdate
 
 _START = OperationAction.START
@@ -268,7 +267,7 @@ class _Batch:
                 update.parent_id,
                 update.name,
                 update.sub_type,
-                self._surroundings.mint_callback_id(),
+                self._surroundings.mint_id(),
                 timeout,
                 heartbeat,
             )
@@ -285,7 +284,7 @@ class _Batch:
         check_text(options.x_amzn_trace_id, "XAmznTraceId", MAX_TRACE_ID)
         found = self._surroundings.find_target(options.function_name)
         target = Target(options.function_name, "") if found is None else found
-        child = "" if found is None else self._child_arn(update.id, found)
+        child = "" if found is None else self._child_arn(found)
         begun = ChainedInvokeStarted(
             self._at,
             update.id,
@@ -299,12 +298,14 @@ class _Batch:
             child,
             options.x_amzn_trace_id,
         )
-        error = _unreachable(self._execution, found, options.function_name)
-        failed = [] if error is None else [ChainedInvokeFailed(self._at, update.id, error)]
-        return [begun, *failed]
+        error = unreachable(self._execution, found, options.function_name)
+        if error is None:
+            return [begun]
+        return [begun, ChainedInvokeFailed(self._at, update.id, error)]
 
-    def _child_arn(self, operation_id: str, target: Target) -> str:
-        return child_arn(self._execution.arn, operation_id, target.function_name, target.version)
+    def _child_arn(self, target: Target) -> str:
+        nonce = self._surroundings.mint_id()
+        return child_arn(self._execution.arn, nonce, target.function_name, target.version)
 
     def cancel_invoke(self, update: OperationUpdate) -> list[Fact]:
         return [ChainedInvokeCancelled(self._at, update.id)]
@@ -344,30 +345,6 @@ def _check_action(update: OperationUpdate) -> None:
         raise InvalidParameterValueException(rules.ERROR_ON_SUCCEED)
     if action is OperationAction.RETRY and None not in (update.payload, update.error):
         raise InvalidParameterValueException(rules.ERROR_AND_PAYLOAD_ON_RETRY)
-
-
-def _unreachable(execution: Execution, target: Target | None, name: str) -> ErrorObject | None:
-    """Say why a function cannot be invoked, if it cannot: it then fails like one that ran."""
-    if target is None:
-        return ErrorObject(
-            error_type=rules.INVOKE_NOT_FOUND_TYPE,
-            error_message=f"There is no function {name!r} to invoke.",
-        )
-    above = (*execution.start.ancestors, execution.start.function_name)
-    if len(above) >= MAX_INVOKE_DEPTH:
-        return ErrorObject(
-            error_type=rules.INVOKE_TOO_DEEP_TYPE,
-            error_message=f"{len(above)} executions invoke one another already.",
-        )
-    if above.count(target.function_name) >= MAX_RECURSION:
-        return ErrorObject(
-            error_type=rules.INVOKE_LOOP_TYPE,
-            error_message=(
-                f"{target.function_name} stands {MAX_RECURSION} times already among the "
-                "executions that invoke one another here."
-            ),
-        )
-    return None
 
 
 _MOVED: Mapping[type[Fact], OperationStatus] = MappingProxyType(

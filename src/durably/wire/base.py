@@ -71,7 +71,8 @@ T = TypeVar("T")
 def parse_timestamp(value: object) -> Timestamp | None:
     """Read an instant in any form a backend has been seen to send; `None` when it is not one.
 
-    The forms are those of `protocol.md` §1.2. A bad timestamp never fails an invocation.
+    The forms are those that the service and its SDKs write. A bad timestamp fails no
+    invocation.
     """
     try:
         if isinstance(value, datetime):

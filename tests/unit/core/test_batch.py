@@ -292,6 +292,20 @@ def test_a_large_batch_is_rebuilt_from_the_items_that_had_ended() -> None:
     assert again.sent == []
 
 
+def test_a_large_batch_is_rebuilt_with_no_more_branches_at_once_than_may_be_active() -> None:
+    program, first = large()
+    again = Batch(Scope(program.journal, NOW), plan("abcde", max_concurrency=2))
+
+    again.until_asked()
+    assert [spawn.index for spawn in again.spawned] == [0, 2]
+    again.end(2, Ok(LARGE))
+    assert [spawn.index for spawn in again.spawned] == [0, 2, 3]
+    again.end(3, Err(FAILED))
+    again.end(4, Ok(LARGE))
+    assert again.end(0, Ok(LARGE)) == first
+    assert again.sent == []
+
+
 def test_a_summary_that_cannot_be_read_fails_the_execution() -> None:
     details = ContextDetails(replay_children=True, result="3 items")
     scope = scope_of(record(MAP, OperationStatus.SUCCEEDED, context_details=details))

@@ -86,10 +86,10 @@ def first_but_start(program: Program[Any]) -> Any:
         ),
         (lambda on: on.map("n", [1], lambda c, i: 1, None), "CONTEXT", "Map"),
         (lambda on: on.parallel("n", [len], None), "CONTEXT", "Parallel"),
-        (lambda on: on.execute_concurrently("n", [1], len, None), "CONTEXT", "Map"),
+        (lambda on: on.execute_concurrently("n", [1], must_not_run, None), "CONTEXT", "Map"),
         (
             lambda on: on.execute_concurrently(
-                "n", [1], len, ConcurrencyConfig(top_level_sub_type="Mine")
+                "n", [1], must_not_run, ConcurrencyConfig(top_level_sub_type="Mine")
             ),
             "CONTEXT",
             "Mine",

@@ -38,12 +38,10 @@ def in_a_function(times: list[list[str]]) -> Callable[..., Any]:
     return handler
 
 
-@pytest.mark.parametrize(
-    ("make", "seed"), [(in_a_coroutine, None), (in_a_function, None), (in_a_function, 1)]
-)
-def test_an_answer_moves_the_time_only_of_who_has_awaited_it(make: Any, seed: int | None) -> None:
+@pytest.mark.parametrize("make", [in_a_coroutine, in_a_function])
+def test_an_answer_moves_the_time_only_of_who_has_awaited_it(make: Any) -> None:
     times: list[list[str]] = []
-    trial = Trial(make(times), seed=seed)
+    trial = Trial(make(times))
     trial.invoke()
     trial.backend.pass_time()
     assert trial.backend.operation("w").is_terminal

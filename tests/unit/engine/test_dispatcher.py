@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker
-from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
+from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.views import Standing
 from durably.errors import FunctionNotFoundError
 from durably.wire.execution import ExecutionStatus
@@ -351,7 +351,9 @@ def test_each_outside_completion_has_its_own_invocation() -> None:
     run(main)
 
 
-def test_an_answer_of_the_wrong_kind_is_a_failed_invocation() -> None:
+def test_an_answer_of_the_wrong_kind_is_a_failed_invocation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def odd(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
         return InvocationOutput(status=InvocationStatus.FAILED, result="1")
 
@@ -364,6 +366,8 @@ def test_an_answer_of_the_wrong_kind_is_a_failed_invocation() -> None:
             await stop_work(dispatcher, work)
 
     run(main)
+    [told] = caplog.messages
+    assert told.startswith("an invocation of f/")
 
 
 def test_a_worker_without_functions_waits_for_some() -> None:

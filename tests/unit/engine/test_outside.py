@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from durably.engine.commands import (
     TimersDue,
 )
 from durably.engine.execution import updated_operation_ids, wake_at
-from durably.engine.facts import timestamp_of
+from durably.engine.facts import ChainedInvokeStarted, timestamp_of
 from durably.errors import (
     CallbackTimeoutException,
     DurableExecutionAlreadyStartedException,
@@ -235,6 +236,21 @@ def test_a_heartbeat_after_its_deadline_comes_too_late() -> None:
         case.ask(HeartbeatCallback("cb1"), after=10)
 
 
+@pytest.mark.parametrize("deadline", [{"timeout": 10}, {"heartbeat": 10}])
+@pytest.mark.parametrize(
+    "command",
+    [
+        CompleteCallback("cb1", "late"),
+        FailCallback("cb1", ErrorObject(error_type="E")),
+        HeartbeatCallback("cb1"),
+    ],
+)
+def test_whatever_comes_after_a_deadline_comes_too_late(deadline: Any, command: Any) -> None:
+    with pytest.raises(CallbackTimeoutException):
+        Case.suspended(callback(**deadline)).ask(command, after=10)
+    Case.suspended(callback(**deadline)).ask(command, after=9)
+
+
 def test_a_heartbeat_without_a_deadline_is_welcome_and_changes_nothing() -> None:
     case = Case.suspended(callback())
 
@@ -242,6 +258,16 @@ def test_a_heartbeat_without_a_deadline_is_welcome_and_changes_nothing() -> None
 
 
 # Children
+
+
+def test_the_name_of_a_child_cannot_be_told_from_its_parent() -> None:
+    """Whoever may start executions could take it, and the parent would get no further."""
+    updates = [invoke("i"), callback()]
+    orders = (updates, updates[::-1])
+    begun = [fact for order in orders for fact in Case.suspended(*order).facts]
+
+    names = {fact.child_arn for fact in begun if isinstance(fact, ChainedInvokeStarted)}
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize(

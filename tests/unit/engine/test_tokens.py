@@ -173,7 +173,7 @@ def test_what_names_no_function_is_refused(text: str) -> None:
 
 
 def test_a_childs_arn_is_a_legal_one_in_the_same_home() -> None:
-    child = parse_execution_arn(child_arn(ARN, "op", "g", "3"))
+    child = parse_execution_arn(child_arn(ARN, "nonce", "g", "3"))
 
     assert child.home == parse_execution_arn(ARN).home
     assert (child.function_name, child.version) == ("g", "3")

@@ -14,7 +14,7 @@ from durably.batch_result import (
     BatchResult,
 )
 from durably.config import ChildConfig, CompletionConfig
-from durably.core.effects import Drop, Err, Ok, Outcome, Persist, Program, Spawn, next_ended
+from durably.core.effects import Drop, Ok, Outcome, Persist, Program, Spawn, next_ended
 from durably.core.fanout import FanOut, PredicateError
 from durably.core.journal import error_of, result_of
 from durably.core.op import Op
@@ -135,9 +135,8 @@ def _run(inner: Scope, plan: Plan) -> Program[BatchResult[Any]]:
         if index is not None:
             yield _spawn(inner, plan, index)
             continue
-        index, outcome = yield from next_ended()
-        ends[index] = _recorded(outcome)
-        fan_out.end(index, has_failed=isinstance(outcome, Err))
+        index = yield from _next_recorded(ends)
+        fan_out.end(index, has_failed=not isinstance(ends[index], Ok))
     return BatchResult(
         all=tuple(_item(index, ends.get(index)) for index in range(fan_out.started)),
         completion_reason=reason,
@@ -149,6 +148,13 @@ def _spawn(inner: Scope, plan: Plan, index: int) -> Spawn:
     op = inner.allot(branch.name, OperationType.CONTEXT, plan.branch_sub_type)
     config: ChildConfig[Any] = ChildConfig(is_virtual=plan.is_flat)
     return Spawn(index, inner, op, lambda: child(inner, op, branch.body, config, branch.serdes))
+
+
+def _next_recorded(ends: dict[int, _End]) -> Program[int]:
+    """Wait for one more branch, note how it ended, and say which it was."""
+    index, outcome = yield from next_ended()
+    ends[index] = _recorded(outcome)
+    return index
 
 
 def _recorded(outcome: Outcome[Any]) -> _End:
@@ -214,17 +220,21 @@ def _rebuild(scope: Scope, op: Op, plan: Plan, text: str | None) -> Program[Batc
         said = f"the summary of {op} cannot be read: {error}"
         raise UnrecoverableExecutionError(TerminationReason.SERDES_FAILED, said, error) from error
     inner = _inside(scope, op, is_settled=True)
+    letters = summary.item_statuses
+    spawns = [_spawn(inner, plan, index) for index in range(len(letters))]
+    ended = [
+        spawn
+        for spawn, letter in zip(spawns, letters, strict=True)
+        if letter != _LETTERS[BatchItemStatus.STARTED]
+    ]
     ends: dict[int, _End] = {}
-    spawned = 0
-    for index, letter in enumerate(summary.item_statuses):
-        effect = _spawn(inner, plan, index)
-        if letter != _LETTERS[BatchItemStatus.STARTED]:
-            spawned += 1
-            yield effect
-    for _ in range(spawned):
-        index, outcome = yield from next_ended()
-        ends[index] = _recorded(outcome)
+    for count, spawn in enumerate(ended):
+        if plan.max_concurrency is not None and count >= plan.max_concurrency:
+            yield from _next_recorded(ends)
+        yield spawn
+    while len(ends) < len(ended):
+        yield from _next_recorded(ends)
     return BatchResult(
-        all=tuple(_item(index, ends.get(index)) for index in range(len(summary.item_statuses))),
+        all=tuple(_item(index, ends.get(index)) for index in range(len(letters))),
         completion_reason=summary.completion_reason,
     )

@@ -49,7 +49,7 @@ def _options(config: CallbackConfig[Any]) -> CallbackOptions:
     )
 
 
-LONGEST_SUFFIX = " create callback id"
+CALLBACK_SUFFIX = " create callback id"
 """What is added to the name of a `wait_for_callback` for what it does."""
 
 
@@ -114,7 +114,7 @@ def _ask(
     assert inner.op is not None, "it is a child"
     name = inner.op.name
     called = inner.allot(
-        None if name is None else name + LONGEST_SUFFIX,
+        None if name is None else name + CALLBACK_SUFFIX,
         OperationType.CALLBACK,
         OperationSubType.CALLBACK,
     )

@@ -24,7 +24,12 @@ from durably.core.effects import Err, Ok, Outcome, Program, call
 from durably.core.op import Op
 from durably.core.operations.child import child
 from durably.core.scope import Scope
-from durably.errors import ChildContextError, PromiseCombinatorError, ValidationError
+from durably.errors import (
+    ChildContextError,
+    PromiseCombinatorError,
+    ValidationError,
+    error_object,
+)
 from durably.serdes import JsonSerdes
 
 _JSON = JsonSerdes()
@@ -236,9 +241,9 @@ def combined(rule: Combinator, result: BatchResult[Any], count: int, name: str |
     assert verdict is not None, "a batch that has stopped has a verdict"
     if isinstance(verdict, Ok):
         return rule.value(verdict.value, outcomes)
-    if isinstance(verdict.error, ChildContextError):
-        raise PromiseCombinatorError.from_wire(name, verdict.error.recorded)
-    raise verdict.error
+    error = verdict.error
+    recorded = error.recorded if isinstance(error, ChildContextError) else error_object(error)
+    raise PromiseCombinatorError.from_wire(name, recorded)
 
 
 def _outcome_of(item: BatchItem[Any]) -> Outcome[Any] | None:

@@ -47,7 +47,7 @@ def within_limit(text: str, op: Op) -> str:
     """Give *text*, which is going to be recorded for *op*, unless it is too large to be.
 
     Raises:
-        SerdesError: it takes more than a payload may (`protocol.md` §2.3).
+        SerdesError: it takes more than the service allows a payload: 1 MiB.
     """
     if len(text) * 4 > MAX_PAYLOAD_BYTES:  # no character takes more than four bytes
         size = len(text.encode())
