@@ -74,8 +74,8 @@ def test_a_store_that_is_not_there_is_not_made_by_accident(
     ("url", "said"),
     [
         ("memory:", "memory: is known to nobody but the process that uses it."),
-        ("postgresql://db/orders", "this version has no PostgreSQL store yet"),
-        ("orders.db", "must be sqlite:PATH or memory:"),
+        ("postgresql://me:secret@localhost:1/orders", "no connection to postgresql://localhost:1/"),
+        ("orders.db", "must be sqlite:PATH, postgresql://… or memory:"),
         ("sqlite:", "is no file"),
     ],
 )

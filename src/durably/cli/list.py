@@ -23,6 +23,8 @@ from durably.cli.printing import (
 )
 from durably.cli.stores import read
 from durably.clock import SystemClock
+from durably.engine.arns import LATEST
+from durably.engine.roster import Roster, claim_name
 from durably.engine.service import Service
 from durably.engine.store import Listed, Page, Query
 from durably.wire.base import Timestamp
@@ -62,15 +64,17 @@ _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: Any) -> None:
     """Print the executions in the store, newest first."""
 
-    async def look(service: Service) -> tuple[Page, list[str]]:
+    async def look(service: Service) -> tuple[Page, list[str], Roster | None]:
         parent_arn = None if parent is None else await find_arn(service.store, parent)
         page = await service.list(_query(parent_arn=parent_arn, **filters))
-        now = service.clock.now()
-        return page, [] if as_json else [await _next(service, one, now) for one in page.executions]
+        roster = None if service.sharing is None else await service.sharing.roster()
+        if as_json:
+            return page, [], roster
+        return page, [await _next(service, one, roster) for one in page.executions], roster
 
-    page, nexts = read(url, look)
+    page, nexts, roster = read(url, look)
     if as_json:
-        print_json_lines(_document(listed) for listed in page.executions)
+        print_json_lines(_document(listed, roster) for listed in page.executions)
     elif page.executions:
         _print_table(page, nexts)
     else:
@@ -110,8 +114,9 @@ def _aware(local: datetime | None) -> datetime | None:
     return None if local is None else local.astimezone(UTC)
 
 
-def _document(listed: Listed) -> dict[str, Any]:
+def _document(listed: Listed, roster: Roster | None) -> dict[str, Any]:
     summary, wake_at = listed.summary, None if listed.is_claimed else listed.wake_at
+    is_open = summary.ended_at is None
     return without_none(
         {
             "DurableExecutionArn": listed.arn,
@@ -123,6 +128,7 @@ def _document(listed: Listed) -> dict[str, Any]:
             "ParentArn": summary.parent_arn,
             "ParkedReason": summary.parked_reason,
             "WakeTimestamp": wake_at and Timestamp.of(wake_at),
+            "HasWorker": has_worker_for(listed, roster) if is_open and roster else None,
         }
     )
 
@@ -161,14 +167,29 @@ def status_text(status: str, parked_reason: str | None) -> Any:
     return Text(safe(status), STYLES.get(ExecutionStatus(status), ""))
 
 
-async def _next(service: Service, listed: Listed, now: datetime) -> str:
+def has_worker_for(listed: Listed, roster: Roster) -> bool:
+    """Whether a worker that is alive goes on with an execution."""
+    summary = listed.summary
+    return roster.has_worker_for(claim_name(summary.function_name, summary.version))
+
+
+async def _next(service: Service, listed: Listed, roster: Roster | None) -> str:
     """Say what is going to happen next, which only the record of an execution tells."""
+    now = service.clock.now()
     if listed.summary.ended_at is not None:
         return ""
     if listed.summary.parked_reason is not None:
         return short(listed.summary.parked_reason, 60)
+    is_due = listed.wake_at is not None and listed.wake_at <= now
+    if is_due and roster is not None and not has_worker_for(listed, roster):
+        version = listed.summary.version
+        return "no worker has it" + ("" if version == LATEST else f" in version {version}")
     if listed.is_claimed:
-        return "at work"
+        return "at work" if roster is None or not is_due else "its worker is silent"
+    return await _next_by_itself(service, listed, now)
+
+
+async def _next_by_itself(service: Service, listed: Listed, now: datetime) -> str:
     found = await service.why(listed.arn)
     if found.damage is not None or found.wakes_at is None or found.next is None:
         return short(found.damage or "", 60)

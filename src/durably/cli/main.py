@@ -28,6 +28,7 @@ from durably.cli.show import show
 from durably.cli.start import start
 from durably.cli.why import why
 from durably.cli.worker import worker
+from durably.cli.workers import workers
 from durably.drivers.signals import kept
 from durably.errors import DurableError
 
@@ -46,6 +47,7 @@ for _command in (
     dev,
     serve,
     worker,
+    workers,
     start,
     list_executions,
     show,

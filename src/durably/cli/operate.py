@@ -6,7 +6,7 @@ import click
 
 from durably.cli.options import store_option
 from durably.cli.printing import safe
-from durably.cli.stores import arn_of, ask, is_held, read
+from durably.cli.stores import arn_of, ask, has_worker, read
 from durably.engine.control import (
     DeleteRequest,
     PauseRequest,
@@ -53,8 +53,9 @@ def pause(*, execution: str, reason: str | None, url: str) -> None:
 @store_option
 def resume(*, execution: str, reason: str | None, url: str) -> None:
     """End a pause of an execution, or what parked it."""
-    ask(url, ResumeRequest(arn_of(url, execution), reason))
-    if is_held(url):
+    arn = arn_of(url, execution)
+    ask(url, ResumeRequest(arn, reason))
+    if has_worker(url, arn):
         click.echo(f"{safe(execution)} goes on.", err=True)
     else:
         said = "can go on, and does when a process works on the store: `durably worker FILE` would"

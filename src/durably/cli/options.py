@@ -28,7 +28,7 @@ def store_option(command: F) -> F:
         show_default=True,
         envvar="DURABLY_STORE",
         show_envvar=True,
-        help="Where executions are kept: sqlite:PATH.",
+        help="Where executions are kept: sqlite:PATH or postgresql://…",
     )(command)
 
 
@@ -104,7 +104,10 @@ def work_options(command: F) -> F:
         help="After how many failed invocations in a row an execution is parked.",
     )(command)
     return click.option(
+        "--concurrency",
         "--max-concurrency",
+        "max_concurrency",
+        metavar="N",
         default=100,
         show_default=True,
         type=click.IntRange(1),

@@ -21,7 +21,7 @@ from durably.app.loops import run_loop
 from durably.app.names import as_execution_name
 from durably.app.operations import origin_of
 from durably.app.payloads import check_input
-from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
+from durably.app.settings import DEFAULT_URL, EngineSettings, is_postgres, make_store, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED, Trouble
 from durably.cli.following import Follower, Left
@@ -134,7 +134,7 @@ def run(  # noqa: PLR0913 - one for each option
 def _is_there(url: str) -> bool:
     """Whether there can be an execution to go on with, lest a mistyped command makes a file."""
     store = make_store(url)
-    return isinstance(store, SqliteStore) and store.path.exists()
+    return is_postgres(url) or (isinstance(store, SqliteStore) and store.path.exists())
 
 
 async def _carry_out(wanted: Wanted, results: TextIO) -> int:
@@ -247,7 +247,7 @@ def _print_result(result: str | None, results: TextIO) -> None:
 def _how_to_go_on(wanted: Wanted, name: str) -> str:
     words = ["durably", "run", wanted.target, "--name", name]
     if wanted.settings.store_url != DEFAULT_URL:
-        words += ["--store", wanted.settings.store_url]
+        words += ["--store", shown_url(wanted.settings.store_url)]
     return f"Go on with: {safe(shlex.join(words))}"
 
 

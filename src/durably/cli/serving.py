@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from durably.app.settings import EngineSettings, is_function_name
+from durably.app.settings import EngineSettings, is_function_name, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
@@ -244,7 +244,7 @@ def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[s
     export = colored(f"export AWS_ENDPOINT_URL_LAMBDA={serving.endpoint}", "bright_black")
     labels = [
         ("API", f"{serving.endpoint}  {export}"),
-        ("Store", safe(asked.engine.store_url)),
+        ("Store", safe(shown_url(asked.engine.store_url))),
         ("Functions", rows[0] if rows else "none"),
         *(("", row) for row in rows[1:]),
     ]

@@ -16,34 +16,32 @@ from datetime import datetime
 from typing import Any
 
 from durably.clock import Clock
+from durably.engine.alarms import Alarms
 from durably.engine.children import child_end, child_start
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
-from durably.engine.execution import Execution, next_timer_at
+from durably.engine.execution import Execution
 from durably.engine.facts import (
-    MICROSECONDS,
     ChainedInvokeFailed,
     ChainedInvokeStarted,
     Fact,
-    microseconds_of,
 )
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
+from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
 
-_MAX_CONFLICTS = 50
-_MAX_TIMER_SECONDS = 60.0
-_TIMER_SLACK_SECONDS = 0.0005
-NO_SUCH_EXECUTION = "There is no such execution."
-TOO_FAST = "The execution changes too fast. Ask again."
-
 
 class Journals:
-    """The executions that this process works on."""
+    """The executions that this process works on.
+
+    Attributes:
+        is_shared: other processes write to the store, too.
+    """
 
     def __init__(
         self,
@@ -56,6 +54,8 @@ class Journals:
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._alarms = Alarms(clock, self._ring)
+        self.is_shared = policy.is_shared
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
@@ -96,14 +96,14 @@ class Journals:
         tip = self._tips.get(arn) or self._idle.get(arn)
         return (
             tip is not None
-            and not self._policy.is_shared
+            and not self.is_shared
             and not tip.execution.is_closed
             and tip.execution.parked_reason is None
         )
 
     def keep(self, tip: Tip) -> None:
         """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
-        if not self._policy.is_shared and tip.execution.arn not in self._tips:
+        if not self.is_shared and tip.execution.arn not in self._tips:
             self._idle[tip.execution.arn] = tip
             if len(self._idle) > self._policy.max_idle_executions:
                 self._idle.popitem(last=False)
@@ -123,7 +123,7 @@ class Journals:
             if kept.get(arn) is tip:
                 del kept[arn]
         if tip.session is not None:
-            tip.session.release()
+            tip.session.lose(failure)
 
     # Commands
 
@@ -145,7 +145,7 @@ class Journals:
             VersionConflict: it is the owner's, who has lost the claim.
             StoreError: it could not be written.
         """
-        for _ in range(_MAX_CONFLICTS):
+        for _ in range(MAX_CONFLICTS):
             tip = await self.pin(arn)
             try:
                 await self.ask_tip(tip, command, epoch)
@@ -255,7 +255,7 @@ class Journals:
         if tip.session is not None:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
-            self._arm(tip)
+            self._alarms.arm(tip)
 
     def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
         child = Tip(Execution())
@@ -288,7 +288,7 @@ class Journals:
         try:
             await self._store.append(plan.changes)
         except asyncio.CancelledError:
-            self._spawn(self._find_out(plan))
+            self.spawn(self._find_out(plan))
             raise
         except Exception as error:
             self._end_writing(plan, error)
@@ -357,27 +357,22 @@ class Journals:
     def open_session(self, tip: Tip, session: Audience) -> None:
         """Let *session* be told of what happens to *tip*, and look after its timers."""
         tip.session = session
-        self._arm(tip)
+        self._alarms.arm(tip)
+
+    def running(self) -> Sequence[str]:
+        """Give the executions whose invocation runs here."""
+        return [arn for arn, tip in self._tips.items() if tip.session is not None]
+
+    def note_version(self, arn: str, version: int) -> None:
+        """Note how many facts an execution has in the store: somebody else may have added some."""
+        tip = self._tips.get(arn)
+        if tip is not None and not tip.writing and version > tip.execution.version:
+            self.drop(tip, VersionConflict(arn))
 
     # Timers of executions whose invocation runs here
 
-    def _arm(self, tip: Tip) -> None:
-        due = next_timer_at(tip.execution)
-        if due == tip.timer_due:
-            return
-        tip.disarm()
-        tip.timer_due = due
-        now = microseconds_of(self._clock.now())
-        delay = min(max((due - now) / MICROSECONDS, 0) + _TIMER_SLACK_SECONDS, _MAX_TIMER_SECONDS)
-        tip.timer = self._clock.call_later(delay, self._ring, tip)
-
     def _ring(self, tip: Tip) -> None:
-        tip.timer = None
-        tip.timer_due = 0
-        if next_timer_at(tip.execution) <= microseconds_of(self._clock.now()):
-            self._spawn(self._do_due(tip))
-        else:
-            self._arm(tip)
+        self.spawn(self._do_due(tip))
 
     async def _do_due(self, tip: Tip) -> None:
         try:
@@ -386,7 +381,8 @@ class Journals:
             # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Have *coroutine* run in the background, until these journals are closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -143,3 +143,8 @@ RESULT_WITH_FAILED = (INVALID_RESPONSE_TYPE, "The function answered FAILED with 
 ERROR_WITH_SUCCEEDED = (INVALID_RESPONSE_TYPE, "The function answered SUCCEEDED with an Error.")
 RESULT_TOO_LARGE_TYPE = "Runtime.ResponseSizeTooLarge"
 STOPPED_BY_USER = "Execution stopped by user request"
+
+NO_SUCH_EXECUTION = "There is no such execution."
+TOO_FAST = "The execution changes too fast. Ask again."
+MAX_CONFLICTS = 50
+"""How often a command is decided anew because somebody else was first, before it is refused."""
