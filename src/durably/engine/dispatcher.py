@@ -90,6 +90,7 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = asyncio.Event()
         self._is_behind = False
+        self._told = ""  # of a store that has not worked since
         self._extended_at = service.clock.monotonic()
         service.on_wake(self._nudged.set)
 
@@ -111,9 +112,10 @@ class Dispatcher:
                     self._nudged.clear()
                     await self._work()
                     failures = 0
+                    self._told = ""
                 except StoreError as error:
                     failures += 1
-                    log.warning("the store failed: %s", error)
+                    self._tell_of_store(error)
                     await self._pause(failures)
             while self._running:
                 self._nudged.clear()
@@ -219,8 +221,9 @@ class Dispatcher:
             if session is not None:
                 await self._invoke(session)
         except StoreError as error:
-            said = "an invocation of %s could not be recorded, and is to be made again: %s"
-            log.warning(said, title_of(claim.arn), error, extra={"executionArn": claim.arn})
+            self._tell_of_store(error)
+            said = "an invocation of %s could not be recorded, and is to be made again"
+            log.warning(said, title_of(claim.arn), extra={"executionArn": claim.arn})
             await self._give_back(claim)
 
     async def _give_back(self, claim: Claim) -> None:
@@ -284,6 +287,12 @@ class Dispatcher:
             said = f"{title} {ended}; what it still does is not recorded"
         log.warning("%s", said, extra=_about(session))
 
+    def _tell_of_store(self, error: StoreError) -> None:
+        """Log what is wrong with the store, once until it works again."""
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("the store failed: %s", error)
+
     async def _end_of(self, arn: str) -> str | None:
         """Say how an execution was ended while an invocation of it ran; `None` if it was not."""
         try:
@@ -327,7 +336,7 @@ class Dispatcher:
             try:
                 await do()
             except StoreError as error:
-                log.warning("the store failed: %s", error)
+                self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
 
