@@ -30,6 +30,10 @@ from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
 _PATIENCE_SECONDS = 1.0
+_NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(
+    click.exceptions, "NoArgsIsHelpError", ()
+)
+"""Raised by a group that is called alone. click 8.1 has none, and prints the help itself."""
 
 
 @click.group(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
@@ -96,6 +100,9 @@ def told(error: Exception) -> int:
             return INTERRUPTED
         case BrokenPipeError():
             return _BROKEN_PIPE
+        case click.UsageError() if isinstance(error, _NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         case click.ClickException():
             trouble = error
         case DurableError():
