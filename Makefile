@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@echo "demo: an order is fulfilled, killed half way, and finished"
+	@echo "demo: 300 orders are fulfilled, in a process that is killed twice, and the ledger is checked"
 	@$(RUN) -m examples.order_fulfilment.demo
 
 fmt: $(READY)

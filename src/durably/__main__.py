@@ -18,7 +18,10 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
-        sys.exit("The command line needs more than the library: pip install 'durably[cli]'.")
+        sys.exit(
+            "The command line needs more than the library: pip install 'durably[cli]', "
+            "or '.[cli]' in a clone."
+        )
     run()
 
 

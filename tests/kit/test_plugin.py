@@ -215,3 +215,42 @@ def test_it_says_nothing_of_costs_and_replays_if_it_is_not_asked(tmp_path: Path)
 
     assert "durably: cost" not in said
     assert "durably: replay" not in said
+
+
+FAILING_TESTS = """
+@durable_execution
+async def broken(name, ctx: DurableContext):
+    raise ValueError(name)
+
+@durable_execution
+async def waiting(name, ctx: DurableContext):
+    return await (await ctx.create_callback("yes")).result()
+
+def test_failed_run():
+    with SyncTestEngine([broken]) as t:
+        t.run(broken, "Ada").result
+
+def test_unfinished_run():
+    with SyncTestEngine([waiting]) as t:
+        t.run(waiting, "Ada")
+
+def test_unmet_fake():
+    with SyncTestEngine([broken]) as t:
+        t.fake_step("great")
+
+def test_crash_difference():
+    with SyncTestEngine([greet]) as t:
+        t.fake_step("greet", lambda name: t.effect("greeted", once=True) or "Hello")
+        t.crash_everywhere(greet, "Ada")
+"""
+
+
+def test_a_test_that_fails_shows_its_own_line_and_none_of_the_kit_s(tmp_path: Path) -> None:
+    head = "from durably.testing import SyncTestEngine\n"
+
+    said = run_pytest(tmp_path, FUNCTIONS + head + FAILING_TESTS)
+
+    assert "4 failed" in said
+    for error in ("FailedRun", "UnfinishedRun", "UnmetFake", "CrashDifference"):
+        assert f": {error}Error" in said
+    assert not re.findall(r"^\S*(?:durably/|asyncio/)\S+\.py:\d+", said, re.MULTILINE)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from durably.server.serving import Serving
 
 
-@click.command()
+@click.command(short_help="Run functions and serve the Lambda API, with reload.")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @server_options
 def dev(*, files: tuple[str, ...], **options: Any) -> None:

@@ -34,6 +34,10 @@ from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
 _PATIENCE_SECONDS = 1.0
+_NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(
+    click.exceptions, "NoArgsIsHelpError", ()
+)
+"""Raised by a group that is called alone. click 8.1 has none, and prints the help itself."""
 
 
 @click.group(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
@@ -112,19 +116,26 @@ def told(error: Exception) -> int:
             return INTERRUPTED
         case BrokenPipeError():
             return _BROKEN_PIPE
+        case click.UsageError() if isinstance(error, _NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         case click.ClickException():
             trouble = error
         case DurableError():
             trouble = trouble_of(error)
-        case OSError() if error.strerror and not os.environ.get("DURABLY_DEBUG"):
-            trouble = Trouble(f"{error.filename or 'The output'}: {error.strerror}.")
         case _:
-            if os.environ.get("DURABLY_DEBUG"):
-                raise error
-            said = f"this is a defect of durably: {type(error).__name__}: {error}"
-            trouble = Trouble(said, "With DURABLY_DEBUG=1 in the environment it shows where.")
+            trouble = _unforeseen(error)
     tell(trouble)
     return trouble.exit_code
+
+
+def _unforeseen(error: Exception) -> Trouble:
+    if os.environ.get("DURABLY_DEBUG"):
+        raise error
+    if isinstance(error, OSError) and error.strerror:
+        return Trouble(f"{error.filename or 'The output'}: {error.strerror}.")
+    said = f"this is a defect of durably: {type(error).__name__}: {error}"
+    return Trouble(said, "With DURABLY_DEBUG=1 in the environment it shows where.")
 
 
 def _leave(code: int) -> NoReturn:

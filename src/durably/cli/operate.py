@@ -35,7 +35,7 @@ def stop(*, execution: str, reason: str | None, url: str) -> None:
     click.echo(f"{safe(execution)} {said}.", err=True)
 
 
-@click.command()
+@click.command(short_help="Let no further invocation run until `resume`.")
 @_execution
 @click.option("--reason", help="Why, for the history.")
 @store_option
@@ -71,7 +71,7 @@ def delete(*, execution: str, url: str) -> None:
     click.echo(f"{safe(execution)} is deleted.", err=True)
 
 
-@click.command()
+@click.command(short_help="Make callback ids and tokens with a new key.")
 @store_option
 def rotate_key(*, url: str) -> None:
     """Make callback ids and checkpoint tokens with a new key from now on.

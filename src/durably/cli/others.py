@@ -51,4 +51,4 @@ class Others:
         self._told.update(new)
         named = ", ".join(safe(self._titles[arn]) for arn in new[:_MAX_NAMED])
         more = f" and {len(new) - _MAX_NAMED} more" if len(new) > _MAX_NAMED else ""
-        return f"is not alone: also at work on {named}{more}, due in the same store"
+        return f"shares this process with {named}{more}: due in the same store"

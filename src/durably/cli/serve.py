@@ -134,7 +134,7 @@ def _address_options() -> tuple[_Option, ...]:
     )
 
 
-@click.command()
+@click.command(short_help="Serve the Lambda API, until SIGTERM or Ctrl-C.")
 @server_options
 @click.option(
     "--behind-proxy",
@@ -165,6 +165,6 @@ def the_server() -> ModuleType:
     try:
         from durably.cli import serving  # noqa: PLC0415 - only these commands need the server
     except ImportError as error:
-        step = "Install durably[cli,server]."
+        step = "pip install 'durably[cli,server]', or '.[cli,server]' in a clone."
         raise Trouble(f"The server is not here: there is no {error.name}.", step) from error
     return serving

@@ -23,6 +23,7 @@ from durably.engine.arns import LATEST
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.views import Awaited, Description, Next, Standing, Why
+from durably.wire.arns import title_of
 from durably.wire.operation import ErrorObject, Operation
 
 _MAX_DEPTH = 5
@@ -131,9 +132,10 @@ def sentences(
 ) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
+    title = safe(title_of(description.arn))
     if found.damage is not None:
         state = found.status.value if description.is_closed else "parked"
-        yield f"{name} is {state}: {short(found.damage, 300)}."
+        yield f"{title} is {state}: {short(found.damage, 300)}."
         does = "delete" if description.is_closed else "stop"
         yield f"`durably {does} {name}` does that. Other executions are not concerned."
         return
@@ -142,7 +144,7 @@ def sentences(
         yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return
-    yield from _standing(found, name, begun, is_held=is_held)
+    yield from _standing(found, title, begun, is_held=is_held)
     if found.parked_reason is not None:
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
     if found.standing in _NEEDS_RESUME:
@@ -154,12 +156,12 @@ def sentences(
         yield f"{does} at {until(found.wakes_at, now)}."
 
 
-def _standing(found: Why, name: str, begun: str, *, is_held: bool) -> Iterator[str]:
+def _standing(found: Why, title: str, begun: str, *, is_held: bool) -> Iterator[str]:
     deaths = _deaths(found, is_held=is_held)
     if found.standing is Standing.RUNNING and not is_held:
-        yield f"{name} does not run: {_died(deaths)}. It had begun at {begun}."
+        yield f"{title} does not run: {_died(deaths)}. It had begun at {begun}."
         return
-    yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
+    yield f"{title} {_STANDINGS[found.standing]}, since {begun}."
     if deaths:
         yield f"Before that {_died(deaths)}."
 
@@ -231,7 +233,7 @@ def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
         yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
-        yield f"  durably callback succeed {callback.callback_id} --payload JSON"
+        yield f"  durably callback succeed {callback.callback_id} --payload TEXT"
 
 
 def _clause_of(found: Why, now: datetime) -> str:

@@ -28,7 +28,7 @@ from durably.handler import DurableFunction
 from durably.words import in_words
 
 
-@click.command()
+@click.command(short_help="Run whatever is due, until SIGTERM or Ctrl-C.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @store_option
 @work_options

@@ -94,7 +94,10 @@ def _default_client() -> Any:
         from botocore.config import Config  # noqa: PLC0415 - slow to import
         from botocore.session import get_session  # noqa: PLC0415 - slow to import
     except ImportError as error:
-        text = "botocore is not installed: install durably[aws], or pass a client of your own"
+        text = (
+            "botocore is not installed: pip install 'durably[aws]', or '.[aws]' in a clone; "
+            "or pass a client of your own"
+        )
         raise ValidationError("client", text) from error
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,

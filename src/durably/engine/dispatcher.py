@@ -68,6 +68,7 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = asyncio.Event()
         self._is_behind = False
+        self._told = ""  # of a store that has not worked since
         self._extended_at = service.clock.monotonic()
         self._started_at = service.clock.now()
         self._sharing = service.sharing
@@ -119,9 +120,10 @@ class Dispatcher:
                 self._nudged.clear()
                 await self._work()
                 failures = 0
+                self._told = ""
             except StoreError as error:
                 failures += 1
-                log.warning("the store failed: %s", error)
+                self._tell_of_store(error)
                 await self._pause(failures)
 
     async def drain(self, grace: timedelta = timedelta(seconds=10)) -> None:
@@ -239,8 +241,9 @@ class Dispatcher:
             if session is not None:
                 await self._invoke(session)
         except StoreError as error:
-            said = "an invocation of %s could not be recorded, and is to be made again: %s"
-            log.warning(said, title_of(claim.arn), error, extra={"executionArn": claim.arn})
+            self._tell_of_store(error)
+            said = "an invocation of %s could not be recorded, and is to be made again"
+            log.warning(said, title_of(claim.arn), extra={"executionArn": claim.arn})
             await self._give_back(claim)
 
     async def _give_back(self, claim: Claim) -> None:
@@ -304,6 +307,12 @@ class Dispatcher:
             said = f"{title} {ended}; what it still does is not recorded"
         log.warning("%s", said, extra=_about(session))
 
+    def _tell_of_store(self, error: StoreError) -> None:
+        """Log what is wrong with the store, once until it works again."""
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("the store failed: %s", error)
+
     async def _end_of(self, arn: str) -> str | None:
         """Say how an execution was ended while an invocation of it ran; `None` if it was not."""
         try:
@@ -347,7 +356,7 @@ class Dispatcher:
             try:
                 await do()
             except StoreError as error:
-                log.warning("the store failed: %s", error)
+                self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
 

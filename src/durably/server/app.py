@@ -7,13 +7,17 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route as StarletteRoute
-from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+try:
+    from starlette.datastructures import MutableHeaders
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import Response
+    from starlette.routing import Route as StarletteRoute
+    from starlette.routing import Router
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+except ModuleNotFoundError as missing:
+    needed = "durably.server needs `pip install 'durably[server]'`, or '.[server]' in a clone"
+    raise ModuleNotFoundError(needed, name=missing.name) from missing
 
 from durably.app.assembly import Assembly
 from durably.app.engine import Engine

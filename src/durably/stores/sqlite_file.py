@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x64757261  # "dura"
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_OTHER = "Name another file. If it was a store of durably, restore a backup of it."
 _BUSY_SECONDS = 1.0  # only a program that is not ours can keep a writer waiting
 
 
@@ -59,7 +60,7 @@ def check_header(path: Path) -> None:
     if not header:
         return  # made, and then its maker died
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreCorruptedError(f"{path} is not a SQLite database")
+        raise StoreCorruptedError(f"{path} is not a SQLite database", remedy=_OTHER)
     application_id = _number(header, 68)
     if application_id or not _is_unmarked(path):
         _check_version(path, application_id, _number(header, 60))
@@ -157,7 +158,7 @@ def _is_unmarked(path: Path) -> bool:
 
 def _check_version(path: Path, application_id: int, version: int, oldest: int = 0) -> None:
     if application_id != _APPLICATION_ID:
-        raise StoreCorruptedError(f"{path} is a database of another program")
+        raise StoreCorruptedError(f"{path} is a database of another program", remedy=_OTHER)
     if version < 1:
         raise StoreCorruptedError(f"{path} has schema {version}, which no version ever wrote")
     if version > SCHEMA_VERSION:

@@ -17,7 +17,12 @@ from durably.testing.clock import VirtualClock
 from durably.testing.comparisons import Comparison
 from durably.testing.crash_store import CrashStore
 from durably.testing.effects import Ledger
-from durably.testing.errors import CrashDifferenceError, FailedRunError, UnfinishedRunError
+from durably.testing.errors import (
+    CrashDifferenceError,
+    FailedRunError,
+    UnfinishedRunError,
+    hides_frames,
+)
 from durably.testing.fakes import Fakes
 from durably.testing.gate import Gate, Order
 from durably.testing.processes import Process, inside, tracked_tasks
@@ -26,6 +31,8 @@ from durably.testing.stage import Stage
 from durably.testing.store import TestStore
 from durably.testing.tables import short
 from durably.wire.execution import ExecutionStatus
+
+__tracebackhide__ = hides_frames
 
 MAX_ORDERS = 100
 SAMPLED_POINTS = 20

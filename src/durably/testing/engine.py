@@ -17,7 +17,7 @@ from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
 from durably.testing.costs import COLLECTED, RunCost
 from durably.testing.crashes import MODE_VARIABLE, Crashes, CrashMode, CrashReport, mode_of
-from durably.testing.errors import UnmetFakeError
+from durably.testing.errors import UnmetFakeError, hides_frames
 from durably.testing.fakes import Fakes
 from durably.testing.produced import REPLAY_VARIABLE, Produced
 from durably.testing.runs import TestRun
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.wire.operation import ErrorObject
+
+__tracebackhide__ = hides_frames
 
 
 class TestEngine(Acting):

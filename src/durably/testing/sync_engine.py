@@ -14,6 +14,7 @@ from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
 from durably.testing.crashes import CrashMode, CrashReport
 from durably.testing.engine import TestEngine
+from durably.testing.errors import FAILURES, hides_frames
 from durably.testing.runs import TestRun
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from durably.wire.operation import ErrorObject
 
 T = TypeVar("T")
+__tracebackhide__ = hides_frames
 
 
 class SyncTestEngine(Acting):
@@ -158,7 +160,10 @@ class SyncTestEngine(Acting):
         if self._runner is None:
             work.close()
             raise InvalidStateError("the engine is not open: write `with SyncTestEngine(…) as t:`")
-        return self._runner.run(work)
+        try:
+            return self._runner.run(work)
+        except FAILURES as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same error, without the loop's frames
 
 
 def _is_in_loop() -> bool:
