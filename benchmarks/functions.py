@@ -7,7 +7,8 @@ from time import perf_counter
 
 from durably import DurableContext, SyncDurableContext, durable_execution
 
-YEAR_SECONDS = 365 * 86_400
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 365 * DAY_SECONDS
 
 callback_ids: dict[str, asyncio.Future[str]] = {}
 """Where `answered` says under which id it waits, by the key it was started with."""
@@ -55,6 +56,23 @@ async def three_steps(number: int, ctx: DurableContext) -> int:
     for _ in range(3):
         number = await ctx.step("add", plus_one, number)
     return number
+
+
+@durable_execution
+async def adds(count: int, ctx: DurableContext) -> int:
+    """Make *count* steps, one after the other, and come to the same in every replay."""
+    number = 0
+    for _ in range(count):
+        number = await ctx.step("add", plus_one, number)
+    return number
+
+
+@durable_execution
+async def sleeps(count: int, ctx: DurableContext) -> int:
+    """Sleep for *count* days, one after the other."""
+    for _ in range(count):
+        await ctx.wait("sleep", DAY_SECONDS)
+    return count
 
 
 async def _item(_ctx: DurableContext, item: int) -> int:

@@ -26,7 +26,14 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from benchmarks import rows_handler, rows_http, rows_import, rows_steps, rows_waiting
+from benchmarks import (
+    rows_handler,
+    rows_http,
+    rows_import,
+    rows_steps,
+    rows_testing,
+    rows_waiting,
+)
 from benchmarks.measure import Options, timed_collector
 from benchmarks.report import Line, Result, table
 
@@ -63,8 +70,10 @@ _ROWS = {
     "cold-start": Row(rows_import.cold_start, rows_import.profile_cold_start),
     "sleeping-memory": Row(rows_waiting.sleeping_memory, rows_waiting.profile_sleeping_memory),
     "sleeping-sqlite": Row(rows_waiting.sleeping_sqlite, rows_waiting.profile_sleeping_sqlite),
+    "skipped-wait": Row(rows_testing.skipped_waits),
+    "tests": Row(rows_testing.tests),
+    "crashes": Row(rows_testing.crashes),
 }
-_LATER = {"skipped-wait": "needs the virtual clock of durably.testing, which comes later"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,9 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_machine(), file=sys.stderr)
     results = []
     for number, name in enumerate(asked.row or _ROWS, 1):
-        if name in _LATER:
-            print(f"{name}: {_LATER[name]}", file=sys.stderr)
-            continue
         print(f"[{number}/{len(asked.row or _ROWS)}] {name}", file=sys.stderr, flush=True)
         results.append(_in_own_process(name, asked))
     _report(results, asked)
@@ -89,9 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.main", description=__doc__)
-    names = [*_ROWS, *_LATER]
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
-    parser.add_argument("--row", action="append", choices=names, help="only this row; repeatable")
+    parser.add_argument("--row", action="append", choices=_ROWS, help="only this row; repeatable")
     parser.add_argument("--no-peers", action="store_true", help="leave the official SDK out")
     parser.add_argument("--profile", action="store_true", help="explain each target missed")
     parser.add_argument("--json", metavar="PATH", help="write the figures there too; - prints them")
@@ -188,8 +193,6 @@ def _report(results: list[Result], asked: argparse.Namespace) -> None:
     print(table(results))
     targets = [line.is_met for one in results for line in one.lines if line.is_met is not None]
     print(f"\n{sum(targets)} of {len(targets)} targets met.")
-    for name, reason in _LATER.items():
-        print(f"Not measured: {name} ({reason}).")
     for one in results:
         if one.profile:
             print(f"\nWhere the time of {one.row} goes:")

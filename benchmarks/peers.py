@@ -88,6 +88,14 @@ def sleeper(seconds: int, ctx: DurableContext) -> None:
 
 
 @durable_execution
+def sleeps(count: int, ctx: DurableContext) -> int:
+    """Sleep for *count* days, one after the other."""
+    for _ in range(count):
+        ctx.wait(Duration.from_days(1), name="sleep")
+    return count
+
+
+@durable_execution
 def answered(key: str, ctx: DurableContext) -> None:
     """Wait for a callback, and note when it goes on."""
     ctx.create_callback(name="answer").result()

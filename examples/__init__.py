@@ -1,1 +1,1 @@
-"""Small programs that run, each in both flavours: `async def`, and `def` in `*_sync.py`."""
+"""Small programs that run, each of which shows one thing."""

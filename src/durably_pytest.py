@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from durably.testing import SyncTestEngine, TestEngine
 
 _COST = "durably_cost"
+_REPLAYED = "durably_replayed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="say what each test's executions would cost on the managed service",
     )
+    group.addoption(
+        "--durably-replay",
+        action="store_true",
+        help="replay each test's executions from every state that they have had",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _set_for(config, "DURABLY_CRASH", crash)
     if config.getoption("durably_cost"):
         _set_for(config, "DURABLY_COST", "1")
+    if config.getoption("durably_replay"):
+        _set_for(config, "DURABLY_REPLAY", "1")
 
 
 def _set_for(config: pytest.Config, name: str, value: str) -> None:
@@ -84,29 +92,45 @@ def sync_durably_engine() -> Iterator[Callable[..., SyncTestEngine]]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send what a test's executions have cost with its report, which may go to another process."""
-    costs = sys.modules.get("durably.testing.costs")
-    if costs is not None:
-        item.user_properties += [(_COST, asdict(cost)) for cost in costs.COLLECTED.take()]
+    """Send what the kit tells of a test with its report, which may go to another process."""
+    for module, name, kind in (
+        ("costs", "COLLECTED", _COST),
+        ("produced", "REPLAYED", _REPLAYED),
+    ):
+        loaded = sys.modules.get(f"durably.testing.{module}")
+        if loaded is not None:
+            item.user_properties += [(kind, asdict(one)) for one in getattr(loaded, name).take()]
     return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the executions have cost, if that was asked for."""
-    if not terminalreporter.config.getoption("durably_cost"):
-        return
-    from durably.testing.costs import RunCost, cost_lines  # noqa: PLC0415 - only when asked
+    """Say what the executions have cost, and what was replayed, if that was asked for."""
+    if terminalreporter.config.getoption("durably_cost"):
+        from durably.testing.costs import RunCost, cost_lines  # noqa: PLC0415 - only when asked
 
+        told = _told(terminalreporter, _COST)
+        terminalreporter.section("durably: cost")
+        for line in cost_lines([(test, RunCost(**cost)) for test, cost in told]):
+            terminalreporter.line(line)
+    if terminalreporter.config.getoption("durably_replay"):
+        told = _told(terminalreporter, _REPLAYED)
+        histories, states = (sum(one[key] for _, one in told) for key in ("histories", "states"))
+        terminalreporter.section("durably: replay")
+        terminalreporter.line(
+            f"{histories:,} histories of {len({test for test, _ in told}):,} tests, "
+            f"replayed from {states:,} states"
+        )
+
+
+def _told(terminalreporter: pytest.TerminalReporter, kind: str) -> list[tuple[str, Any]]:
+    """Give what tests have told of that *kind*, each with its name."""
     last = [one for every in terminalreporter.stats.values() for one in every if _is_last(one)]
-    costs = [
-        (report.nodeid, RunCost(**cost))
+    return [
+        (report.nodeid, told)
         for report in last
-        for name, cost in report.user_properties
-        if name == _COST
+        for name, told in report.user_properties
+        if name == kind
     ]
-    terminalreporter.section("durably: cost")
-    for line in cost_lines(costs):
-        terminalreporter.line(line)
 
 
 def _is_last(report: object) -> bool:

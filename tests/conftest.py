@@ -2,12 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
+
+from tests.stores.postgres_server import in_schema, postgres_url
 
 # No deadline: how long one example takes depends on what else the machine does. A test that
 # hangs is ended by the ten seconds of pyproject.toml.
@@ -43,6 +45,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio only, the one loop we support."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Give the address of a PostgreSQL server."""
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture
+def address(postgres: str) -> str:
+    """Give the address of a store in PostgreSQL that nobody has opened yet."""
+    return in_schema(postgres)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Fulfil some hundreds of orders, be killed half way, and show that nothing was lost or doubled.
+"""Fulfil some hundreds of orders, be killed twice, and show that nothing was lost or doubled.
 
 $ python -m examples.order_fulfilment.demo --orders 300 --kills 2 --seed 7
 """
@@ -187,7 +187,8 @@ def drive(settings: Settings, progress: Progress, screen: Screen) -> tuple[dict[
         kills += 1
         progress.look()
         screen.say(
-            f"SIGKILL at {progress.share:.0%}, with {progress.open_orders} orders half way",
+            f"SIGKILL at {progress.share:.0%} of all effects, "
+            f"with {progress.open_orders} orders half way",
             "bold red",
         )
         screen.show(progress, Text(f"worker {process.pid} killed", "bold red"))

@@ -67,7 +67,10 @@ class BatchResult(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
         return self._with(BatchItemStatus.STARTED)
 
     def results(self) -> list[T]:
-        """Give what the items returned, in the order of the items."""
+        """Give what the items returned that have succeeded, in the order of the items.
+
+        Ask `throw_if_error` first where none may be missing.
+        """
         values: list[Any] = [item.result for item in self.succeeded()]
         return values
 

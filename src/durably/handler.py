@@ -24,7 +24,7 @@ from durably.drivers.deadline import time_left
 from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
 from durably.drivers.outputs import output_of, read_input, root_operation
-from durably.drivers.paging import load_state, load_state_async
+from durably.drivers.paging import await_state, load_state
 from durably.drivers.settings import Host, RunSettings
 from durably.drivers.wrapping import in_task, in_thread
 from durably.errors import ValidationError, classify_checkpoint_error
@@ -143,7 +143,7 @@ class DurableFunction:
             UnrecoverableInvocationError: this invocation failed, and is to be tried again.
         """
         try:
-            operations = await load_state_async(client, invocation)
+            operations = await await_state(client, invocation)
         except Exception as error:
             raise classify_checkpoint_error(error) from error
         if not self.is_async:

@@ -28,6 +28,11 @@ MAX_RETENTION_DAYS = 90
 MAX_NAME_LENGTH = 256
 
 MAX_TRACE_ID_LENGTH = 8192
+
+TRACE_ID_RULE = (
+    f"1 to {MAX_TRACE_ID_LENGTH} printable ASCII characters, the first and the last no space"
+)
+
 MAX_NESTING = 64
 """How deep contexts may lie in one another."""
 
@@ -145,6 +150,12 @@ def as_text(text: object, field: str) -> str:
         said = f"must be text that UTF-8 can say, without lone surrogates, not {found!a:.100}"
         raise ValidationError(field, said) from None
     return found
+
+
+def is_trace_id(text: str) -> bool:
+    """Whether *text* can be a trace id: a header has to carry it, as it is, wherever it goes."""
+    is_legal = 0 < len(text) <= MAX_TRACE_ID_LENGTH and text.isascii() and text.isprintable()
+    return is_legal and text == text.strip(" ")
 
 
 def check_instant(at: object, field: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from durably.wire.arns import title_of
 from durably.wire.operation import ErrorObject
 from durably.words import did_you_mean
 
@@ -136,7 +137,9 @@ class ExecutionError(DurableError):
         said = (
             [] if error is None else [in_operation(error.error_type, origin), error.error_message]
         )
-        super().__init__(": ".join([f"{arn} {self.outcome}", *(text for text in said if text)]))
+        super().__init__(
+            ": ".join([f"{title_of(arn)} {self.outcome}", *(text for text in said if text)])
+        )
         self.arn = arn
         self.error = error
         self.origin = origin

@@ -1,6 +1,7 @@
 """What goes wrong, what is said of it, that nothing is lost, and that work goes on afterwards."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from durably import (
     StoreTooNewError,
     StoreUnavailableError,
     SyncDurableContext,
+    ValidationError,
     durable_execution,
 )
 from durably.engine.views import Standing
@@ -217,6 +219,38 @@ async def test_a_damaged_database_is_refused_and_a_restored_one_goes_on(
         assert await (await engine.get("kept")).result(5) == 1
 
 
+async def test_an_engine_that_cannot_be_opened_keeps_nobody_out(url: str, tmp_path: Path) -> None:
+    await _with_one_execution(url)
+    path = tmp_path / "durably.db"
+    good = path.read_bytes()
+    path.write_bytes(_without_the_page_of("store", path))
+    with pytest.raises(StoreCorruptedError):
+        async with Engine(url, ALL):
+            pass
+
+    path.write_bytes(good)
+    async with Engine(url, ALL) as engine:
+        assert await (await engine.get("kept")).result(5) == 1
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "there"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+
+    with pytest.raises(StoreUnavailableError, match=f"{path} is no regular file"):
+        async with Engine(f"sqlite:{path}", ALL):
+            pass
+
+
+async def test_links_that_lead_to_one_another_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    with pytest.raises(ValidationError, match="cannot be followed"):
+        async with Engine(f"sqlite:{tmp_path}/loop", ALL):
+            pass
+
+
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"no/durably\.db"):
         async with Engine(f"sqlite:{tmp_path}/no/durably.db", ALL):
@@ -226,6 +260,16 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def _with_one_execution(url: str) -> None:
     async with Engine(url, ALL) as engine:
         assert await (await engine.start("echo", 1, name="kept")).result(5) == 1
+
+
+def _without_the_page_of(table: str, path: Path) -> bytes:
+    database = sqlite3.connect(path)
+    look = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    [page] = database.execute(look, (table,)).fetchone()
+    [size] = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    whole = path.read_bytes()
+    return whole[: (page - 1) * size] + bytes(size) + whole[page * size :]
 
 
 def _set_version(path: Path, version: int) -> None:

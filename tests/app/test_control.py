@@ -283,6 +283,15 @@ def test_an_owner_that_dies_before_it_answers_leaves_the_question_open(database:
 
         thread = threading.Thread(target=die)
         thread.start()
-        with pytest.raises(StoreUnavailableError, match="whether it was done is open"):
+        with pytest.raises(StoreUnavailableError, match="whether it was done, or will be, is open"):
             ControlClient(database).ask(StartRequest("echo"))
         thread.join()
+
+
+def test_an_owner_that_does_not_answer_is_not_waited_for_for_ever(database: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(str(socket_path(database)))
+        owner.listen()  # the system takes the connection and the request; nobody reads them
+
+        with pytest.raises(StoreUnavailableError, match=r"has not answered .* or will be, is"):
+            ControlClient(database, patience_seconds=0.05).ask(StartRequest("echo"))

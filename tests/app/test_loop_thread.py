@@ -103,7 +103,7 @@ def test_leaving_an_engine_does_not_wait_for_a_coroutine_that_will_not_end(
         assert entered.wait(20)
 
     assert "does not end when it is cancelled, and is left behind" in caplog.text
-    assert "a task does not end" in caplog.text
+    assert "does not unwind, and is left behind" in caplog.text
     with pytest.raises(InvalidStateError, match="not open"):
         run.status()
 

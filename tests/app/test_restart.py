@@ -106,7 +106,7 @@ async def test_two_engines_cannot_have_one_file(url: str) -> None:
 async def test_a_command_that_has_the_file_for_a_moment_is_waited_for(
     url: str, tmp_path: Path
 ) -> None:
-    lock = OwnerLock(tmp_path / "durably.db.lock")
+    lock = OwnerLock(tmp_path / "durably.db")
     asyncio.get_running_loop().call_later(0.1, lock.release)
 
     async with Engine(url, ALL) as engine:

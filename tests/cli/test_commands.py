@@ -146,6 +146,7 @@ def test_executions_are_listed_newest_first_and_filtered(store: Shell) -> None:
     table = store.run("list")
     assert re.search(r"NAME +FUNCTION +STATUS +STARTED +TOOK +NEXT", table.out)
     assert re.search(r"bear +sleep_long +RUNNING", table.out)
+    assert ("No process works on this store" in table.err) is not bool(store.workers)
 
 
 def test_a_listing_goes_on_where_it_ended(store: Shell) -> None:
@@ -180,7 +181,7 @@ def test_the_history_is_printed_in_order(store: Shell) -> None:
 
     assert [one["EventType"] for one in events][:2] == ["ExecutionStarted", "WaitStarted"]
     assert newest == events[-1:]
-    assert re.search(r"2 +\+\S+ \S+ +WaitStarted +winter +duration 7776000", table)
+    assert re.search(r"2 +\+\S+ \S+ +WaitStarted +winter +for 90 d", table)
 
 
 def test_why_says_what_would_wake_it(store: Shell) -> None:
@@ -193,7 +194,7 @@ def test_why_says_what_would_wake_it(store: Shell) -> None:
     goes_on = "It goes on by itself at" if store.workers else "It is due to go on at"
     assert goes_on in bear
     assert ("No process works on this store" in bear) is not bool(store.workers)
-    assert f"durably callback succeed {store.callback_id}" in asked
+    assert f"durably callback succeed {store.callback_id} --payload TEXT" in asked
     assert [one["CallbackId"] for one in document["WaitsFor"]] == [store.callback_id]
     assert document["HasWorker"] is bool(store.workers)
     assert "Unless something wakes it, it times out at" in asked
@@ -204,11 +205,15 @@ def test_what_comes_next_is_named_by_the_list(shell: Shell) -> None:
     shell.run("start", f"{ORDERS}:ask_by_tomorrow", "--name", "q")
     shell.run("run", f"{ORDERS}:ask_by_tomorrow", "--name", "q", "--no-wait")
 
-    table = shell.run("list").out
+    shell.run("start", f"{ORDERS}:sleep_long", "--name", "p")
+    shell.run("pause", "p")
+    listing = shell.run("list")
 
-    assert re.search(r"bear .* wakes \d{4}-", table)
-    assert re.search(r"q .* callback times out \d{4}-", table)
-    assert re.search(r"a-1 .* times out \d{4}-", table)
+    assert re.search(r"bear .* wakes in 89 d 23 h\n", listing.out)
+    assert re.search(r"q .* waits for callback approval; callback times out in 23 h", listing.out)
+    assert re.search(r"a-1 .* waits for callback approval; times out in 365 d", listing.out)
+    assert re.search(r"p .* PAUSED .* until resume\n", listing.out)
+    assert "No process works on this store" in listing.err
 
 
 def test_why_shows_the_error_of_the_last_attempt(shell: Shell) -> None:

@@ -1,6 +1,5 @@
 """`durably dev` and `durably serve`: everything in one process, and what becomes of it."""
 
-import importlib.util
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cli.conftest import Shell
+from tests.needed import lambda_runtime
 from tests.server.dev_server import dev_server
 from tests.server.served import boto_client
 
@@ -278,8 +278,8 @@ def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_on
     folder: Path,
 ) -> None:
     shutil.copy(LANGUAGES / "ours.py", folder)
+    lambda_runtime()
     words = ["--function", f"quote={sys.executable} -m awslambdaric ours.quote"]
-    words = words if importlib.util.find_spec("awslambdaric") else []
     with dev_server(folder, "app.py", *words, "--host", EVERYWHERE) as server:
         with pytest.raises(ClientError) as refusal:
             server.invoke("hello", {"name": "ann"})
@@ -290,8 +290,8 @@ def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_on
         assert found is not None
         server.client = boto_client(server.endpoint, found[1], found[2])
         assert server.invoke("hello", {"name": "ann"}) == "hello ann"
-        if words:  # what runs in a process has been given the key
-            assert server.invoke("quote", {"pieces": 3}) == {"net": 60, "gross": 72}
+        # What runs in a process has been given the key.
+        assert server.invoke("quote", {"pieces": 3}) == {"net": 60, "gross": 72}
 
 
 def test_a_key_of_ones_own_holds_on_this_machine_too(folder: Path) -> None:
@@ -304,9 +304,42 @@ def test_a_key_of_ones_own_holds_on_this_machine_too(folder: Path) -> None:
         assert not any(secret in line for line in server.said)
 
 
+def test_serve_takes_credentials_from_a_file_and_tells_who_has_done_what(tmp_path: Path) -> None:
+    secrets = {"AKIDALL": "0123456789abcdef-all", "AKIDSOME": "0123456789abcdef-some"}
+    file = tmp_path / "credentials.toml"
+    lines = [
+        f"[[keys]]\nid = '{key_id}'\nsecret = '{secret}'\npermissions = {allowed}\n"
+        for (key_id, secret), allowed in zip(
+            secrets.items(), (["start", "read", "read-payload"], ["start", "read"]), strict=True
+        )
+    ]
+    file.write_text("".join(lines))
+    file.chmod(0o600)
+    words = ["--credentials", file, "--function", f"seven={sys.executable} seven.py"]
+    (tmp_path / "seven.py").write_text(
+        SMALL_RUNTIME.read_text().replace(
+            "do(json.loads(event))", "{'Status': 'SUCCEEDED', 'Result': '7'}"
+        )
+    )
+    with dev_server(tmp_path, *words, command="serve") as server:
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
+            server.invoke("seven", {})
+        server.client = boto_client(server.endpoint, "AKIDSOME", secrets["AKIDSOME"])
+        reply = server.client.invoke(FunctionName="seven", Payload="{}")
+        arn = reply["DurableExecutionArn"]
+        with pytest.raises(ClientError, match="read-payload"):
+            server.events(arn)
+        server.client = boto_client(server.endpoint, "AKIDALL", secrets["AKIDALL"])
+        assert server.event_types(arn)[-1] == "ExecutionSucceeded"
+        assert "payloads read by AKIDALL" in server.until_said("durably.audit")
+        assert not any(secret in line for line in server.said for secret in secrets.values())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--credentials", "nowhere.toml"], "Credentials: nowhere.toml cannot be read"),
+        (["--credentials", "x", "--access-key", f"A:{'x' * 16}"], "beside a file of keys"),
         (["--host", EVERYWHERE], "0.0.0.0 is not served to others without keys and TLS."),
         (["--host", EVERYWHERE, "--behind-proxy"], "is not served to others without keys and TLS."),
         (["--access-key", "short:short"], "Secret: must be at least 16 characters"),

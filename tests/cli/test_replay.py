@@ -93,6 +93,16 @@ def test_a_mask_is_for_an_export(exported: Shell) -> None:
     assert "--mask is for --export" in exported.run("history", "o-7", "--mask").err
 
 
+def test_a_file_that_is_there_is_not_replaced(exported: Shell) -> None:
+    before = (exported.folder / "o-7.jsonl").read_text()
+
+    done = exported.run("history", "o-7", "--export", "o-7.jsonl", "--mask")
+
+    assert done.code == 2
+    assert "There is a file 'o-7.jsonl' already.\nName another one" in done.err
+    assert (exported.folder / "o-7.jsonl").read_text() == before
+
+
 def test_a_file_that_cannot_be_written_is_named(exported: Shell) -> None:
     done = exported.run("history", "o-7", "--export", "no/such/folder")
 
@@ -127,6 +137,7 @@ def test_other_code_is_shown_beside_what_was_recorded(exported: Shell) -> None:
 
 
 def test_a_masked_history_that_does_not_replay_says_that_it_is(exported: Shell) -> None:
+    (exported.folder / "o-7.jsonl").unlink()
     exported.run("history", "o-7", "--export", "o-7.jsonl", "--mask")
 
     assert "The history is masked" in replay(exported, "new.py").out
@@ -274,7 +285,7 @@ def test_the_debugger_has_nothing_to_do_where_the_code_replays(exported: Shell) 
     ("raw", "said"),
     [
         (None, "'o-7.jsonl' cannot be read: No such file or directory."),
-        (b"", "History: line 1 is not the head of a history"),
+        (b"", "'o-7.jsonl' cannot be replayed: line 1 is not the head of a history"),
         (b"\xff", "'o-7.jsonl' is not UTF-8 text"),
     ],
 )

@@ -32,6 +32,9 @@ def test_progress_is_told_in_plain_lines_where_nobody_draws(shell: Shell) -> Non
 
     lines = [line for line in done.err.splitlines() if line.startswith("fulfil/o-7 ")]
     assert lines[0] == "fulfil/o-7 started"
+    assert lines[1].startswith("fulfil/o-7 charge (step) succeeded in ")
+    assert lines[-2].startswith("fulfil/o-7 ship (step) succeeded in ")
+    assert lines[-1].startswith("fulfil/o-7 succeeded in ")
     assert any(re.search(r"cooling off \(wait\) waits until \d\d:\d\d:\d\d", one) for one in lines)
 
 
@@ -202,8 +205,9 @@ def test_no_wait_leaves_when_nothing_goes_on(shell: Shell) -> None:
     assert (asked.code, again.code) == (3, 3)
     assert asked.out == again.out == ""
     assert "m is suspended; `durably why m`" in asked.err
+    assert len(re.findall(r"approve \d \(invoke\) waits", asked.err)) == 2
     why = shell.run("why", "m").out
-    for callback_id in re.findall(r"durably callback succeed (\w+) --payload JSON", why):
+    for callback_id in re.findall(r"durably callback succeed (\w+) --payload TEXT", why):
         assert shell.run("callback", "succeed", callback_id, "--payload", "[1]").code == 0
     done = shell.run(*words, "--no-wait")
     assert (done.code, done.json) == (0, [[1], [1]])
@@ -249,10 +253,10 @@ def test_others_that_are_worked_on_are_named(shell: Shell) -> None:
     loud = shell.run("run", f"{ORDERS}:fulfil", "--input", '{"id":"o-7"}', "--name", "o-7")
     alone = shell.run("run", f"{ORDERS}:fulfil", "--input", '{"id":"o-8"}', "--name", "o-8")
 
-    said = "fulfil/o-7 is not alone: also at work on gated_async/g-2, gated_async/g-1, due in"
+    said = "fulfil/o-7 shares this process with gated_async/g-2, gated_async/g-1: due in the"
     assert said in loud.err
-    assert loud.err.count("is not alone") == 1
-    assert "is not alone" not in alone.err
+    assert loud.err.count("shares this process") == 1
+    assert "shares this process" not in alone.err
 
 
 def test_a_word_that_is_no_text_is_refused(shell: Shell) -> None:
@@ -307,6 +311,7 @@ def test_on_a_terminal_a_picture_shows_what_is_under_way(shell: Shell) -> None:
     assert "cooling off" in drawn
     assert "goes on in" in drawn
     assert "1 done" in drawn
+    assert "fulfil/o-7 ship (step) succeeded in" in drawn
     assert "a line that the user's code prints" in drawn
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", drawn)
 
@@ -424,10 +429,15 @@ def test_the_version_is_that_of_the_package(shell: Shell) -> None:
 
 
 def test_every_command_explains_itself(shell: Shell) -> None:
+    shell.env["COLUMNS"] = "80"
     listing = shell.run("--help").out
+    alone = shell.run()
     names = re.findall(r"^  (\w+) ", listing.partition("Commands:")[2], re.MULTILINE)
 
     assert {"dev", "run", "serve", "worker"} <= set(names)
     assert len(names) == len(set(names)) == 16
+    assert "..." not in listing.partition("Commands:")[2]
+    assert (alone.code, alone.out, alone.err) == (2, "", listing)
+    assert "durably callback [OPTIONS] COMMAND" in shell.run("callback").err.splitlines()[0]
     assert shell.run("run", "--help").out.count("Exit codes") == 1
     assert Path(shell.folder / "durably.db").exists() is False

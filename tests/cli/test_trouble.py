@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -39,7 +40,7 @@ def test_two_processes_cannot_run_on_one_store(shell: Shell) -> None:
     done = shell.run(*fulfil())
 
     assert (done.code, done.out) == (2, "")
-    assert f"is held by process {worker.pid}" in done.err
+    assert f"durably.db is held by process {worker.pid}" in done.err
     assert "`durably start` hands that process an execution" in done.err
     assert shell.run("start", "fulfil", "--input", '{"id":"o-7"}').code == 0
     shell.wait_for(lambda: shell.effects == ["charge o-7", "ship o-7"])
@@ -74,8 +75,8 @@ def test_a_store_that_is_not_there_is_not_made_by_accident(
     ("url", "said"),
     [
         ("memory:", "memory: is known to nobody but the process that uses it."),
-        ("postgresql://db/orders", "this version has no PostgreSQL store yet"),
-        ("orders.db", "must be sqlite:PATH or memory:"),
+        ("postgresql://me:secret@localhost:1/orders", "no connection to postgresql://localhost:1/"),
+        ("orders.db", "must be sqlite:PATH, postgresql://… or memory:"),
         ("sqlite:", "is no file"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_folder_that_is_not_there_is_named(shell: Shell) -> None:
     done = shell.run(*fulfil(), "--store", "sqlite:no/durably.db")
 
     assert done.code == 2
-    assert "no/durably.db" in done.err
+    assert re.search(r"no/durably\.db: there is no directory '.*/no'\. Make it", done.err)
 
 
 @pytest.mark.parametrize("command", [fulfil(), ("list",)], ids=["run", "list"])
@@ -106,16 +107,27 @@ def test_a_damaged_store_is_refused_and_a_restored_one_goes_on(
 ) -> None:
     shell.run(*fulfil(), "--no-wait")
     good = shell.database.read_bytes()
-    shell.database.write_bytes(b"\xa5" * len(good))
+    shell.database.write_bytes(good[:100] + b"\xa5" * (len(good) - 100))
 
     done = shell.run(*command)
     shell.database.write_bytes(good)
 
     assert (done.code, done.out) == (2, "")
-    assert "is not a SQLite database" in done.err
-    assert "Restore a backup" in done.err
+    assert "Do not write to it any more. Restore a backup" in done.err
     assert shell.run(*fulfil()).code == 0
     assert shell.effects == ["charge o-7", "ship o-7"]
+
+
+def test_a_file_that_is_no_database_is_left_alone(shell: Shell) -> None:
+    (shell.folder / "shop.py").write_text("def f(): ...\n" * 20)
+
+    for command in (fulfil(), ("list",)):
+        done = shell.run(*command, "--store", "sqlite:shop.py")
+
+        assert (done.code, done.out) == (2, "")
+        assert "shop.py is not a SQLite database. Name another file." in done.err
+        assert "Do not write" not in done.err
+    assert (shell.folder / "shop.py").read_text() == "def f(): ...\n" * 20
 
 
 @pytest.mark.parametrize("command", [fulfil(), ("list",)], ids=["run", "list"])
@@ -284,3 +296,16 @@ def test_without_its_packages_the_command_line_says_what_to_install(shell: Shell
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'durably[cli]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_its_packages_the_server_names_its_extra(shell: Shell) -> None:
+    program = "import sys; sys.modules['starlette'] = None; import durably.server.app"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.env, check=False
+    )
+
+    assert done.returncode == 1
+    assert (
+        "ModuleNotFoundError: durably.server needs `pip install 'durably[server]'`" in done.stderr
+    )

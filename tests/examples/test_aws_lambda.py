@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,20 +9,15 @@ from threading import Event
 
 import pytest
 
+from tests.needed import lambda_runtime
 from tests.server.dev_server import ROOT, dev_server
 
 EXAMPLE = ROOT / "examples" / "aws_lambda"
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(
-        importlib.util.find_spec("awslambdaric") is None,
-        reason="awslambdaric, the runtime of AWS Lambda for Python, is not installed",
-    ),
-]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 
 def test_it_pays_at_once_or_when_the_manager_says_so() -> None:
+    lambda_runtime()
     handler = _in_template("Handler")
     command = f"{sys.executable} -m awslambdaric {handler}"
     with dev_server(EXAMPLE, "--function", f"expenses={command}") as server:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from durably import Engine
+from durably.testing import TestEngine
 from examples.order_fulfilment.books import Books
 from examples.order_fulfilment.demo import main, parse
-from examples.order_fulfilment.fulfilment import Job
+from examples.order_fulfilment.fulfilment import Job, Task
 from examples.order_fulfilment.ledger import check
 from examples.order_fulfilment.make_orders import ORDERS
 from examples.order_fulfilment.manager import approves, durably
-from examples.order_fulfilment.shop import Shop, read_orders
+from examples.order_fulfilment.shop import Item, Order, Shop, read_orders
 
 ROOT = Path(__file__).parents[2]
 FLAVOURS = pytest.mark.parametrize("flavour", ["", "_sync"], ids=["async def", "def"])
@@ -76,6 +77,32 @@ async def test_orders_are_fulfilled_and_nothing_is_repeated_when_nothing_is_kill
     ledger = check(read_orders(str(path)), books.effects(), books.labels(), answer, kills=0)
     assert ledger.problems == ()
     assert not ledger.repeats
+
+
+@FLAVOURS
+async def test_an_order_comes_to_the_same_after_a_crash_anywhere(flavour: str) -> None:
+    module = import_module(f"examples.order_fulfilment.fulfilment{flavour}")
+    items = (Item("TEA", 1), Item("BULKY-1", 2))
+    order = Order("A1", "Ada", "tok_1", items, Decimal(1000))
+
+    async with TestEngine([module.fulfil_order]) as t:
+
+        def charge(kind: str, order: Order, key: str) -> str:
+            assert not t.effects[kind]
+            t.effect(kind, key)
+            return "receipt-1"
+
+        t.fake_step("charge", charge)
+        t.fake_step("look up charge", lambda _: "receipt-1" if t.effects["charge"] else None)
+        t.fake_step("reserve")
+        t.fake_step("approval")
+        t.answer_callbacks("approval", True, after=60)  # noqa: FBT003 - the answer
+        t.fake_step("label", lambda order, item: item.sku)
+        t.fake_step("delivery", returns="delivered")
+        t.fake_step("mail")
+        await t.crash_everywhere(module.fulfil_order, Task(order, Shop("nowhere")), mode="all")
+
+        assert t.effects == {"charge": 1}
 
 
 CRASHING = """

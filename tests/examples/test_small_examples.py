@@ -1,6 +1,5 @@
-"""Each small example gives the same in both flavours."""
+"""Each small example runs as it says, bears a crash anywhere, replays, and is listed."""
 
-import asyncio
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -8,14 +7,46 @@ from typing import Any
 
 import pytest
 
-from durably import Engine
+from durably.testing import TestEngine, TestRun
+from tests.examples.commands import EXAMPLES, FILES, command_of
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-FILES = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "__init__")
-MAX_LINES = 40
-SECONDS = 9
+MAX_LINES = 50
+ANSWERS: dict[str, dict[str, object]] = {
+    "approval": {"manager": True},
+    "escalation": {"Ada": True},
+    "review": {"reader": "ok"},
+    "signatures": {"Ada": "Ada L.", "Bob": "Bob M."},
+    "transcode": {"blue": "holiday.mp4"},
+}
 
 in_both_flavours = pytest.mark.parametrize("flavour", ["", "_sync"], ids=["async def", "def"])
+each_example = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+@each_example
+def test_a_small_example_is_short_and_listed(path: Path) -> None:
+    name = path.stem.removesuffix("_sync")
+
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+    assert f"| [`{name}.py`]({name}.py) |" in (EXAMPLES / "README.md").read_text()
+
+
+@each_example
+async def test_a_small_example_bears_a_crash_anywhere_and_replays(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = command_of(path)
+
+    async with TestEngine(command.functions, replay=True) as t:
+        for name, answer in ANSWERS.get(path.stem.removesuffix("_sync"), {}).items():
+            t.answer_callbacks(name, answer)
+        report = await t.crash_everywhere(command.function, command.event)
+
+    assert report.all_points
+
+
+# Those in both flavours
 
 
 def load(name: str, flavour: str) -> ModuleType:
@@ -23,36 +54,8 @@ def load(name: str, flavour: str) -> ModuleType:
 
 
 async def run(module: ModuleType, function: str, event: object) -> Any:
-    async with Engine("memory:", functions=[getattr(module, function)]) as engine:
-        execution = await engine.start(function, event)
-        return await execution.result(timeout=SECONDS)
-
-
-def printed(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
-    """Catch what *module* prints, from whichever thread."""
-    lines: asyncio.Queue[str] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def put(line: str) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
-
-    monkeypatch.setattr(module, "print", put, raising=False)
-    return lines
-
-
-async def next_callback_id(lines: asyncio.Queue[str]) -> str:
-    """Wait for a line, and give the callback id that it ends with."""
-    async with asyncio.timeout(SECONDS):
-        line = await lines.get()
-    return line.rpartition(" to ")[2]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_small_example_is_short_and_has_both_flavours(path: Path) -> None:
-    twin = path.stem.removesuffix("_sync") if "_sync" in path.stem else f"{path.stem}_sync"
-
-    assert len(path.read_text().splitlines()) <= MAX_LINES
-    assert (EXAMPLES / f"{twin}.py").exists()
+    async with TestEngine([getattr(module, function)]) as t:
+        return (await t.run(function, event)).result
 
 
 @in_both_flavours
@@ -77,25 +80,18 @@ async def test_a_saga_books_everything_or_cancels_what_it_booked(
 
 
 @in_both_flavours
-@pytest.mark.parametrize(("answer", "expected"), [("true", "approved"), ("false", "refused")])
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("true", "approved"), ("false", "refused"), (None, "nobody answered")]
+)
 async def test_an_approval_is_what_the_manager_answers(
-    flavour: str, answer: str, expected: str, monkeypatch: pytest.MonkeyPatch
+    flavour: str, answer: str | None, expected: str
 ) -> None:
-    module = load("approval", flavour)
-    lines = printed(module, monkeypatch)
-    async with Engine("memory:", functions=[module.approve]) as engine:
-        execution = await engine.start(module.approve, {"amount": 500})
+    approve = load("approval", flavour).approve
 
-        await engine.callback_succeed(await next_callback_id(lines), answer)
-
-        assert await execution.result(timeout=SECONDS) == expected
-
-
-@in_both_flavours
-async def test_an_approval_is_refused_by_silence(flavour: str) -> None:
-    expense = {"amount": 500, "patience_seconds": 1}
-
-    assert await run(load("approval", flavour), "approve", expense) == "nobody answered"
+    async with TestEngine([approve]) as t:
+        if answer is not None:
+            t.answer_callbacks("manager", answer, after=1800)
+        assert (await t.run(approve, {"amount": 500})).result == expected
 
 
 @in_both_flavours
@@ -130,15 +126,20 @@ async def test_a_fan_out_stops_when_most_fail(flavour: str) -> None:
 
 
 @in_both_flavours
-async def test_a_draft_is_written_again_until_its_reader_is_content(
-    flavour: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = load("review", flavour)
-    lines = printed(module, monkeypatch)
-    async with Engine("memory:", functions=[module.write]) as engine:
-        execution = await engine.start(module.write, "tea")
+async def test_a_draft_is_written_again_until_its_reader_is_content(flavour: str) -> None:
+    write = load("review", flavour).write
 
+    async with TestEngine([write]) as t:
+        written = await t.start(write, "tea")
         for wish in ("shorter", "funnier", "ok"):
-            await engine.callback_succeed(await next_callback_id(lines), wish)
+            await t.run_until_suspended()
+            await t.callback_succeed(open_callback_of(written), wish)
+        await t.finish(written)
 
-        assert await execution.result(timeout=SECONDS) == "On tea (shorter) (funnier)"
+        assert written.result == "On tea (shorter) (funnier)"
+
+
+def open_callback_of(written: TestRun) -> str:
+    """Give the id of the round that is not answered yet."""
+    rounds = [one.callback_id for one in written.operations if one.callback_id]
+    return str(rounds[-1])

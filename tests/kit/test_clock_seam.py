@@ -6,8 +6,9 @@ from datetime import timedelta
 from durably import ExecutionStatus
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Target
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker
+from durably.engine.policy import DispatcherPolicy
 from durably.engine.service import Service
 from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore

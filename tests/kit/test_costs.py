@@ -4,7 +4,8 @@ import pytest
 
 from durably import DurableContext, durable_execution
 from durably.testing import TestEngine
-from durably.testing.costs import COLLECT_VARIABLE, COLLECTED, Collected, RunCost, cost_lines
+from durably.testing.collected import Collected
+from durably.testing.costs import COLLECT_VARIABLE, COLLECTED, RunCost, cost_lines
 from tests.kit.functions import ALL, ship, yearly
 
 
@@ -53,7 +54,7 @@ def test_costs_are_shown_with_the_highest_first() -> None:
 
 
 def test_costs_are_collected_only_if_somebody_wants_them() -> None:
-    collected = Collected()
+    collected = Collected[RunCost](COLLECT_VARIABLE)
 
     collected.add([cost()], {})
     nothing = collected.take()

@@ -343,7 +343,7 @@ async def test_what_still_runs_at_the_end_is_cut_off() -> None:
         finally:
             cut_off.append("the handler")
 
-    async with TestEngine(functions=[stuck, *ALL]) as t:
+    async with TestEngine(functions=[stuck, *ALL], replay=False) as t:
         await t.start(stuck, None)
         await t.start(plain, "cup")
         await asyncio.sleep(0.01)

@@ -151,7 +151,106 @@ def test_it_is_crashed(sync_durably_engine):
     assert f"runs: {runs}\n" in said
 
 
-def test_it_says_nothing_of_costs_if_it_is_not_asked(tmp_path: Path) -> None:
+REPLAYED_TESTS = """
+calls = []
+
+@durable_execution
+async def forgets(event: None, ctx: DurableContext) -> None:
+    calls.append(1)
+    name = "first" if len(calls) == 1 else "later"
+    await ctx.step(name, str, 1)
+
+def test_that_blocks(sync_durably_engine):
+    assert sync_durably_engine(plain).run(plain, "Ada").result == "Hello, Ada!"
+
+def test_in_a_loop_of_its_own():
+    async def main():
+        async with TestEngine(functions=[forgets]) as t:
+            await t.run(forgets, None)
+    asyncio.run(main())
+
+def test_that_says_that_it_is_not_replayed(sync_durably_engine):
+    sync_durably_engine(forgets, replay=False).run(forgets, None)
+
+def test_of_crashes(sync_durably_engine):
+    sync_durably_engine(greet).crash_everywhere(greet, "Ada")
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["in one process", "with xdist"])
+def test_it_replays_every_history_if_it_is_asked(tmp_path: Path, options: list[str]) -> None:
+    options = ["--durably-replay", "--durably-crash=sample", "--durably-cost", *options]
+
+    said = run_pytest(tmp_path, FUNCTIONS + REPLAYED_TESTS, *options)
+
+    assert "1 failed, 3 passed" in said
+    assert "FAILED test_users.py::test_in_a_loop_of_its_own" in said
+    assert re.search(r"E +recorded  step 'first'\nE +now       step 'later'\n", said)
+    assert re.search(r"E +\S+test_users.py, line \d+, in forgets: await ctx.step\(name, str", said)
+    # What it shows is the block in the test that ends there, and nothing of the kit.
+    assert "src/durably" not in said
+    assert re.search(r"\n13 histories of 3 tests, replayed from \d\d states\n", said)
+    assert "left behind: [] []" in said
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mark"), [("anyio", "pytest.mark.anyio"), ("pytest_asyncio", "pytest.mark.asyncio")]
+)
+def test_it_replays_under_every_plugin_for_coroutines(
+    tmp_path: Path, plugin: str, mark: str
+) -> None:
+    pytest.importorskip(plugin)
+    others = [] if plugin == "anyio" else ["-p", "no:anyio"]
+    text = FUNCTIONS + ASYNC_TEST.replace("MARK", f"import pytest\n@{mark}")
+
+    said = run_pytest(tmp_path, text, "--durably-replay", *others)
+
+    assert "1 passed" in said
+    assert "3 histories of 1 tests, replayed from" in said
+    assert "left behind: [] []" in said
+
+
+def test_it_says_nothing_of_costs_and_replays_if_it_is_not_asked(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, FUNCTIONS + SYNC_TEST)
 
     assert "durably: cost" not in said
+    assert "durably: replay" not in said
+
+
+FAILING_TESTS = """
+@durable_execution
+async def broken(name, ctx: DurableContext):
+    raise ValueError(name)
+
+@durable_execution
+async def waiting(name, ctx: DurableContext):
+    return await (await ctx.create_callback("yes")).result()
+
+def test_failed_run():
+    with SyncTestEngine([broken]) as t:
+        t.run(broken, "Ada").result
+
+def test_unfinished_run():
+    with SyncTestEngine([waiting]) as t:
+        t.run(waiting, "Ada")
+
+def test_unmet_fake():
+    with SyncTestEngine([broken]) as t:
+        t.fake_step("great")
+
+def test_crash_difference():
+    with SyncTestEngine([greet]) as t:
+        t.fake_step("greet", lambda name: t.effect("greeted", once=True) or "Hello")
+        t.crash_everywhere(greet, "Ada")
+"""
+
+
+def test_a_test_that_fails_shows_its_own_line_and_none_of_the_kit_s(tmp_path: Path) -> None:
+    head = "from durably.testing import SyncTestEngine\n"
+
+    said = run_pytest(tmp_path, FUNCTIONS + head + FAILING_TESTS)
+
+    assert "4 failed" in said
+    for error in ("FailedRun", "UnfinishedRun", "UnmetFake", "CrashDifference"):
+        assert f": {error}Error" in said
+    assert not re.findall(r"^\S*(?:durably/|asyncio/)\S+\.py:\d+", said, re.MULTILINE)

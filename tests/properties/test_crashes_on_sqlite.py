@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from durably import durable_execution
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Target
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker
+from durably.engine.policy import DispatcherPolicy
 from durably.engine.service import Service
 from durably.engine.store import Change
 from durably.errors import StoreUnavailableError

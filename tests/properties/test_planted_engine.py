@@ -13,7 +13,7 @@ import pytest
 from durably import DurableContext, durable_execution
 from durably.app.engine import Engine
 from durably.clients.embedded import EmbeddedClient
-from durably.engine.dispatcher import DispatcherPolicy
+from durably.engine.policy import DispatcherPolicy
 from durably.engine.store import Change
 from durably.errors import StoreError
 from durably.stores.memory import MemoryStore

@@ -10,7 +10,12 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 from msgspec.structs import replace
 
 from durably.engine.store import (
@@ -21,7 +26,9 @@ from durably.engine.store import (
     WakeAt,
     WakeUnlessClaimed,
 )
+from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore
+from durably.stores.postgres import PostgresStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
 from tests.properties.store_model import Model, outcome
@@ -109,6 +116,7 @@ def intents(draw: st.DrawFn) -> Callable[[Model], Change]:
 
 class StoreMachine(RuleBasedStateMachine):
     store: Store
+    is_shared = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,7 +258,8 @@ class StoreMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.run(self.store.close())
         self.run(self.store.open())
-        self.model.reopen()
+        if not self.is_shared:
+            self.model.reopen()
         self.model.failed.clear()
 
     def teardown(self) -> None:
@@ -279,6 +288,19 @@ class SqliteMachine(StoreMachine):
             self.folder.cleanup()
 
 
+class PostgresMachine(StoreMachine):
+    is_shared = True
+    address = ""
+
+    def make_store(self) -> Store:
+        return PostgresStore(f"{self.address}&namespace={RandomIds().hex(20)}")
+
+
 TestMemoryStore = MemoryMachine.TestCase
 TestSqliteStore = SqliteMachine.TestCase
 TestSqliteStore.settings = settings(stateful_step_count=25)  # opening it is the dear part
+
+
+def test_the_postgres_store_agrees_with_the_model(address: str) -> None:
+    PostgresMachine.address = address
+    run_state_machine_as_test(PostgresMachine, settings=settings(stateful_step_count=25))

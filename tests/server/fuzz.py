@@ -300,6 +300,28 @@ HEADERS: tuple[tuple[str, bytes, bool], ...] = (
 )
 
 
+def odd_trace(request: Request, random: Random) -> Request:
+    """Have it name a trace, or a tenant, that no header can carry to a function."""
+    text = random.choice(TRACES)
+    if request.path.endswith("/checkpoint"):
+        member = random.choice(["XAmznTraceId", "TenantId"])
+        options = {"FunctionName": "echo", member: text}
+        start = {"Id": "i", "Type": "CHAINED_INVOKE", "Action": "START"}
+        updates = [{**start, "ChainedInvokeOptions": options}]
+        body = json.dumps({**json.loads(request.body), "Updates": updates}).encode()
+        return replace(request, body=body, is_spoilt=True)
+    path = f"/2015-03-31/functions/{random.choice(['echo', 'one'])}/invocations"
+    name = random.choice(["x-amzn-trace-id", "x-amz-tenant-id"])
+    invoke = replace(request, method="POST", path=path, query="", body=b"1", is_spoilt=True)
+    return invoke.with_header(name, text.encode("latin-1", "replace"))
+
+
+TRACES = (
+    "", " ", " Root=1", "Root=1 ", "Root=1\r\nX: y", "Root=1\n", "\x00", "Root=\xe9", "\x7f",
+    "x" * 8193, "Root=1\tParent=2",
+)  # fmt: skip
+
+
 def other_method(request: Request, random: Random) -> Request:
     """Use another method."""
     method = random.choice(["PUT", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "\x00", "X" * 99])
@@ -328,6 +350,7 @@ SPOILS: tuple[Spoil, ...] = (
     forged,
     odd_query,
     odd_header,
+    odd_trace,
     other_method,
     elsewhere,
     vanished,

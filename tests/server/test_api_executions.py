@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from durably.engine.store import Query as StoreQuery
+from durably.server.routes_executions import _mark_of
 from tests.server.served import SERVICE, boto_client, check_reply, served
 
 
@@ -125,6 +127,55 @@ def test_executions_of_a_function_are_listed(client: Any) -> None:
     assert refused(client, "ListDurableExecutionsByFunction", FunctionName="nobody")[1] == 404
 
 
+LIST = "ListDurableExecutionsByFunction"
+
+
+def test_a_qualifier_lists_the_executions_of_that_version_alone(client: Any) -> None:
+    arn = run(client, "one", 1)["DurableExecutionArn"]
+
+    def listed(qualifier: str) -> list[str]:
+        found = ask(client, LIST, FunctionName="one", Qualifier=qualifier)
+        return [one["DurableExecutionArn"] for one in found["DurableExecutions"]]
+
+    assert arn in listed("$LATEST")
+    assert listed("1") == listed("prod") == listed("$LATEST.PUBLISHED") == []
+    for qualifier in ("a:b", "a b", "x" * 129):
+        code, status, text = refused(client, LIST, FunctionName="one", Qualifier=qualifier)
+        assert (code, status) == ("InvalidParameterValueException", 400)
+        assert text.startswith("Qualifier must be")
+
+
+@pytest.mark.parametrize("name", ["a b", "\0", "x" * 65, "a/b", "%"])
+def test_a_name_that_no_execution_can_have_is_refused(client: Any, name: str) -> None:
+    code, status, text = refused(client, LIST, FunctionName="one", DurableExecutionName=name)
+
+    assert (code, status) == ("InvalidParameterValueException", 400)
+    assert text.startswith("DurableExecutionName must be 1 to 64")
+
+
+def test_a_marker_is_good_for_the_listing_that_gave_it_and_for_no_other(client: Any) -> None:
+    for number in range(3):
+        run(client, "one", number)
+    marker = ask(client, LIST, FunctionName="one", MaxItems=1)["NextMarker"]
+
+    assert ask(client, LIST, FunctionName="one", MaxItems=2, Marker=marker)["DurableExecutions"]
+    own = {"FunctionName": "one", "Marker": marker}
+    forged = _mark_of(StoreQuery(function_name="one"), "x")
+    for other in (
+        own | {"ReverseOrder": True},
+        own | {"Statuses": ["RUNNING"]},
+        own | {"FunctionName": "echo"},
+        own | {"DurableExecutionName": "n"},
+        own | {"Marker": "0.0"},
+        own | {"Marker": "999999999999999999.0"},
+        own | {"Marker": "0." + marker},
+        own | {"Marker": f"x.{forged}"},
+    ):
+        code, status, text = refused(client, LIST, **other)
+        assert (code, status) == ("InvalidParameterValueException", 400)
+        assert text == "Marker is not one that this listing has given."
+
+
 def test_a_name_starts_one_execution(client: Any) -> None:
     name = "named-1"
     arn = start(client, "echo", "a", DurableExecutionName=name)
@@ -168,6 +219,24 @@ def test_an_execution_is_paused_resumed_and_deleted(client: Any) -> None:
     assert said == {"ErrorMessage": "Execution stopped by user request"}
     ask(client, "DeleteDurableExecution", DurableExecutionArn=arn)
     assert refused(client, "GetDurableExecution", DurableExecutionArn=arn)[1] == 404
+
+
+def test_a_pause_or_a_resume_that_is_sent_again_does_nothing_again(client: Any) -> None:
+    arn = start(client, "long_sleep", "x")
+    pause = {"DurableExecutionArn": arn, "ClientToken": "a", "Reason": "lunch"}
+    resume = {"DurableExecutionArn": arn, "ClientToken": "b"}
+    ask(client, "PauseDurableExecution", **pause)
+    ask(client, "ResumeDurableExecution", **resume)
+
+    ask(client, "PauseDurableExecution", **pause)
+
+    assert ask(client, "GetDurableExecution", DurableExecutionArn=arn)["Status"] == "RUNNING"
+    ask(client, "ResumeDurableExecution", **resume)
+    code, status, _ = refused(client, "PauseDurableExecution", **pause | {"Reason": "a nap"})
+    assert (code, status) == ("InvalidParameterValueException", 400)
+    ask(client, "PauseDurableExecution", **pause | {"ClientToken": "c"})
+    assert ask(client, "GetDurableExecution", DurableExecutionArn=arn)["Status"] != "RUNNING"
+    ask(client, "StopDurableExecution", DurableExecutionArn=arn)
 
 
 @pytest.mark.parametrize("hostile", ["a/b", "a:b", "a$b", "a+b=", "..", "%00", "a b", "ä"])

@@ -123,6 +123,18 @@ def test_a_function_is_called_without_being_durable(client: Any) -> None:
     assert posted["StatusCode"] == 202
 
 
+@pytest.mark.parametrize("name", ["plain", "echo"])
+@pytest.mark.parametrize("header", ["X-Amzn-Trace-Id", "X-Amz-Tenant-Id"])
+def test_what_no_header_could_hand_on_is_refused(client: Any, name: str, header: str) -> None:
+    """The functions of the server are told of both in headers of their own."""
+    address = client.meta.endpoint_url
+    path = f"/2015-03-31/functions/{name}/invocations"
+    for value in (b"Root=\xe9", b"Root=1\t2"):
+        reply = httpx.post(address + path, headers={header.encode(): value}, content=b"1")
+        assert reply.status_code == 400
+        assert reply.json()["__type"] == "InvalidParameterValueException"
+
+
 def test_a_plain_function_has_no_executions_to_name(client: Any) -> None:
     with pytest.raises(ClientError, match="InvalidParameterValueException"):
         client.invoke(FunctionName="plain", DurableExecutionName="one")

@@ -127,8 +127,19 @@ async def test_a_member_that_is_not_legal(api: Target, field: str) -> None:
         {"Type": "CHAINED_INVOKE", "ChainedInvokeOptions": {"FunctionName": ""}},
         {"Type": "CHAINED_INVOKE", "ChainedInvokeOptions": {"FunctionName": "x" * 257}},
         {"Type": "CHAINED_INVOKE", "ChainedInvokeOptions": {"FunctionName": "one", "TenantId": ""}},
+        *(
+            {"Type": "CHAINED_INVOKE", "ChainedInvokeOptions": {"FunctionName": "one", **said}}
+            for said in (
+                {"TenantId": " a"},
+                {"XAmznTraceId": ""},
+                {"XAmznTraceId": " Root=1"},
+                {"XAmznTraceId": "Root=1\r\nHost: evil.example"},
+                {"XAmznTraceId": "Root=\u00e9"},
+                {"XAmznTraceId": "x" * 8193},
+            )
+        ),
     ],
-    ids=str,
+    ids=lambda options: str(options)[:100],
 )
 async def test_an_option_that_is_not_legal(api: Target, options: dict[str, Any]) -> None:
     update = {**UPDATE, "SubType": None, **options}
@@ -236,6 +247,12 @@ async def test_a_query_that_is_not_legal(api: Target, query: str) -> None:
         await refuse(api, "GET", path)
 
 
+@pytest.mark.parametrize("marker", ["0", "00", "1", "9", "01"])
+async def test_a_marker_of_a_state_that_has_no_such_operation(api: Target, marker: str) -> None:
+    token = api.token.replace("+", "%2B")
+    await refuse(api, "GET", api.execution(verb=f"/state?CheckpointToken={token}&Marker={marker}"))
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -267,7 +284,11 @@ async def test_a_listing_that_is_not_legal(api: Target, query: str) -> None:
         {"X-Amz-Tenant-Id": ""},
         {"X-Amz-Tenant-Id": "x" * 257},
         {"X-Amz-Tenant-Id": "a\tb"},
+        {"X-Amz-Tenant-Id": "a "},
         {"X-Amzn-Trace-Id": "x" * 8193},
+        {"X-Amzn-Trace-Id": ""},
+        {"X-Amzn-Trace-Id": " Root=1"},
+        {"X-Amzn-Trace-Id": "Root=1\tParent=2"},
         {"Content-Encoding": "gzip"},
         {"Content-Encoding": "identity, br"},
         {"Content-Type": "text/plain"},

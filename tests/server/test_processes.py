@@ -18,8 +18,13 @@ import pytest
 from durably.engine.invokers import Call, FunctionError
 from durably.errors import ValidationError
 from durably.server.attached import FunctionSettings
-from durably.server.processes import FunctionProcess, Surroundings, split_command
-from tests.server.support import runtimes, service_with, wait_for_event
+from durably.server.processes import (
+    START_SECONDS,
+    FunctionProcess,
+    Surroundings,
+    split_command,
+)
+from tests.server.support import RuntimeClient, runtimes, service_with, wait_for_event
 
 pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("small_runtime.py")
@@ -30,6 +35,7 @@ class Running:
     """A function in a process, and what was said of it."""
 
     process: FunctionProcess = field(init=False)
+    client: RuntimeClient = field(init=False)
     said: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,7 +56,11 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *words: str, settings: FunctionSettings | None = None, command: str = ""
+    folder: Path,
+    *words: str,
+    settings: FunctionSettings | None = None,
+    command: str = "",
+    **how: Any,
 ) -> AsyncIterator[Running]:
     settings = settings or FunctionSettings(name="f", is_durable=False)
     environ = {**os.environ, "AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "secret"}
@@ -61,7 +71,8 @@ async def running(
     async with runtimes(settings) as [(runtime, client)]:
         function = Running()
         environ = around.environ_for(settings, command, client.http.base_url.port or 0)
-        function.process = FunctionProcess(runtime, command, environ, folder, function.say)
+        function.client = client
+        function.process = FunctionProcess(runtime, command, environ, folder, function.say, **how)
         work = asyncio.create_task(function.process.run())
         try:
             yield function
@@ -137,6 +148,39 @@ async def test_one_that_cannot_begin_fails_what_waits_and_is_started_ever_later(
         await function.until_said("started again in 0.5 s")
 
 
+@pytest.mark.parametrize(("start_seconds", "timeout_seconds"), [(0.3, 0.1), (0.1, 0.3)])
+async def test_one_that_never_asks_for_an_invocation_is_ended_and_fails_what_waits(
+    tmp_path: Path, start_seconds: float, timeout_seconds: float
+) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=timeout_seconds)
+    async with running(
+        tmp_path, command="sleep 600", settings=settings, start_seconds=start_seconds
+    ) as function:
+        with pytest.raises(FunctionError, match="signal: SIGKILL") as failure:
+            await function.do("pid")
+
+        assert failure.value.error_type == "Runtime.ExitError"
+        assert function.said[0] == "did not ask for an invocation within 0.3 seconds"
+        await function.until_said("started again in 0.25 s")
+
+
+async def test_one_that_has_asked_may_wait_for_as_long_as_it_likes(tmp_path: Path) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=0.1)
+    async with running(
+        tmp_path, command="sleep 1", settings=settings, start_seconds=0.5
+    ) as function:
+        asking = asyncio.create_task(function.client.next())  # in its place
+        await function.until_said("the process ended")
+        asking.cancel()
+
+    assert function.said[0] == "the process ended: exit status 0"
+
+
+def test_a_process_has_ten_seconds_to_ask_for_an_invocation() -> None:
+    """As long as Lambda gives one, and far longer than a test may wait."""
+    assert START_SECONDS == 10
+
+
 async def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
     async with running(tmp_path, command="no-such-program --fast") as function:
         await function.until_said("no-such-program cannot be started: No such file or directory")
@@ -150,6 +194,26 @@ async def test_a_reload_lets_what_runs_end_and_hands_nothing_out_meanwhile(tmp_p
 
         assert await function.do("pid") != first
         assert not any("ended" in line for line in function.said)
+
+
+async def test_a_reload_leaves_what_runs_its_time(tmp_path: Path) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=1)
+    async with running(tmp_path, settings=settings) as function:
+        first = await function.do("pid")
+        hanging = asyncio.create_task(function.do("hang"))
+        while not function.process.runtime.is_busy:  # noqa: ASYNC110 - it tells nobody when it is
+            await asyncio.sleep(0.01)
+
+        reloading = asyncio.create_task(function.process.reload())
+        await function.until_said("it is started anew")
+        await function.process.reload()  # to ask again does no more
+        assert not reloading.done()
+
+        with pytest.raises(FunctionError) as failure:
+            await hanging
+        assert failure.value.error_type == "Sandbox.Timedout"
+        await reloading
+        assert await function.do("pid") != first
 
 
 async def test_a_reload_does_not_wait_for_the_next_try(tmp_path: Path) -> None:

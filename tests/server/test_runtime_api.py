@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from durably.engine.arns import Home
 from durably.engine.invokers import Call, FunctionError
 from durably.engine.policy import StartOptions
 from durably.engine.service import Service
+from durably.errors import StoreReadOnlyError
 from durably.server.attached import Attached, FunctionSettings
 from durably.server.functions import FunctionCall
 from durably.server.runtime_api import MAX_ANSWER_BYTES
@@ -116,6 +119,7 @@ async def error_of_invocation(
         (b"[1]", {"Lambda-Runtime-Function-Error-Type": "Runtime.Oops"}, ("Runtime.Oops", "")),
         (b'{"errorType": 7, "errorMessage": [], "stackTrace": "x"}', {}, ("Unhandled", "")),
         (b"[" * 100_000, {}, ("Unhandled", "")),
+        (b'{"errorType": "A", "errorType": "B", "errorMessage": "m"}', {}, ("Unhandled", "")),
     ],
 )
 async def test_an_error_in_no_known_form_counts_all_the_same(
@@ -139,6 +143,14 @@ async def test_an_error_in_no_known_form_counts_all_the_same(
         (b'{"Status":"DONE"}', "did not answer as a durable function"),
         (b"\xff", "did not answer as a durable function"),
         (b'{"errorType":"KeyError","errorMessage":"x"}', "x"),
+        (b'{"Status":"FAILED","Status":"SUCCEEDED","Result":"1"}', "same key twice"),
+        (b'{"Status":"SUCCEEDED","Result":"1","Result":"2"}', "same key twice"),
+        (b'{"Status":"SUCCEEDED","Result":"1","New":NaN}', "not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","New":' + b"[" * 501 + b"]" * 501 + b"}", "too deep"),
+        (b'{"Status":"SUCCEEDED","Result":"\\ud800"}', "did not answer as a durable function"),
+        (b'{"Status":"SUCCEEDED","Result":"NaN"}', "its result is not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","Result":"hello"}', "its result is not JSON that can be read"),
+        (b'{"Status":"SUCCEEDED","Result":"{\\"a\\":1,\\"a\\":2}"}', "same key twice"),
         (b'{"Status":"PENDING"}', "nothing is outstanding"),
     ],
 )
@@ -148,9 +160,10 @@ async def test_an_answer_that_is_none_fails_the_invocation(answer: bytes, messag
 
         await client.answer(answer)
 
-        said = (await error_of_invocation(service, arn))[1]
+        error_type, said, _ = await error_of_invocation(service, arn)
         assert said is not None
         assert message in said
+        assert error_type == ("KeyError" if message == "x" else "Runtime.InvalidResponse")
 
 
 async def test_an_answer_that_is_too_large_fails_the_invocation() -> None:
@@ -216,8 +229,41 @@ async def test_a_call_waits_for_a_runtime_without_losing_time() -> None:
         assert await call == b'"in time"'
 
 
-def a_call(request_id: str = "r") -> Call:
-    return Call(request_id=request_id, function_arn="arn", payload=lambda: b"{}")
+def a_call(request_id: str = "r", **changes: Any) -> Call:
+    fields: dict[str, Any] = {"function_arn": "arn", "payload": lambda: b"{}"}
+    return Call(request_id=request_id, **fields | changes)
+
+
+@pytest.mark.parametrize("trace_id", ["Root=1\n", "Root=\u2603"])
+async def test_a_call_that_cannot_be_handed_out_fails_and_the_next_one_is(trace_id: str) -> None:
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = asyncio.create_task(runtime.call(a_call(trace_id=trace_id)))
+        await runtime.wait_for_call()
+        with suppress(httpx.RemoteProtocolError):
+            await client.http.get(f"{RUNTIME}/invocation/next")
+
+        with pytest.raises(FunctionError, match="could not be handed out"):
+            await call
+
+        assert not runtime.is_busy
+        wanted = asyncio.create_task(runtime.call(a_call("s")))
+        await client.answer("yes")
+        assert await wanted == b'"yes"'
+
+
+async def test_a_call_whose_payload_cannot_be_made_fails_and_the_next_one_is_handed_out() -> None:
+    def broken() -> bytes:
+        raise StoreReadOnlyError("nothing can be read")
+
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = asyncio.create_task(runtime.call(a_call(payload=broken)))
+        wanted = asyncio.create_task(runtime.call(a_call("s")))
+
+        await client.answer("yes")
+
+        with pytest.raises(StoreReadOnlyError):
+            await call
+        assert await wanted == b'"yes"'
 
 
 async def test_a_runtime_that_goes_away_while_it_waits_takes_no_invocation_with_it() -> None:
@@ -330,15 +376,38 @@ async def test_the_error_of_a_plain_function_is_the_error_of_the_invoke() -> Non
         assert (closed.error.error_type, closed.error.error_message) == ("E", "m")
 
 
-async def test_a_plain_function_that_does_not_answer_in_text_is_called_again() -> None:
+@pytest.mark.parametrize("answer", [b"\xff", b"hello", b"NaN", b'{"a": 1, "a": 2}'])
+async def test_an_answer_of_a_plain_function_that_is_no_json_fails_it_for_good(
+    answer: bytes,
+) -> None:
     plain = FunctionSettings(name="g", is_durable=False)
     async with runtimes(plain) as [(g, worker)], service_with({"g": g}) as service:
         arn = await service.start("g", "1")
 
-        await worker.answer(b"\xff")
-        await worker.answer(1)
+        await worker.answer(answer)
 
-        assert (await service.wait_closed(arn)).result == "1"
+        closed = await service.wait_closed(arn)
+        assert closed.status.value == "FAILED"
+        assert closed.error is not None
+        assert closed.error.error_type == "Runtime.InvalidResponse"
+        assert await story(service, arn) == [
+            "ExecutionStarted",
+            "InvocationCompleted",
+            "ExecutionFailed",
+        ]
+
+
+async def test_an_answer_nested_too_deep_is_no_answer_and_tells_nothing_of_the_server() -> None:
+    async with runtimes(DURABLE) as [(runtime, client)], service_with({"f": runtime}) as service:
+        arn = await service.start("f", "1")
+
+        await client.answer(b"[" * 100_000)
+
+        error_type, message, trace = await error_of_invocation(service, arn)
+        assert error_type == "Runtime.InvalidResponse"
+        assert message is not None
+        assert message.startswith("it did not answer as a durable function does")
+        assert trace is None
 
 
 async def test_a_direct_call_gives_the_bytes_or_raises_what_the_function_said() -> None:

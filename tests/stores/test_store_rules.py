@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from durably.stores.memory import MemoryStore
+from durably.stores.postgres import PostgresStore
 from durably.stores.sqlite import SqliteStore
 from durably.testing.store_suite import StoreSuite
 
@@ -39,3 +40,19 @@ class TestSqliteStoreWithoutRoom(StoreSuite):
         monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_HEADS", 1)
         monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_FUNCTIONS", 1)
         return SqliteStore(tmp_path / "durably.db")
+
+
+class TestPostgresStore(StoreSuite):
+    is_shared = True
+
+    @pytest.fixture
+    def store(self, address: str) -> PostgresStore:
+        return PostgresStore(address)
+
+
+class TestPostgresStoreWithOneConnection(StoreSuite):
+    is_shared = True
+
+    @pytest.fixture
+    def store(self, address: str) -> PostgresStore:
+        return PostgresStore(f"{address}&pool=1&listen=off")

@@ -293,10 +293,11 @@ class TestWhatErrorsSay:
         assert str(error) == f"{name} ({status}): no"
 
     def test_an_execution_without_a_result_says_how_it_ended(self) -> None:
-        failed = ExecutionFailedError("arn:x", RECORD)
+        arn = "arn:aws:lambda:local:000000000000:function:f:$LATEST/durable-execution/run/1"
+        failed = ExecutionFailedError(arn, RECORD)
 
-        assert str(failed) == "arn:x failed: ValueError: not approved"
-        assert (failed.arn, failed.error) == ("arn:x", RECORD)
+        assert str(failed) == "f/run failed: ValueError: not approved"
+        assert (failed.arn, failed.error) == (arn, RECORD)
         assert str(ExecutionParkedError("arn:x")) == "arn:x is parked until it is resumed"
 
     @pytest.mark.parametrize("kind", kinds_of(StoreError))

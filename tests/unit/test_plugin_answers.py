@@ -468,7 +468,11 @@ def test_the_first_trace_that_a_plugin_gives_goes_with_an_invoke_once(
     ]
 
 
-@pytest.mark.parametrize("trace", [7, b"x", "x" * 8193, "\ud800"], ids=["int", "bytes", "long", ""])
+@pytest.mark.parametrize(
+    "trace",
+    [7, b"x", "x" * 8193, "\ud800", "Root=1\n", "Root=1 "],
+    ids=lambda trace: f"{trace!a:.9}",
+)
 def test_what_is_no_trace_is_left_out_and_logged(trace: Any, messages: Messages) -> None:
     client = InMemoryClient(clock=ManualClock())
 

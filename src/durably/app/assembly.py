@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -20,11 +21,11 @@ from durably.drivers.settings import Host
 from durably.engine.arns import LATEST, Home, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import ControlSocket
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
-from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
+from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.service import Service
-from durably.engine.store import Store
+from durably.engine.store import Store, is_shared
 from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
@@ -64,13 +65,16 @@ class Assembly:
         worker: DispatcherPolicy | None = None,
         elsewhere: Mapping[str, RemoteFunction] = _NOTHING,
     ) -> None:
-        host = host or Host()
+        shared = store if is_shared(store) else None
+        host = host or (Host() if shared is None else Host(clock=shared.clock))
         self.loop = asyncio.get_running_loop()
         self.birthplace = Birthplace()
         self._functions = functions
         self._elsewhere = elsewhere
         policy = ServicePolicy(
             home=Home(settings.region, settings.account),
+            version=settings.version,
+            is_shared=shared is not None,
             failures=FailurePolicy(park_after=settings.park_after),
         )
         self.service = Service(store, host.clock, host.ids, self._find_target, policy)
@@ -80,8 +84,13 @@ class Assembly:
                 elsewhere, InProcessInvoker(functions, partial(EmbeddedClient, host=host))
             ),
             lambda: self.names,
-            f"{os.getpid()}-{host.ids.hex(16)}",
-            worker or DispatcherPolicy(max_concurrency=settings.max_concurrency),
+            f"{socket.gethostname()}/{os.getpid()}/{host.ids.hex(8)}",
+            worker
+            or DispatcherPolicy(
+                max_concurrency=settings.max_concurrency,
+                lease=settings.lease,
+                version=settings.version,
+            ),
         )
         self._socket = None
         if isinstance(store, SqliteStore):
@@ -216,6 +225,7 @@ class Assembly:
     def _find_target(self, text: str) -> Target | None:
         name, qualifier = split_function_name(text)
         is_known = name in self._functions or name in self._elsewhere
-        if is_known and qualifier in (None, LATEST):
-            return Target(name, LATEST)
+        version = self.service.policy.version
+        if is_known and qualifier in (None, LATEST, version):
+            return Target(name, version)
         return None

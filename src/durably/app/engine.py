@@ -15,11 +15,14 @@ from durably.app.settings import (
     DEFAULT_GRACE,
     DEFAULT_URL,
     EngineSettings,
+    find_function,
     functions_by_name,
     make_store,
 )
-from durably.checks import check_flag, check_kind, shown
-from durably.errors import FunctionNotFoundError, InvalidStateError, ValidationError
+from durably.checks import check_flag, check_kind
+from durably.engine.arns import LATEST
+from durably.engine.roster import DEFAULT_LEASE
+from durably.errors import InvalidStateError
 from durably.handler import DurableFunction
 from durably.limits import (
     MAX_RETENTION_DAYS,
@@ -52,6 +55,7 @@ class Engine:
 
     Args:
         url: where executions are kept. `sqlite:PATH`: in a file, for one process at a time;
+            `postgresql://…`: in a database, for any number of them, which share the work;
             `memory:`: for as long as this object lives.
         functions: the durable functions that may be started, by others of them too.
         max_concurrency: how many invocations may run at once.
@@ -59,6 +63,10 @@ class Engine:
         region: what the arns of executions name as their region.
         account: likewise, the account: twelve digits.
         grace: how long running invocations may go on once the engine is left.
+        lease: how long this process may be silent before its executions are given to another one:
+            a `timedelta` or seconds, at least one second.
+        version: of the functions, a number as text. Where several processes share a store, an
+            execution goes on only in those of the version that it began with.
 
     Raises:
         ValidationError: one of them is not a legal one.
@@ -74,6 +82,8 @@ class Engine:
         region: str = "local",
         account: str = "000000000000",
         grace: timedelta | float = DEFAULT_GRACE,
+        lease: timedelta | float = DEFAULT_LEASE,
+        version: str = LATEST,
     ) -> None:
         self._settings = EngineSettings(
             store_url=url,
@@ -82,6 +92,8 @@ class Engine:
             region=region,
             account=account,
             grace=as_timedelta(grace, "grace"),
+            lease=as_timedelta(lease, "lease"),
+            version=version,
         )
         self._functions = functions_by_name(functions)
         self._store: Store | None = None
@@ -203,7 +215,7 @@ class Engine:
         """
         assembly = self._opened()
         execution_name = as_execution_name(name)
-        found = self._find_function(function)
+        found = find_function(self._functions, function)
         payload = None if input is NO_INPUT else encode_input(found, input)
         seconds = None
         if execution_timeout is not None:
@@ -368,17 +380,6 @@ class Engine:
     async def callback_heartbeat(self, callback_id: str) -> None:
         """Say that whoever is to answer a callback is alive; raises as `callback_succeed` does."""
         await self._opened().service.heartbeat_callback(as_callback_id(callback_id))
-
-    def _find_function(self, function: object) -> DurableFunction:
-        if not isinstance(function, DurableFunction | str):
-            name = getattr(function, "__name__", None) or shown(function)
-            said = f"must be one of the engine's durable functions, or its name, not {name}"
-            raise ValidationError("function", said)
-        name = function if isinstance(function, str) else function.name
-        found = self._functions.get(name)
-        if found is None or not (found is function or isinstance(function, str)):
-            raise FunctionNotFoundError(name, tuple(self._functions))
-        return found
 
     async def _arn_of(self, execution: str | Execution) -> str:
         if isinstance(execution, Execution):

@@ -18,6 +18,7 @@ from durably.errors import (
 )
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
+from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 from durably.words import in_words
@@ -91,7 +92,9 @@ class Execution:
             found = await self.describe()  # it may have ended just now, or long ago
             if not found.is_closed and found.parked_reason is None:
                 assert seconds is not None, "nothing else times out"
-                raise TimeoutError(f"{self.arn} has not ended in {in_words(seconds)}") from None
+                raise TimeoutError(
+                    f"{title_of(self.arn)} has not ended in {in_words(seconds)}"
+                ) from None
         from durably.app.operations import origin_of  # noqa: PLC0415 - not before it is needed
 
         origin = await origin_of(self._engine().service, found)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from durably.app.engine import NO_INPUT, Engine
 from durably.app.settings import DEFAULT_GRACE, DEFAULT_URL
+from durably.engine.arns import LATEST
+from durably.engine.roster import DEFAULT_LEASE
 from durably.errors import InvalidStateError
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
@@ -46,6 +48,8 @@ class SyncEngine:
         region: what the arns of executions name as their region.
         account: likewise, the account.
         grace: how long running invocations may go on once the engine is left.
+        lease: how long this process may be silent before its executions go to another one.
+        version: of the functions.
     """
 
     def __init__(  # noqa: PLR0913 - settings, by keyword
@@ -58,6 +62,8 @@ class SyncEngine:
         region: str = "local",
         account: str = "000000000000",
         grace: timedelta | float = DEFAULT_GRACE,
+        lease: timedelta | float = DEFAULT_LEASE,
+        version: str = LATEST,
     ) -> None:
         self._engine = Engine(
             url,
@@ -67,6 +73,8 @@ class SyncEngine:
             region=region,
             account=account,
             grace=grace,
+            lease=lease,
+            version=version,
         )
         self._closing_seconds = as_timedelta(grace, "grace").total_seconds() + _LEAVING_SECONDS
         self._thread: LoopThread | None = None

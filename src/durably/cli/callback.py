@@ -21,7 +21,7 @@ _callback_id = click.argument("callback_id", metavar="CALLBACK_ID")
 
 @click.group()
 def callback() -> None:
-    """Answer a callback, or say that somebody is about to."""
+    """Answer what executions wait for."""
 
 
 @callback.command()
@@ -29,7 +29,8 @@ def callback() -> None:
 @click.option(
     "--payload",
     metavar="TEXT|@FILE|-",
-    help="The answer, sent as it is: text, @ and the name of a file, or - for standard input.",
+    help="The answer, sent as it is: text, @ and the name of a file, or - for standard input. How"
+    " it is read is up to the function: as that text, unless its configuration has a serdes.",
 )
 @store_option
 def succeed(*, callback_id: str, payload: str | None, url: str) -> None:

@@ -58,7 +58,7 @@ class Checked:
     unreadable: list[str] = field(default_factory=list[str])
 
 
-@click.command("check-deploy")
+@click.command("check-deploy", short_help="Say which executions under way new code would break.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @store_option
 @json_option

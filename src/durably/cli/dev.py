@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from durably.cli.serve import server_options, the_server
 from durably.handler import DurableFunction
 
 if TYPE_CHECKING:
+    from durably.server.processes import FunctionProcess
     from durably.server.serving import Serving
 
 
-@click.command()
+@click.command(short_help="Run functions and serve the Lambda API, with reload.")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @server_options
 def dev(*, files: tuple[str, ...], **options: Any) -> None:
@@ -43,9 +44,11 @@ def dev(*, files: tuple[str, ...], **options: Any) -> None:
         folders.add(Path.cwd())
 
     async def reload(server: Serving) -> None:
-        async for changed in serving.changes(_outermost(folders)):
-            await functions.reload(changed)
-            await _reload_processes(server, changed)
+        async with asyncio.TaskGroup() as reloading:  # one that works may take its time
+            async for changed in serving.changes(_outermost(folders)):
+                await functions.reload(changed)
+                for process in _concerned(server, changed):
+                    reloading.create_task(process.reload())
 
     run_loop(serving.run_server(asked, functions.by_name, functions.origins(), reload))
 
@@ -101,10 +104,9 @@ class Functions:
         return str(path) in loaded
 
 
-async def _reload_processes(serving: Serving, changed: frozenset[Path]) -> None:
+def _concerned(serving: Serving, changed: frozenset[Path]) -> Sequence[FunctionProcess]:
     folder = Path.cwd()
-    processes = [one for one in serving.processes if any(p.is_relative_to(folder) for p in changed)]
-    await asyncio.gather(*(process.reload() for process in processes))
+    return serving.processes if any(path.is_relative_to(folder) for path in changed) else ()
 
 
 def _outermost(folders: set[Path]) -> set[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 import msgspec
@@ -81,6 +82,8 @@ def _export(url: str, execution: str, file: str, *, is_masked: bool) -> None:
     if file == "-":
         sys.stdout.write(harmless_json(found.text))
         return
+    if Path(file).is_file():
+        raise Trouble(f"There is a file {file!r} already.", "Name another one, or remove it first.")
     try:
         found.write(file)
     except OSError as error:
@@ -172,4 +175,15 @@ def _word(name: str, value: object) -> str:
         case _ if name.endswith("timestamp") or name == "request_id":
             return ""
         case _:
-            return f"{name.replace('_', ' ')} {value}"
+            said = length(timedelta(seconds=float(str(value)))) if name in _SECONDS else value
+            return f"{_WORDS.get(name) or name.replace('_', ' ')} {said}"
+
+
+_SECONDS = {
+    "duration": "for",
+    "execution_timeout": "times out after",
+    "heartbeat_timeout": "heartbeat within",
+    "next_attempt_delay_seconds": "the next one in",
+    "timeout": "answer within",
+}
+_WORDS = {**_SECONDS, "current_attempt": "attempt"}

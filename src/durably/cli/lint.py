@@ -17,7 +17,7 @@ from durably.lint.linter import files_below, lint_file
 _SOURCE_WIDTH = 100
 
 
-@click.command()
+@click.command(short_help="Find what would break replays, without running it.")
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )

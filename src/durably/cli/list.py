@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from durably.app.names import find_arn
+from durably.app.operations import kind_of, label_of
+from durably.app.settings import is_postgres
 from durably.cli.options import json_option, store_option
 from durably.cli.printing import (
     clock_time,
     console,
+    left,
     length,
     print_grid,
     print_json_lines,
     safe,
     short,
-    until,
     without_none,
 )
-from durably.cli.stores import read
+from durably.cli.stores import is_held, read
 from durably.clock import SystemClock
+from durably.engine.arns import LATEST
+from durably.engine.roster import Roster, claim_name
 from durably.engine.service import Service
 from durably.engine.store import Listed, Page, Query
+from durably.engine.views import Next, Standing, Why
 from durably.wire.base import Timestamp
 from durably.wire.execution import ExecutionStatus
 
@@ -61,18 +66,25 @@ _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 @json_option
 def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: Any) -> None:
     """Print the executions in the store, newest first."""
+    has_owner = None if is_postgres(url) else is_held(url)
 
-    async def look(service: Service) -> tuple[Page, list[str]]:
+    async def look(service: Service) -> tuple[Page, list[str], Roster | None]:
         parent_arn = None if parent is None else await find_arn(service.store, parent)
         page = await service.list(_query(parent_arn=parent_arn, **filters))
-        now = service.clock.now()
-        return page, [] if as_json else [await _next(service, one, now) for one in page.executions]
+        roster = None if service.sharing is None else await service.sharing.roster()
+        if as_json:
+            return page, [], roster
+        nexts = [await _next(service, one, roster, has_owner=has_owner) for one in page.executions]
+        return page, nexts, roster
 
-    page, nexts = read(url, look)
+    page, nexts, roster = read(url, look)
     if as_json:
-        print_json_lines(_document(listed) for listed in page.executions)
+        print_json_lines(_document(listed, roster) for listed in page.executions)
     elif page.executions:
         _print_table(page, nexts)
+        if has_owner is False and any(one.summary.ended_at is None for one in page.executions):
+            said = "No process works on this store, so nothing happens until one does: "
+            click.echo(f"{said}`durably worker FILE` would.", err=True)
     else:
         click.echo("There are none.", err=True)
     if page.next_marker is not None:
@@ -110,8 +122,9 @@ def _aware(local: datetime | None) -> datetime | None:
     return None if local is None else local.astimezone(UTC)
 
 
-def _document(listed: Listed) -> dict[str, Any]:
+def _document(listed: Listed, roster: Roster | None) -> dict[str, Any]:
     summary, wake_at = listed.summary, None if listed.is_claimed else listed.wake_at
+    is_open = summary.ended_at is None
     return without_none(
         {
             "DurableExecutionArn": listed.arn,
@@ -123,6 +136,7 @@ def _document(listed: Listed) -> dict[str, Any]:
             "ParentArn": summary.parent_arn,
             "ParkedReason": summary.parked_reason,
             "WakeTimestamp": wake_at and Timestamp.of(wake_at),
+            "HasWorker": has_worker_for(listed, roster) if is_open and roster else None,
         }
     )
 
@@ -134,22 +148,45 @@ def _print_table(page: Page, nexts: Sequence[str]) -> None:
 
     now = SystemClock().now()
     out = console()
+    rows = [
+        {
+            "NAME": Text(safe(one.summary.execution_name)),
+            "FUNCTION": Text(safe(one.summary.function_name)),
+            "STATUS": status_text(one.summary.status, one.summary.parked_reason),
+            "STARTED": Text(clock_time(one.summary.started_at, now)),
+            "TOOK": Text(length((one.summary.ended_at or now) - one.summary.started_at)),
+            "NEXT": Text(said, "dim"),
+        }
+        for one, said in zip(page.executions, nexts, strict=True)
+    ]
+    widths = {title: max(len(title), *(row[title].cell_len for row in rows)) for title in rows[0]}
+    titles, width = fitting(widths, out.width)
     table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False)
-    for title in ("NAME", "FUNCTION", "STATUS", "STARTED", "TOOK"):
-        table.add_column(title, no_wrap=True, overflow="ellipsis")
-    table.add_column("NEXT", overflow="ellipsis", no_wrap=True)
-    for listed, said in zip(page.executions, nexts, strict=True):
-        summary = listed.summary
-        ended_at = summary.ended_at
-        table.add_row(
-            Text(safe(summary.execution_name)),
-            Text(safe(summary.function_name)),
-            status_text(summary.status, summary.parked_reason),
-            clock_time(summary.started_at, now),
-            length((ended_at or now) - summary.started_at),
-            Text(said, "dim"),
-        )
-    print_grid(table)
+    for title in titles:
+        table.add_column(title, no_wrap=title != "NEXT", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[title] for title in titles))
+    print_grid(table, width)
+
+
+def fitting(widths: Mapping[str, int], room: int) -> tuple[list[str], int]:
+    """Choose the columns that there is room for, and how wide their table is.
+
+    None is ever cut. What comes next is wrapped, and how long it took and of which function it is
+    make way for that. Where the rest does not fit, the table is as wide as it has to be.
+    """
+    titles = list(widths)
+    for title in ("", "TOOK", "FUNCTION"):
+        titles = [one for one in titles if one != title]
+        taken = sum(widths[one] + _GAP for one in titles if one != "NEXT")
+        if taken + min(widths["NEXT"], _NARROW_NEXT) <= room:
+            return titles, room
+    return titles, max(room, taken + min(widths["NEXT"], _NARROWEST_NEXT))
+
+
+_GAP = 3
+_NARROW_NEXT = 24
+_NARROWEST_NEXT = 12
 
 
 def status_text(status: str, parked_reason: str | None) -> Any:
@@ -161,15 +198,45 @@ def status_text(status: str, parked_reason: str | None) -> Any:
     return Text(safe(status), STYLES.get(ExecutionStatus(status), ""))
 
 
-async def _next(service: Service, listed: Listed, now: datetime) -> str:
+def has_worker_for(listed: Listed, roster: Roster) -> bool:
+    """Whether a worker that is alive goes on with an execution."""
+    summary = listed.summary
+    return roster.has_worker_for(claim_name(summary.function_name, summary.version))
+
+
+async def _next(
+    service: Service, listed: Listed, roster: Roster | None, *, has_owner: bool | None
+) -> str:
     """Say what is going to happen next, which only the record of an execution tells."""
-    if listed.summary.ended_at is not None:
-        return ""
-    if listed.summary.parked_reason is not None:
-        return short(listed.summary.parked_reason, 60)
+    summary = listed.summary
+    if summary.ended_at is not None or summary.parked_reason is not None:
+        return short(summary.parked_reason or "", 60)
+    is_due = listed.wake_at is not None and listed.wake_at <= service.clock.now()
+    if is_due and roster is not None and not has_worker_for(listed, roster):
+        in_version = "" if summary.version == LATEST else f" in version {summary.version}"
+        return f"no worker has it{in_version}"
     if listed.is_claimed:
-        return "at work"
+        silent = "its process died" if has_owner is False else "its worker is silent"
+        return silent if has_owner is False or (is_due and roster is not None) else "at work"
+    return await _next_by_itself(service, listed)
+
+
+async def _next_by_itself(service: Service, listed: Listed) -> str:
     found = await service.why(listed.arn)
+    if found.standing is Standing.PAUSED:
+        return "until resume"
     if found.damage is not None or found.wakes_at is None or found.next is None:
         return short(found.damage or "", 60)
-    return f"{found.next.value} {until(found.wakes_at, now)}"
+    return f"{_awaited(found)}{found.next.value} {left(found.wakes_at, service.clock.now())}"
+
+
+def _awaited(found: Why) -> str:
+    """Say what has to happen, unless an execution goes on by itself."""
+    if found.next not in _TIMES_OUT or not found.waits_for:
+        return ""
+    first, more = found.waits_for[0].operation, len(found.waits_for) - 1
+    of = f"{kind_of(first)} {label_of(first)}" + (f" and {more} more" if more else "")
+    return f"waits for {short(of, 60)}; "
+
+
+_TIMES_OUT = (Next.CALLBACK_TIMEOUT, Next.HEARTBEAT_TIMEOUT, Next.EXECUTION_TIMEOUT)

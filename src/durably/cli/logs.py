@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 
 from durably.cli.printing import console, safe, safe_lines
+from durably.wire.arns import title_of
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_KNOWN = _STANDARD | {"executionArn", "operationId", "operationName", "parentId"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class ConsoleLogs(logging.Handler):
-    """Prints each record as one line: level, logger, sentence, fields."""
+    """Prints each record as one line: level, whose logger, execution, sentence, fields."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print *record*."""
@@ -25,16 +27,31 @@ class ConsoleLogs(logging.Handler):
 
 
 def line_of(record: logging.LogRecord) -> str:
-    """Write *record* as a line, followed by its traceback if it has one."""
+    """Write *record* as a line, followed by its traceback if it has one.
+
+    A sentence of the library says all that its fields do. One of the user's code has the execution
+    and the operation before it, unless it names them.
+    """
+    is_ours = str(record.name).partition(".")[0] == "durably"
+    said = record.getMessage()
+    members = vars(record)
+    places = (title_of(str(members.get("executionArn") or "")), members.get("operationName"))
+    of = ", ".join(str(place) for place in places if place and str(place) not in said)
+    head = record.levelname if is_ours else f"{record.levelname} {safe(record.name)}"
     fields = [
         f"{safe(name)}={safe(value)}"
-        for name, value in vars(record).items()
-        if name not in _STANDARD and value is not None
+        for name, value in members.items()
+        if not is_ours and name not in _KNOWN and value is not None
     ]
-    text = " ".join([record.levelname, safe(record.name), safe(record.getMessage()), *fields])
+    text = " ".join([head, *([f"{safe(of)}:"] if of else []), safe(said), *fields])
     if record.exc_info:
         text += "\n" + safe_lines(logging.Formatter().formatException(record.exc_info))
     return text
+
+
+def show_audit() -> None:
+    """Show who has done what, whatever else is shown."""
+    logging.getLogger("durably.audit").setLevel(logging.INFO)
 
 
 def log_to_console(level: str) -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -26,10 +28,16 @@ from durably.cli.show import show
 from durably.cli.start import start
 from durably.cli.why import why
 from durably.cli.worker import worker
+from durably.cli.workers import workers
+from durably.drivers.signals import kept
 from durably.errors import DurableError
 
 _BROKEN_PIPE = 141
 _PATIENCE_SECONDS = 1.0
+_NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(
+    click.exceptions, "NoArgsIsHelpError", ()
+)
+"""Raised by a group that is called alone. click 8.1 has none, and prints the help itself."""
 
 
 @click.group(context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
@@ -43,6 +51,7 @@ for _command in (
     dev,
     serve,
     worker,
+    workers,
     start,
     list_executions,
     show,
@@ -64,6 +73,7 @@ for _command in (
 def main() -> NoReturn:
     """Run the command line, and end the process."""
     try:
+        _make_ready_to_write()
         check_words(sys.argv)
         answer = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -72,6 +82,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     _leave(answer if isinstance(answer, int) else 0)
+
+
+def _make_ready_to_write() -> None:
+    """Let no output fail for want of a stream, or of a character in its encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever has started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -96,28 +116,39 @@ def told(error: Exception) -> int:
             return INTERRUPTED
         case BrokenPipeError():
             return _BROKEN_PIPE
+        case click.UsageError() if isinstance(error, _NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         case click.ClickException():
             trouble = error
         case DurableError():
             trouble = trouble_of(error)
         case _:
-            if os.environ.get("DURABLY_DEBUG"):
-                raise error
-            said = f"this is a defect of durably: {type(error).__name__}: {error}"
-            trouble = Trouble(said, "With DURABLY_DEBUG=1 in the environment it shows where.")
+            trouble = _unforeseen(error)
     tell(trouble)
     return trouble.exit_code
 
 
+def _unforeseen(error: Exception) -> Trouble:
+    if os.environ.get("DURABLY_DEBUG"):
+        raise error
+    if isinstance(error, OSError) and error.strerror:
+        return Trouble(f"{error.filename or 'The output'}: {error.strerror}.")
+    said = f"this is a defect of durably: {type(error).__name__}: {error}"
+    return Trouble(said, "With DURABLY_DEBUG=1 in the environment it shows where.")
+
+
 def _leave(code: int) -> NoReturn:
     """End the process, even where a thread or a task of the user's code will not end."""
-    if code == _BROKEN_PIPE:
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it, or it is full: the interpreter shall not try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(not thread.daemon for thread in threading.enumerate()[1:]):
         last_resort = threading.Timer(_PATIENCE_SECONDS, os._exit, (code,))
         last_resort.daemon = True
         last_resort.start()
-    if left_behind:
+    if left_behind or kept:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -6,7 +6,7 @@ import click
 
 from durably.cli.options import store_option
 from durably.cli.printing import safe
-from durably.cli.stores import arn_of, ask, is_held, read
+from durably.cli.stores import arn_of, ask, has_worker, read
 from durably.engine.control import (
     DeleteRequest,
     PauseRequest,
@@ -35,7 +35,7 @@ def stop(*, execution: str, reason: str | None, url: str) -> None:
     click.echo(f"{safe(execution)} {said}.", err=True)
 
 
-@click.command()
+@click.command(short_help="Let no further invocation run until `resume`.")
 @_execution
 @click.option("--reason", help="Why, for the history.")
 @store_option
@@ -53,8 +53,9 @@ def pause(*, execution: str, reason: str | None, url: str) -> None:
 @store_option
 def resume(*, execution: str, reason: str | None, url: str) -> None:
     """End a pause of an execution, or what parked it."""
-    ask(url, ResumeRequest(arn_of(url, execution), reason))
-    if is_held(url):
+    arn = arn_of(url, execution)
+    ask(url, ResumeRequest(arn, reason))
+    if has_worker(url, arn):
         click.echo(f"{safe(execution)} goes on.", err=True)
     else:
         said = "can go on, and does when a process works on the store: `durably worker FILE` would"
@@ -70,7 +71,7 @@ def delete(*, execution: str, url: str) -> None:
     click.echo(f"{safe(execution)} is deleted.", err=True)
 
 
-@click.command()
+@click.command(short_help="Make callback ids and tokens with a new key.")
 @store_option
 def rotate_key(*, url: str) -> None:
     """Make callback ids and checkpoint tokens with a new key from now on.

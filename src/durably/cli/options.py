@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ def store_option(command: F) -> F:
         show_default=True,
         envvar="DURABLY_STORE",
         show_envvar=True,
-        help="Where executions are kept: sqlite:PATH.",
+        help="Where executions are kept: sqlite:PATH or postgresql://…",
     )(command)
 
 
@@ -78,9 +79,22 @@ def json_of(source: str | None) -> str | None:
     try:
         read_json(text)
     except SerdesError as error:
-        step = "Put it in single quotes, so that the shell leaves it alone: --input '{\"id\": 7}'."
-        raise Trouble(f"The input {error}.", step) from error
+        raise Trouble(f"The input {error}.", _how_to_type(source)) from error
     return msgspec.json.format(text, indent=-1)
+
+
+def _how_to_type(source: str) -> str:
+    """Say how JSON is typed: as a text, where *source* is plain words; nothing of a file."""
+    if source == "-" or source.startswith("@"):
+        return ""
+    if source and source[0] not in _BEGINNINGS:
+        text = source if _is_plain(source) else "some text"
+        return f"A text needs double quotes inside the single ones: --input '\"{text}\"'."
+    return "Put it in single quotes, so that the shell leaves it alone: --input '{\"id\": 7}'."
+
+
+_BEGINNINGS = '{["'  # of whatever is meant as JSON
+_is_plain = re.compile(r"[\w .,:/+-]{1,40}").fullmatch
 
 
 def log_level_option(command: F) -> F:
@@ -104,7 +118,10 @@ def work_options(command: F) -> F:
         help="After how many failed invocations in a row an execution is parked.",
     )(command)
     return click.option(
+        "--concurrency",
         "--max-concurrency",
+        "max_concurrency",
+        metavar="N",
         default=100,
         show_default=True,
         type=click.IntRange(1),

@@ -35,7 +35,9 @@ class Others:
         query = Query(statuses=(status,), is_parked=False, limit=_MAX_LOOKED_AT)
         now = self._service.clock.now()
         for one in (await self._service.list(query)).executions:
-            is_due = one.is_claimed or (one.wake_at is not None and one.wake_at <= now)
+            is_due = one.wake_at is not None and one.wake_at <= now
+            if one.is_claimed:  # where many work on a store, by whoever has claimed it
+                is_due = self._service.sharing is None
             is_ours = one.summary.function_name in self._functions
             if is_due and is_ours and one.summary.parent_arn is None:
                 title = f"{one.summary.function_name}/{one.summary.execution_name}"
@@ -49,4 +51,4 @@ class Others:
         self._told.update(new)
         named = ", ".join(safe(self._titles[arn]) for arn in new[:_MAX_NAMED])
         more = f" and {len(new) - _MAX_NAMED} more" if len(new) > _MAX_NAMED else ""
-        return f"is not alone: also at work on {named}{more}, due in the same store"
+        return f"shares this process with {named}{more}: due in the same store"

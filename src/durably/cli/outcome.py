@@ -9,6 +9,7 @@ from pathlib import Path
 from durably.cli.printing import colored, counted, length, safe, safe_lines, short
 from durably.engine.views import Description
 from durably.errors import in_operation
+from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 
@@ -28,14 +29,14 @@ def ended_line(found: Description) -> str:
     verb, color = _VERBS.get(found.status, (found.status.value.lower(), "yellow"))
     took = "" if found.ended_at is None else f" in {length(found.ended_at - found.started_at)}"
     many = counted(found.operation_count, "operation")
-    return f"{safe(found.execution_name)} {colored(verb, color)}{took}, {many}"
+    return f"{safe(title_of(found.arn))} {colored(verb, color)}{took}, {many}"
 
 
 def failure_lines(found: Description, origin: str | None = None) -> Iterator[str]:
     """Say why a closed or parked execution has no result; *origin* is what `origin_of` says."""
     if not found.is_closed:
         parked = colored("parked", "yellow")
-        yield f"{safe(found.execution_name)} is {parked}: {short(found.parked_reason, 500)}"
+        yield f"{safe(title_of(found.arn))} is {parked}: {short(found.parked_reason, 500)}"
         return
     said = error_text(found.error, origin)
     yield ended_line(found) + (f": {said}" if said else "")

@@ -84,11 +84,14 @@ def console(*, to_stderr: bool = False) -> Console:
     return made
 
 
-def print_grid(grid: Table) -> None:
-    """Print *grid* to standard output, without spaces at the ends of its lines."""
+def print_grid(grid: Table, width: int | None = None) -> None:
+    """Print *grid* to standard output, without spaces at the ends of its lines.
+
+    It is as wide as the terminal, or has this *width*, whatever the terminal's.
+    """
     out = console()
     with out.capture() as captured:
-        out.print(grid)
+        out.print(grid, width=width, crop=False)
     lines = captured.get() if out.is_terminal else _rstripped(captured.get())
     sys.stdout.write(lines)
 
@@ -121,6 +124,7 @@ def length(duration: timedelta) -> str:
     return f"{whole} s"
 
 
+_PROMPT = timedelta(seconds=1)
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -133,9 +137,15 @@ def clock_time(at: datetime, now: datetime) -> str:
 
 def until(at: datetime, now: datetime) -> str:
     """Say when *at* is and how long it is until then."""
-    left = at - now
-    when = f"in {length(left)}" if left > timedelta(0) else "now"
-    return f"{clock_time(at, now)} ({when})"
+    return f"{clock_time(at, now)} ({left(at, now)})"
+
+
+def left(at: datetime, now: datetime) -> str:
+    """Say how long it is until *at*, or how long ago it ought to have been."""
+    time = at - now
+    if time > timedelta(0):
+        return f"in {length(time)}"
+    return "now" if time > -_PROMPT else f"overdue by {length(-time)}"
 
 
 def since(at: datetime, now: datetime) -> str:

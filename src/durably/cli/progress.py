@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from durably.app.operations import kind_of, path_of
-from durably.cli.outcome import error_text
+from durably.cli.news import News
 from durably.cli.overview import Current, Doing, by_urgency
-from durably.cli.printing import clock_time, console, counted, length, safe, short, until
-from durably.core.journal import error_of
+from durably.cli.printing import console, counted, length, safe, short, until
+from durably.engine.arns import execution_name_of
 from durably.engine.views import Standing
 from durably.wire.execution import CLOSED_STATUSES, ExecutionStatus
-from durably.wire.operation import ErrorObject, Operation, OperationStatus, OperationType
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
     from durably.cli.watching import Sight
 
-_MAX_CHANGES = 8
 _SUMMARY_EVERY = timedelta(seconds=2)
 _MAX_ROWS = 12
 _BAR_WIDTH = 40
@@ -40,6 +37,10 @@ class Progress(Protocol):
         """Show what was seen."""
         ...
 
+    def finish(self, sight: Sight, now: datetime) -> None:
+        """Show what has ended, for the last time."""
+        ...
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         ...
@@ -54,17 +55,19 @@ class SilentProgress:
     def show(self, sight: Sight, now: datetime) -> None:
         """Show nothing."""
 
+    def finish(self, sight: Sight, now: datetime) -> None:
+        """Show nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
 class PlainProgress:
-    """Prints a line when something has changed, and a summary when too much has."""
+    """Prints a line when something has changed, and how far it all is where invoked ones work."""
 
     def __init__(self, title: str, began_at: datetime) -> None:
         self._title = title
-        self._began_at = began_at
-        self._known: dict[str, tuple[OperationStatus, int]] = {}
+        self._news = News(began_at)
         self._standing: Standing | None = None
         self._summary = ""
         self._summary_at: datetime | None = None
@@ -75,30 +78,21 @@ class PlainProgress:
 
     def show(self, sight: Sight, now: datetime) -> None:
         """Print what has changed since the last time."""
-        changed = [one for one in sight.operations if self._is_news(one)]
-        if len(changed) <= _MAX_CHANGES and not sight.counts:
-            by_id = {operation.id: operation for operation in sight.operations}
-            for operation in changed:
-                self.say(f"{safe(path_of(operation, by_id))} {_news_of(operation, now)}")
-        else:
+        self._tell(sight, now)
+        if sight.counts:
             self._sum_up(sight, now)
         if sight.why.standing is not self._standing:
             self._standing = sight.why.standing
             if self._standing in _NOTABLE:
                 self.say(standing_of(sight, now))
 
-    def _is_news(self, operation: Operation) -> bool:
-        if operation.type is OperationType.EXECUTION:
-            return False
-        attempt = 0 if operation.step_details is None else operation.step_details.attempt
-        state = (operation.status, attempt)
-        if self._known.get(operation.id) == state:
-            return False
-        self._known[operation.id] = state
-        ended_at = operation.end_timestamp
-        if ended_at is not None and ended_at < self._began_at:
-            return False
-        return operation.is_terminal or operation.type in _WAITING or attempt > 0
+    def finish(self, sight: Sight, now: datetime) -> None:
+        """Print what has changed since the last time, and for the last time."""
+        self._tell(sight, now, at_last=True)
+
+    def _tell(self, sight: Sight, now: datetime, *, at_last: bool = False) -> None:
+        for line in self._news.lines(sight, now, at_last=at_last):
+            self.say(line)
 
     def _sum_up(self, sight: Sight, now: datetime) -> None:
         if self._summary_at is not None and now - self._summary_at < _SUMMARY_EVERY:
@@ -113,7 +107,6 @@ class PlainProgress:
 
 
 _NOTABLE = (Standing.PARKED, Standing.PAUSED, Standing.RETRYING)
-_WAITING = (OperationType.WAIT, OperationType.CALLBACK, OperationType.CHAINED_INVOKE)
 
 
 def summary_of(sight: Sight) -> Iterator[str]:
@@ -134,32 +127,6 @@ def _ended(counts: Counter[ExecutionStatus]) -> tuple[int, int]:
     return ended, ended - counts[ExecutionStatus.SUCCEEDED]
 
 
-def _news_of(operation: Operation, now: datetime) -> str:
-    kind, status = kind_of(operation), operation.status
-    step = operation.step_details
-    if operation.is_terminal:
-        begun, ended = operation.start_timestamp, operation.end_timestamp
-        took = f" in {length(ended - begun)}" if begun and ended else ""
-        attempts = f", attempt {step.attempt}" if step and step.attempt > 1 else ""
-        said = _said(error_of(operation))
-        return f"({kind}) {status.value.lower().replace('_', ' ')}{took}{attempts}{said}"
-    match operation:
-        case Operation(wait_details=wait) if wait and wait.scheduled_end_timestamp:
-            return f"({kind}) waits until {until(wait.scheduled_end_timestamp, now)}"
-        case Operation(callback_details=callback) if callback:
-            return f"({kind}) waits for an answer to {callback.callback_id}"
-        case Operation(step_details=details) if details and details.next_attempt_timestamp:
-            at = clock_time(details.next_attempt_timestamp, now)
-            said = _said(details.error)
-            return f"({kind}) attempt {details.attempt} is over{said}; the next one comes at {at}"
-        case _:
-            return f"({kind}) {'waits' if operation.type in _WAITING else 'runs'}"
-
-
-def _said(error: ErrorObject | None) -> str:
-    return "" if error is None else f": {short(error_text(error), 200)}"
-
-
 def standing_of(sight: Sight, now: datetime) -> str:
     """Say where an execution stands that does not go on as usual."""
     why = sight.why
@@ -173,7 +140,7 @@ def standing_of(sight: Sight, now: datetime) -> str:
         case Standing.PARKED:
             return f"parked: {short(why.parked_reason, 200)}"
         case Standing.PAUSED:
-            return "paused; `durably resume` lets it go on"
+            return f"paused; `durably resume {safe(execution_name_of(why.arn))}` lets it go on"
         case Standing.RETRYING:
             at = (
                 ""
@@ -188,12 +155,13 @@ def standing_of(sight: Sight, now: datetime) -> str:
 class LiveProgress:
     """Draws a picture on the terminal, and draws it again."""
 
-    def __init__(self, title: str, started_at: datetime) -> None:
+    def __init__(self, title: str, started_at: datetime, began_at: datetime) -> None:
         from rich.live import Live  # noqa: PLC0415 - only on a terminal
         from rich.spinner import Spinner  # noqa: PLC0415 - loaded only where it is used: it is slow to load
 
         self._title = title
         self._started_at = started_at
+        self._news = News(began_at, has_picture=True)
         self._console = console(to_stderr=True)
         self._spinner: Spinner = Spinner("dots", style="cyan")
         self._live: Live = Live(
@@ -206,12 +174,21 @@ class LiveProgress:
         self._console.print(f"{safe(self._title)} {line}", soft_wrap=True)
 
     def show(self, sight: Sight, now: datetime) -> None:
-        """Draw *sight*."""
+        """Draw *sight*, below what has ended."""
         from rich.console import Group  # noqa: PLC0415 - only on a terminal
 
+        self._tell(sight, now)
         rows = max(3, min(_MAX_ROWS, self._console.size.height - 5 - len(sight.counts)))
         self._spinner.update(text=headline(sight, self._title, now - self._started_at, now))
         self._live.update(Group(self._spinner, bars(sight), rows_of(sight, now, rows)))
+
+    def finish(self, sight: Sight, now: datetime) -> None:
+        """Print what has ended since the last time."""
+        self._tell(sight, now, at_last=True)
+
+    def _tell(self, sight: Sight, now: datetime, *, at_last: bool = False) -> None:
+        for line in self._news.lines(sight, now, at_last=at_last):
+            self.say(line)
 
     def close(self) -> None:
         """Take the picture away."""

@@ -18,6 +18,7 @@ from durably.cli.printing import colored, counted, length, print_grid, safe, saf
 from durably.cli.run import stdout_for_results
 from durably.engine.evolution import evolve, fold
 from durably.engine.execution import Execution
+from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.wire.operation import Operation
 
@@ -48,7 +49,7 @@ class Wanted:
         return f"{self.history.function_name}/{self.history.execution_name}"
 
 
-@click.command()
+@click.command(short_help="Replay an exported history against today's code.")
 @click.argument("file", metavar="HISTORY")
 @click.argument("target", metavar="FILE:FUNCTION")
 @click.option(
@@ -90,6 +91,8 @@ def _read(file: str) -> History:
         raise Trouble(f"{file!r} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise Trouble(f"{file!r} is not UTF-8 text: {error.reason}.") from error
+    except ValidationError as error:
+        raise Trouble(f"{file!r} cannot be replayed: {error.message}.") from error
 
 
 def _function_for(target: str, history: History) -> DurableFunction:

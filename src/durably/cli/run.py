@@ -21,7 +21,7 @@ from durably.app.loops import run_loop
 from durably.app.names import as_execution_name
 from durably.app.operations import origin_of
 from durably.app.payloads import check_input
-from durably.app.settings import DEFAULT_URL, EngineSettings, make_store
+from durably.app.settings import DEFAULT_URL, EngineSettings, is_postgres, make_store, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED, Trouble
 from durably.cli.following import Follower, Left
@@ -38,11 +38,13 @@ from durably.cli.others import Others
 from durably.cli.outcome import ended_line, failure_lines
 from durably.cli.printing import harmless_json, is_terminal, safe
 from durably.clock import SystemClock
+from durably.engine.arns import execution_name_of
 from durably.engine.dispatcher import failures
 from durably.engine.policy import StartOptions
 from durably.engine.views import Description
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
+from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 
 _GRACE = timedelta(seconds=3)
@@ -68,7 +70,7 @@ class Wanted:
     is_quiet: bool
 
 
-@click.command()
+@click.command(short_help="Run one execution to its end, and print its result.")
 @click.argument("target", metavar="FILE:FUNCTION")
 @input_option
 @click.option("--name", help="What to call the execution. Given again, it goes on.")
@@ -103,6 +105,8 @@ def run(  # noqa: PLR0913 - one for each option
     --name, so that a mistyped name starts nothing. Other executions of these functions that are due
     in the store are worked on, too. Nothing but the result goes to standard output.
 
+    A paused execution goes on when `durably resume NAME` says so, and this waits for it.
+
     Exit codes: 0 it succeeded; 1 it failed; 2 it could not be run; 3 it is suspended, because of
     --no-wait or because it is parked; 130 interrupted.
     """
@@ -134,13 +138,15 @@ def run(  # noqa: PLR0913 - one for each option
 def _is_there(url: str) -> bool:
     """Whether there can be an execution to go on with, lest a mistyped command makes a file."""
     store = make_store(url)
-    return isinstance(store, SqliteStore) and store.path.exists()
+    return is_postgres(url) or (isinstance(store, SqliteStore) and store.path.exists())
 
 
 async def _carry_out(wanted: Wanted, results: TextIO) -> int:
     settings = wanted.settings
+    clock = SystemClock()
     assembly = Assembly(make_store(settings.store_url), wanted.functions, settings)
     async with StopSignals() as signals:
+        began_at = clock.now()
         await assembly.open()
         try:
             others = Others(assembly.service, wanted.functions)
@@ -152,7 +158,8 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
                 assembly=assembly,
                 others=others,
                 signals=signals,
-                clock=SystemClock(),
+                clock=clock,
+                began_at=began_at,
                 began=began,
                 is_new=is_new,
                 waits=wanted.waits,
@@ -168,7 +175,7 @@ async def _carry_out(wanted: Wanted, results: TextIO) -> int:
                 origin = await origin_of(assembly.service, outcome)
         finally:
             await signals.hurry(assembly.close(_GRACE))
-    return tell(wanted, began.execution_name, outcome, results, origin)
+    return tell(wanted, began.arn, outcome, results, origin)
 
 
 def _is_of_another(arn: str, record: logging.LogRecord) -> bool:
@@ -204,7 +211,7 @@ def _no_such_execution(function_name: str, name: str) -> Trouble:
 
 def tell(
     wanted: Wanted,
-    name: str,
+    arn: str,
     outcome: Description | Left,
     results: TextIO,
     origin: str | None = None,
@@ -220,16 +227,23 @@ def tell(
             _say(*failure_lines(outcome, origin))
             return FAILED
         case Description():
-            _say(*failure_lines(outcome), _how_to_go_on(wanted, name))
+            _say(*failure_lines(outcome), _how_to_go_on(wanted, arn))
             return SUSPENDED
+        case Left():
+            return _tell_why_left(wanted, arn, outcome)
+
+
+def _tell_why_left(wanted: Wanted, arn: str, why: Left) -> int:
+    name, title = safe(execution_name_of(arn)), safe(title_of(arn))
+    match why:
+        case Left.PAUSED:
+            _say(f"{title} is paused; `durably resume {name}` lets it go on.")
         case Left.SUSPENDED:
-            said = f"{safe(name)} is suspended; `durably why {safe(name)}` says what it waits for."
-            _say(said, _how_to_go_on(wanted, name))
-            return SUSPENDED
+            _say(f"{title} is suspended; `durably why {name}` says what it waits for.")
         case Left.INTERRUPTED:
-            said = f"{safe(name)} is suspended, and nothing that was recorded is lost."
-            _say(said, _how_to_go_on(wanted, name))
-            return INTERRUPTED
+            _say(f"{title} is suspended, and nothing that was recorded is lost.")
+    _say(_how_to_go_on(wanted, arn))
+    return INTERRUPTED if why is Left.INTERRUPTED else SUSPENDED
 
 
 def _say(*lines: str) -> None:
@@ -244,10 +258,10 @@ def _print_result(result: str | None, results: TextIO) -> None:
     results.write(harmless_json(text) + "\n")
 
 
-def _how_to_go_on(wanted: Wanted, name: str) -> str:
-    words = ["durably", "run", wanted.target, "--name", name]
+def _how_to_go_on(wanted: Wanted, arn: str) -> str:
+    words = ["durably", "run", wanted.target, "--name", execution_name_of(arn)]
     if wanted.settings.store_url != DEFAULT_URL:
-        words += ["--store", wanted.settings.store_url]
+        words += ["--store", shown_url(wanted.settings.store_url)]
     return f"Go on with: {safe(shlex.join(words))}"
 
 

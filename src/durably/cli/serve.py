@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import click
 from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
+from durably.cli.logs import show_audit
 from durably.cli.options import log_level_option, store_option, work_options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,6 +117,13 @@ def _address_options() -> tuple[_Option, ...]:
             " seen by others.",
         ),
         click.option(
+            "--credentials",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Take only requests with one of the keys and tokens of this file, each for what it"
+            " is allowed there.",
+        ),
+        click.option(
             "--region",
             default=DEFAULT_REGION,
             show_default=True,
@@ -125,23 +134,25 @@ def _address_options() -> tuple[_Option, ...]:
     )
 
 
-@click.command()
+@click.command(short_help="Serve the Lambda API, until SIGTERM or Ctrl-C.")
 @server_options
 @click.option(
     "--behind-proxy",
     is_flag=True,
     help="There is a proxy in front that speaks TLS; without one it is not served to others.",
 )
-def serve(*, behind_proxy: bool, **options: Any) -> None:
+def serve(**options: Any) -> None:
     """Serve the API of AWS Lambda's durable functions, until SIGTERM or Ctrl-C.
 
     Functions are those that --function names. `durably dev` serves those of files, too.
     """
     serving = the_server()
     asked = serving.asked_for(options)
-    if asked.is_public and not (behind_proxy and options["access_key"]):
-        step = "Set DURABLY_ACCESS_KEY, put a proxy in front that speaks TLS, say --behind-proxy."
+    has_keys = options["access_key"] or options["credentials"]
+    if asked.is_public and not (options["behind_proxy"] and has_keys):
+        step = "Give it --credentials, put a proxy in front that speaks TLS, say --behind-proxy."
         raise Trouble(f"{asked.host} is not served to others without keys and TLS.", step)
+    show_audit()
     asyncio.run(serving.run_server(asked, EMPTY, {}, serving.nothing_else))
 
 
@@ -154,6 +165,6 @@ def the_server() -> ModuleType:
     try:
         from durably.cli import serving  # noqa: PLC0415 - only these commands need the server
     except ImportError as error:
-        step = "Install durably[cli,server]."
+        step = "pip install 'durably[cli,server]', or '.[cli,server]' in a clone."
         raise Trouble(f"The server is not here: there is no {error.name}.", step) from error
     return serving

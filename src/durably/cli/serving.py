@@ -12,16 +12,25 @@ from typing import Any
 
 import click
 
-from durably.app.settings import EngineSettings, is_function_name
+from durably.app.settings import EngineSettings, is_function_name, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
 from durably.cli.printing import colored, counted, safe
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
-from durably.server.access import LOOPBACK_HOSTS, Access, AccessKey, is_loopback
+from durably.server.access import (
+    EVERYTHING,
+    LOOPBACK_HOSTS,
+    Access,
+    AccessKey,
+    BearerToken,
+    Permission,
+    is_loopback,
+)
 from durably.server.attached import FunctionSettings
 from durably.server.connections import allow_open_files
+from durably.server.credentials import read_credentials
 from durably.server.http_target import split_url
 from durably.server.listening import bound_socket
 from durably.server.processes import split_command
@@ -30,6 +39,9 @@ from durably.server.watching import changes
 from durably.words import in_words
 
 __all__ = ["asked_for", "changes", "nothing_else", "run_server"]
+
+_OF_FUNCTIONS = frozenset({Permission.CALLBACK, Permission.CHECKPOINT, Permission.START})
+"""What the processes of functions may do where every credential says what it is for."""
 
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -80,23 +92,48 @@ def asked_for(options: Mapping[str, Any]) -> Asked:
         sources=tuple(sources),
         host=options["host"],
         port=options["port"],
-        access=_access(options),
-        is_key_made=options["access_key"] is None and not is_loopback(options["host"]),
+        access=_access(options, sources),
+        is_key_made=not (
+            options["access_key"] or options["credentials"] or is_loopback(options["host"])
+        ),
     )
 
 
-def _access(options: Mapping[str, Any]) -> Access:
-    """Say who may use the API: at an address that others reach, only who has the key."""
-    host, said = options["host"], options["access_key"]
+def _access(options: Mapping[str, Any], sources: Sequence[Source]) -> Access:
+    """Say who may use the API: at an address that others reach, only who has a key or a token."""
+    host = options["host"]
     named = f"[{host}]" if ":" in host else host
     hosts = dict.fromkeys((*LOOPBACK_HOSTS, named, *(name.lower() for name in options["names"])))
-    if said is None and not is_loopback(host):
-        ids = RandomIds()
-        said = f"DURABLY{ids.hex(12).upper()}:{ids.hex(40)}"
-    if said is None:
-        return Access(hosts=tuple(hosts))
-    key_id, _, secret = said.partition(":")
-    return Access(hosts=tuple(hosts), keys=(AccessKey(key_id, secret),))
+    keys, tokens = _credentials(options, sources)
+    return Access(
+        hosts=tuple(hosts),
+        keys=keys,
+        tokens=tokens,
+        is_behind_proxy=options.get("behind_proxy", False),
+    )
+
+
+def _credentials(
+    options: Mapping[str, Any], sources: Sequence[Source]
+) -> tuple[tuple[AccessKey, ...], tuple[BearerToken, ...]]:
+    """Give keys and tokens. Processes of functions are given the first key."""
+    said, path = options["access_key"], options["credentials"]
+    if path is None:
+        if said is None:
+            return (() if is_loopback(options["host"]) else (_made_key(EVERYTHING),)), ()
+        key_id, _, secret = said.partition(":")
+        return (AccessKey(key_id, secret),), ()
+    if said is not None:
+        raise Trouble("A key is given beside a file of keys.", "Write it into the file.")
+    keys, tokens = read_credentials(path)
+    if all(source.is_address for source in sources):
+        return keys, tokens
+    return (_made_key(_OF_FUNCTIONS), *keys), tokens
+
+
+def _made_key(permissions: frozenset[Permission]) -> AccessKey:
+    ids = RandomIds()
+    return AccessKey(f"DURABLY{ids.hex(12).upper()}", ids.hex(40), permissions)
 
 
 def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Source:
@@ -207,7 +244,7 @@ def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[s
     export = colored(f"export AWS_ENDPOINT_URL_LAMBDA={serving.endpoint}", "bright_black")
     labels = [
         ("API", f"{serving.endpoint}  {export}"),
-        ("Store", safe(asked.engine.store_url)),
+        ("Store", safe(shown_url(asked.engine.store_url))),
         ("Functions", rows[0] if rows else "none"),
         *(("", row) for row in rows[1:]),
     ]

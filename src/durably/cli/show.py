@@ -39,7 +39,7 @@ _PAYLOAD_WIDTH = 200
 _OUTCOME_WIDTH = 60
 
 
-@click.command()
+@click.command(short_help="Print how an execution stands, and its operations.")
 @click.argument("execution", metavar="ARN|NAME")
 @store_option
 @json_option

@@ -8,10 +8,12 @@ import click
 
 from durably.app.names import as_execution_name
 from durably.app.payloads import check_input
+from durably.app.settings import is_postgres
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY, load_function
 from durably.cli.options import input_option, json_of, store_option
-from durably.cli.stores import ask, is_held
+from durably.cli.printing import safe
+from durably.cli.stores import ask, has_worker, is_held
 from durably.engine.control import StartRequest
 from durably.errors import ResourceNotFoundException
 
@@ -26,8 +28,8 @@ from durably.errors import ResourceNotFoundException
 def start(*, target: str, source: str | None, name: str | None, url: str) -> None:
     """Start an execution, and print its ARN. Nobody waits for it.
 
-    FUNCTION is one of the process that holds the store. With FILE it need not run: whoever works
-    on the store next goes on with it.
+    FUNCTION is one of the process that holds the store, or of a worker on the database. With FILE
+    none need run: whoever works on the store next goes on with it.
     """
     as_execution_name(name)
     payload = json_of(source)
@@ -37,7 +39,7 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
         function_name = function.name
     else:
         function_name, functions = target, EMPTY
-        if not is_held(url):
+        if not is_postgres(url) and not is_held(url):
             said = f"No process works on {url}, so nobody here knows a function {target!r}."
             step = f"Name its file, as in `durably start FILE:{target}`, or start `durably worker`."
             raise Trouble(said, step)
@@ -47,6 +49,7 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
         step = "Start it with the file that has the function, or name another store with --store."
         raise Trouble(error.message, step) from error
     sys.stdout.write(f"{arn}\n")
-    if not is_held(url):
-        said = "No process works on this store: `durably worker FILE` would."
-        click.echo(said, err=True)
+    if arn is None or not has_worker(url, arn):
+        said = f"No worker that is alive has {function_name}"
+        said = said if is_postgres(url) else "No process works on this store"
+        click.echo(f"{safe(said)}: `durably worker FILE` would.", err=True)

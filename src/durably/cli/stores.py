@@ -1,23 +1,31 @@
-"""How commands reach a store: reading beside its owner, or through its owner, or alone."""
+"""How commands reach a store: reading beside its owner, or through its owner, or alone.
+
+A database is everybody's: there a command is one process more, which comes and goes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from durably.app.names import find_arn
-from durably.app.settings import MEMORY_URL, check_store_url
+from durably.app.settings import MEMORY_URL, check_store_url, is_postgres, make_store
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
 from durably.clients.control import ControlClient, NobodyListens
 from durably.clock import SystemClock
-from durably.engine.arns import LATEST, split_function_name
+from durably.engine.arns import LATEST, parse_execution_arn, split_function_name
 from durably.engine.commands import Target
 from durably.engine.control import AnyRequest, carry_out
+from durably.engine.policy import ServicePolicy
+from durably.engine.roster import claim_name
 from durably.engine.service import Service
+from durably.engine.store import Store, is_shared
 from durably.errors import StoreLockedError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
@@ -36,17 +44,11 @@ def read(url: str, look: Callable[[Service], Awaitable[T]]) -> T:
         Trouble: there is nothing to look at.
         StoreError: it cannot be read.
     """
-    path = existing_database(url)
-
-    async def looking() -> T:
-        service = _service(SqliteStore(path, read_only=True), EMPTY)
-        await service.open()
-        try:
-            return await look(service)
-        finally:
-            await service.close()
-
-    return asyncio.run(looking())
+    if is_postgres(url):
+        store = make_store(url, is_visitor=True)
+    else:
+        store = SqliteStore(existing_database(url), read_only=True)
+    return asyncio.run(_with_service(store, look))
 
 
 def arn_of(url: str, execution: str) -> str:
@@ -69,6 +71,10 @@ def ask(
         StoreLockedError: a process holds the store, and takes no commands.
         StoreError: it could not be written.
     """
+    if is_postgres(url):
+        # What is started with its file may be the first thing that ever happens there.
+        store = make_store(url, is_visitor=not functions)
+        return asyncio.run(_with_service(store, partial(carry_out, request=request), functions))
     path = SqliteStore(_file_url(url)).path if functions else existing_database(url)
     clock = SystemClock()
     deadline = clock.monotonic() + _PATIENCE_SECONDS
@@ -78,7 +84,8 @@ def ask(
         except NobodyListens:
             pass
         try:
-            return asyncio.run(_ask_alone(path, request, functions))
+            do = partial(carry_out, request=request)
+            return asyncio.run(_with_service(SqliteStore(path), do, functions))
         except StoreLockedError:
             # Its owner is just coming, or going.
             if clock.monotonic() > deadline:
@@ -86,19 +93,58 @@ def ask(
         threading.Event().wait(_PAUSE_SECONDS)
 
 
-async def _ask_alone(
-    path: Path, request: AnyRequest, functions: Mapping[str, DurableFunction]
-) -> str | None:
-    service = _service(SqliteStore(path), functions)
+async def _with_service(
+    store: Store,
+    do: Callable[[Service], Awaitable[T]],
+    functions: Mapping[str, DurableFunction] = EMPTY,
+) -> T:
+    service = _service(store, functions)
     await service.open()
     try:
-        return await carry_out(service, request)
+        return await do(service)
     finally:
         await service.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who is there for an execution.
+
+    Attributes:
+        has_worker: whether a process that is alive would go on with it.
+        has_owner: if it runs, whether the process that it runs in is alive.
+    """
+
+    has_worker: bool
+    has_owner: bool
+
+
+async def hands_for(service: Service, url: str, arn: str) -> Hands:
+    """Say who is there for an execution."""
+    if service.sharing is None:
+        is_held = ControlClient(existing_database(url)).is_answered()
+        return Hands(is_held, is_held)
+    roster, stored = await service.sharing.roster(), await service.store.find(arn)
+    parts = parse_execution_arn(arn)
+    has_worker = roster.has_worker_for(claim_name(parts.function_name, parts.version))
+    has_owner = (
+        stored is not None
+        and stored.claim_epoch is not None
+        and stored.wake_at is not None
+        and stored.wake_at > service.clock.now()
+    )
+    return Hands(has_worker, has_owner)
+
+
+def has_worker(url: str, arn: str) -> bool:
+    """Whether a process that is alive would go on with an execution."""
+    if not is_postgres(url):
+        return is_held(url)
+    return read(url, lambda service: hands_for(service, url, arn)).has_worker
+
+
 def is_held(url: str) -> bool:
-    """Whether a process holds the store and takes commands."""
+    """Whether a process holds the store, which is a file, and takes commands."""
     return ControlClient(existing_database(url)).is_answered()
 
 
@@ -123,10 +169,12 @@ def _file_url(url: str) -> str:
     return url
 
 
-def _service(store: SqliteStore, functions: Mapping[str, DurableFunction]) -> Service:
+def _service(store: Store, functions: Mapping[str, DurableFunction]) -> Service:
     def find_target(text: str) -> Target | None:
         name, qualifier = split_function_name(text)
         known = name in functions and qualifier in (None, LATEST)
         return Target(name, LATEST) if known else None
 
-    return Service(store, SystemClock(), RandomIds(), find_target)
+    clock = store.clock if is_shared(store) else SystemClock()
+    policy = ServicePolicy(is_shared=is_shared(store))
+    return Service(store, clock, RandomIds(), find_target, policy)

@@ -13,15 +13,17 @@ import click
 from durably.app.execution import function_in, name_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_of
-from durably.app.settings import DEFAULT_URL
+from durably.app.settings import DEFAULT_URL, is_postgres, shown_url
 from durably.cli.options import json_option, store_option
 from durably.cli.outcome import ended_line, error_text, places_in
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
-from durably.cli.stores import is_held, read
+from durably.cli.stores import Hands, hands_for, read
 from durably.clock import SystemClock
+from durably.engine.arns import LATEST
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.views import Awaited, Description, Next, Standing, Why
+from durably.wire.arns import title_of
 from durably.wire.operation import ErrorObject, Operation
 
 _MAX_DEPTH = 5
@@ -39,39 +41,47 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
     again or it is parked, and whether there is a process that would go on with it.
     """
 
-    async def look(service: Service) -> tuple[Description, Why, list[str], str | None]:
+    async def look(service: Service) -> tuple[Description, Why, list[str], str | None, Hands]:
         arn = await find_arn(service.store, execution)
         found = await service.why(arn)
         description = await service.get(arn)
         origin = await origin_of(service, description)
-        return description, found, await _awaited_by(service, found), origin
+        lines = await _awaited_by(service, found)
+        return description, found, lines, origin, await hands_for(service, url, arn)
 
-    description, found, lines, origin = read(url, look)
+    description, found, lines, origin, hands = read(url, look)
     if as_json:
-        document = _document(found, is_held=is_held(url))
+        document = _document(found, has_worker=hands.has_worker)
         sys.stdout.write(to_json(document, indent=True) + "\n")
         return
-    now, has_worker = SystemClock().now(), is_held(url)
-    for line in sentences(description, found, now, is_held=has_worker, origin=origin):
+    runs = found.standing is Standing.RUNNING
+    is_held = hands.has_owner if runs else hands.has_worker
+    now = SystemClock().now()
+    for line in sentences(description, found, now, is_held=is_held, origin=origin):
         click.echo(line)
     for line in lines[:_MAX_LINES]:
         click.echo(line)
     if len(lines) > _MAX_LINES:
         click.echo(f"  … and {len(lines) - _MAX_LINES} more")
     is_over = found.standing is Standing.CLOSED or found.damage is not None
-    if not is_over and not is_held(url):
+    if not is_over and not hands.has_worker and not (runs and hands.has_owner):
         click.echo(_how_to_go_on(description, url))
 
 
 def _how_to_go_on(description: Description, url: str) -> str:
+    named = "" if url == DEFAULT_URL else f" --store {shlex.quote(shown_url(url))}"
+    if is_postgres(url):
+        of = "" if description.version == LATEST else f" in version {description.version}"
+        option = "" if description.version == LATEST else f" --version {description.version}"
+        said = f"No worker that is alive has {description.function_name}{of}, so nothing happens"
+        return safe(f"{said} until one does: start `durably worker FILE{named}{option}`.")
     words = ["durably", "run", f"FILE:{description.function_name}"]
     words += ["--name", description.execution_name]
-    words += [] if url == DEFAULT_URL else ["--store", url]
     said = "No process works on this store, so nothing happens until one does: start "
-    return f"{said}`durably worker FILE`, or `{safe(shlex.join(words))}`."
+    return f"{said}`durably worker FILE`, or `{safe(shlex.join(words) + named)}`."
 
 
-def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
+def _document(found: Why, *, has_worker: bool) -> dict[str, Any]:
     return without_none(
         {
             "DurableExecutionArn": found.arn,
@@ -86,7 +96,7 @@ def _document(found: Why, *, is_held: bool) -> dict[str, Any]:
             "ParkedReason": found.parked_reason,
             "Damage": found.damage,
             "OwedInvocations": found.owed_invocations,
-            "HasWorker": is_held,
+            "HasWorker": has_worker,
         }
     )
 
@@ -122,9 +132,10 @@ def sentences(
 ) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
+    title = safe(title_of(description.arn))
     if found.damage is not None:
         state = found.status.value if description.is_closed else "parked"
-        yield f"{name} is {state}: {short(found.damage, 300)}."
+        yield f"{title} is {state}: {short(found.damage, 300)}."
         does = "delete" if description.is_closed else "stop"
         yield f"`durably {does} {name}` does that. Other executions are not concerned."
         return
@@ -133,7 +144,7 @@ def sentences(
         yield f"{ended_line(description)}, at {begun}{': ' if said else '.'}{said}"
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return
-    yield from _standing(found, name, begun, is_held=is_held)
+    yield from _standing(found, title, begun, is_held=is_held)
     if found.parked_reason is not None:
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
     if found.standing in _NEEDS_RESUME:
@@ -145,12 +156,12 @@ def sentences(
         yield f"{does} at {until(found.wakes_at, now)}."
 
 
-def _standing(found: Why, name: str, begun: str, *, is_held: bool) -> Iterator[str]:
+def _standing(found: Why, title: str, begun: str, *, is_held: bool) -> Iterator[str]:
     deaths = _deaths(found, is_held=is_held)
     if found.standing is Standing.RUNNING and not is_held:
-        yield f"{name} does not run: {_died(deaths)}. It had begun at {begun}."
+        yield f"{title} does not run: {_died(deaths)}. It had begun at {begun}."
         return
-    yield f"{name} {_STANDINGS[found.standing]}, since {begun}."
+    yield f"{title} {_STANDINGS[found.standing]}, since {begun}."
     if deaths:
         yield f"Before that {_died(deaths)}."
 
@@ -222,7 +233,7 @@ def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
         yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
-        yield f"  durably callback succeed {callback.callback_id} --payload JSON"
+        yield f"  durably callback succeed {callback.callback_id} --payload TEXT"
 
 
 def _clause_of(found: Why, now: datetime) -> str:

@@ -9,17 +9,26 @@ import click
 
 from durably.app.assembly import Assembly
 from durably.app.loops import run_loop
-from durably.app.settings import DEFAULT_GRACE, EngineSettings, make_store
+from durably.app.settings import (
+    DEFAULT_GRACE,
+    MIN_LEASE,
+    EngineSettings,
+    is_postgres,
+    make_store,
+    shown_url,
+)
 from durably.app.signals import StopSignals
 from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
 from durably.cli.options import log_level_option, store_option, work_options
 from durably.cli.printing import counted, safe
+from durably.engine.arns import LATEST
+from durably.engine.roster import DEFAULT_LEASE
 from durably.handler import DurableFunction
 from durably.words import in_words
 
 
-@click.command()
+@click.command(short_help="Run whatever is due, until SIGTERM or Ctrl-C.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @store_option
 @work_options
@@ -31,19 +40,37 @@ from durably.words import in_words
     type=click.FloatRange(0),
     help="How long running invocations may go on at the end.",
 )
+@click.option(
+    "--lease",
+    default=DEFAULT_LEASE.total_seconds(),
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(MIN_LEASE.total_seconds()),
+    help="How long this process may be silent before its executions are given to another one.",
+)
+@click.option(
+    "--version",
+    metavar="NUMBER",
+    default=LATEST,
+    help="The version of the functions. An execution goes on only where the version is that it"
+    " began with.",
+)
 @log_level_option
-def worker(
+def worker(  # noqa: PLR0913 - one for each option
     *,
     files: tuple[str, ...],
     url: str,
     max_concurrency: int,
     park_after: int,
     grace: float,
+    lease: float,
+    version: str,
     log_level: str,
 ) -> None:
     """Run the executions of every durable function in the FILEs, until SIGTERM or Ctrl-C.
 
-    What was under way goes on by itself; what still runs at the end goes on the next time.
+    What was under way goes on by itself; what still runs at the end goes on the next time. On
+    postgresql://… any number of workers share the work; `durably workers` shows them.
     """
     log_to_console(log_level)
     functions = load_functions(*files)
@@ -52,6 +79,8 @@ def worker(
         max_concurrency=max_concurrency,
         park_after=park_after,
         grace=timedelta(seconds=grace),
+        lease=timedelta(seconds=lease),
+        version=version,
     )
     run_loop(_work(functions, settings))
 
@@ -62,7 +91,7 @@ async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettin
         await assembly.open()
         try:
             names = ", ".join(sorted(functions))
-            _say(f"ready on {safe(settings.store_url)} for {names}; Ctrl-C ends it")
+            _say(f"ready on {safe(shown_url(settings.store_url))} for {names}; Ctrl-C ends it")
             await assembly.wait_for_work_to_end(signals.first)
         finally:
             if assembly.running:
@@ -70,7 +99,11 @@ async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettin
                 many = counted(assembly.running, "invocation")
                 _say(f"ending: {many} may go on for {grace}; Ctrl-C ends that")
             await signals.hurry(assembly.close(settings.grace))
-            _say("ended; what was not finished goes on the next time")
+            _say(f"ended; what was not finished goes on {_where(settings)}")
+
+
+def _where(settings: EngineSettings) -> str:
+    return "in other workers" if is_postgres(settings.store_url) else "the next time"
 
 
 def _say(line: str) -> None:

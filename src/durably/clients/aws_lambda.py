@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Self, cast
 
-from durably.errors import ValidationError
+from durably.errors import DurableExecutionClientError, ValidationError
 from durably.wire.api import (
     CheckpointRequest,
     CheckpointResponse,
@@ -23,7 +24,9 @@ MAX_ATTEMPTS = 3
 class AwsDurableExecutionClient:
     """A backend reached by a boto3 client of the service `lambda`.
 
-    What boto3 raises is passed on: `classify_checkpoint_error` reads its structured codes.
+    What boto3 raises is passed on: `classify_checkpoint_error` reads its structured codes. A reply
+    that was cut off, or is not the service's, boto3 gives as one that says nothing. Then the same
+    request is made again, three times at most.
 
     Args:
         client: made by `boto3.client("lambda")`, with time-outs and retries as you want them.
@@ -46,17 +49,43 @@ class AwsDurableExecutionClient:
         return cls(_default_client())
 
     def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
-        """Have the service accept updates together, and learn what has changed."""
+        """Have the service accept updates together, and learn what has changed.
+
+        Raises:
+            DurableExecutionClientError: no reply says what became of them.
+        """
         body: dict[str, Any] = json.loads(encode_api(request))
         body.setdefault("Updates", [])
-        return convert_wire(self._client.checkpoint_durable_execution(**body), CheckpointResponse)
+        # Without a token the execution is over, so a reply must show that it is one: it has the
+        # state that the service's model requires.
+        told = ("CheckpointToken", "NewExecutionState")
+        reply = _told(self._client.checkpoint_durable_execution, body, told)
+        return convert_wire(reply, CheckpointResponse)
 
     def get_execution_state(self, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
-        """Read one page of the operations of an execution."""
+        """Read one page of the operations of an execution.
+
+        Raises:
+            DurableExecutionClientError: no reply holds one.
+        """
         body: dict[str, Any] = json.loads(encode_api(request))
         body["MaxItems"] = request.max_items
-        reply = self._client.get_durable_execution_state(**body)
+        reply = _told(self._client.get_durable_execution_state, body, ("Operations",))
         return convert_wire(reply, GetExecutionStateResponse)
+
+
+def _told(ask: Callable[..., Any], body: dict[str, Any], members: tuple[str, ...]) -> Any:
+    """Ask until a reply has one of *members*; *body* has its client token, so once is enough.
+
+    Raises:
+        DurableExecutionClientError: none has.
+    """
+    for _ in range(MAX_ATTEMPTS):
+        reply = ask(**body)
+        if any(member in reply for member in members):
+            return reply
+    text = f"{MAX_ATTEMPTS} replies in a row were cut off, or not the service's: they lack {{}}"
+    raise DurableExecutionClientError(text.format(" and ".join(members)), scope="invocation")
 
 
 @cache
@@ -65,7 +94,10 @@ def _default_client() -> Any:
         from botocore.config import Config  # noqa: PLC0415 - slow to import
         from botocore.session import get_session  # noqa: PLC0415 - slow to import
     except ImportError as error:
-        text = "botocore is not installed: install durably[aws], or pass a client of your own"
+        text = (
+            "botocore is not installed: pip install 'durably[aws]', or '.[aws]' in a clone; "
+            "or pass a client of your own"
+        )
         raise ValidationError("client", text) from error
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,

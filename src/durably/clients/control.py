@@ -17,7 +17,7 @@ from durably.engine.control import (
 )
 from durably.errors import StoreUnavailableError
 
-TIMEOUT_SECONDS = 60.0
+PATIENCE_SECONDS = 10.0
 
 
 class NobodyListens(Exception):  # noqa: N818 - not an error: then the store is free, or about to be
@@ -29,10 +29,12 @@ class ControlClient:
 
     Args:
         database: the path of the file.
+        patience_seconds: how long an answer is waited for.
     """
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._database = database
+        self._patience_seconds = patience_seconds
         self._path = socket_path(database)
 
     def ask(self, request: Request) -> str | None:
@@ -41,28 +43,37 @@ class ControlClient:
         Raises:
             NobodyListens: no process holds the database, or it cannot be reached.
             ApiError: it was refused. Nothing was recorded.
-            StoreUnavailableError: the other process gave no answer; whether it was done is open.
+            StoreUnavailableError: the other process gave no answer in time, or went away;
+                whether it was done is open.
             StoreError: it could not be written.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT_SECONDS)
+            connection.settimeout(self._patience_seconds)
             self._connect(connection)
             try:
                 connection.sendall(encode_line(request) + b"\n")
                 with connection.makefile("rb") as replies:
                     line = replies.readline()
                 reply = decode_reply(line)
+            except TimeoutError as error:
+                raise self._unanswered(
+                    f"has not answered for {self._patience_seconds:g} s"
+                ) from error
             except (OSError, msgspec.DecodeError) as error:
-                said = "holds it went away before it answered, so whether it was done is open"
-                raise StoreUnavailableError(f"{self._database}: the process that {said}") from error
+                raise self._unanswered("went away before it answered") from error
         if reply.refusal is not None:
             raise error_of(reply.refusal)
         return reply.answer
 
+    def _unanswered(self, what: str) -> StoreUnavailableError:
+        said = f"the process that holds it {what}, so whether it was done, or will be, is open"
+        remedy = "Look whether that process is well, and then what has become of it."
+        return StoreUnavailableError(f"{self._database}: {said}", remedy=remedy)
+
     def is_answered(self) -> bool:
         """Whether a process listens."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT_SECONDS)
+            connection.settimeout(self._patience_seconds)
             try:
                 self._connect(connection)
             except NobodyListens:

@@ -111,11 +111,17 @@ class Journal:
         """Take over what the backend says; give the records that really changed.
 
         What is terminal stays as it is: nothing that arrives late can open it again.
+
+        Raises:
+            NonDeterministicExecutionError: what it says of an operation is another one's.
         """
         changed: list[Operation] = []
         for operation in operations:
             known = self._records.get(operation.id)
             if known is None or (known != operation and not known.is_terminal):
+                if known is not None and known.type != operation.type:
+                    text = _MIXED_UP.format(known.id, known.type, operation.type)
+                    raise NonDeterministicExecutionError(text, operation_id=known.id)
                 self._records[operation.id] = operation
                 changed.append(operation)
         self.changes += len(changed)
@@ -124,7 +130,11 @@ class Journal:
     def take_reply(
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate]
     ) -> list[Operation]:
-        """Take over the reply to a checkpoint of *accepted*; give the records that changed."""
+        """Take over the reply to a checkpoint of *accepted*; give the records that changed.
+
+        Raises:
+            NonDeterministicExecutionError: it tells of another operation than was sent.
+        """
         changed = self.merge(operations)
         if accepted:
             told = {operation.id for operation in operations}
@@ -232,6 +242,12 @@ def _details(
         or record.callback_details
         or record.chained_invoke_details
     )
+
+
+_MIXED_UP = (
+    "operation {} is a {} here, and the backend tells of a {}: what it says is of another "
+    "execution, or of other code than this"
+)
 
 
 def _difference(op: Op, record: Operation) -> str:

@@ -23,7 +23,7 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.core.wraps import MakeWraps, Wraps
 from durably.errors import error_object
-from durably.limits import MAX_TRACE_ID_LENGTH, as_text
+from durably.limits import TRACE_ID_RULE, is_trace_id, plain
 from durably.wire.operation import ErrorObject, Operation
 
 T = TypeVar("T")
@@ -363,9 +363,10 @@ def _as_trace(given: PropagationMetadata) -> str | None:
     trace = given.x_amzn_trace_id
     if trace is None or not trace.strip():
         return None
-    if len(trace) > MAX_TRACE_ID_LENGTH:
-        raise ValueError(f"a trace has at most {MAX_TRACE_ID_LENGTH} characters")
-    return as_text(trace, "x_amzn_trace_id")
+    found = plain(trace)
+    if not is_trace_id(found):
+        raise ValueError(f"x_amzn_trace_id must be {TRACE_ID_RULE}")
+    return found
 
 
 def operation_info(record: Operation, *, is_replay: bool = False) -> OperationInfo:

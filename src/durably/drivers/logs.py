@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.wire.arns import title_of
 
-_ARN = re.compile(r"arn:.*:function:([^:]+):[^/]*/durable-execution/([^/]+)/")
 package_log = logging.getLogger("durably")
 
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -20,12 +18,12 @@ _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 def log_left_open(arn: str, operations: Iterable[Op]) -> None:
     """Warn of operations that nobody awaits any more, because their context's body is over."""
-    of = _ARN.match(arn)
     named = [str(one) for one in operations]
     package_log.warning(
-        "%s: given up, because the body of their context ended without awaiting them: %s; write "
-        "`await` before each call, or gather the futures: `await asyncio.gather(first, second)`",
-        arn if of is None else f"{of[1]}/{of[2]}",
+        "operations of %s are given up, because nobody awaited them before the body of their "
+        "context ended: %s; write `await` before each call, or gather the futures: "
+        "`await asyncio.gather(first, second)`",
+        title_of(arn),
         ", ".join(named),
         extra={"executionArn": arn, "operations": named},
     )

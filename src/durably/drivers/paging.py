@@ -7,6 +7,7 @@ from functools import partial
 from typing import cast
 
 from durably.drivers.client import AnyClient, AsyncDurableExecutionClient, DurableExecutionClient
+from durably.errors import DurableExecutionClientError
 from durably.wire.api import (
     CheckpointRequest,
     CheckpointResponse,
@@ -17,36 +18,59 @@ from durably.wire.invocation import ExecutionState, InvocationInput
 from durably.wire.operation import Operation
 
 
+class _Pages:
+    """The pages of one state so far.
+
+    Attributes:
+        operations: those of all pages.
+        marker: of the page to read next; nothing after the last.
+    """
+
+    __slots__ = ("_followed", "marker", "operations")
+
+    def __init__(self, first: ExecutionState) -> None:
+        self.operations = list(first.operations)
+        self.marker = first.next_marker
+        self._followed = {self.marker}
+
+    def add(self, page: GetExecutionStateResponse) -> None:
+        """Take the page that `marker` has led to.
+
+        Raises:
+            DurableExecutionClientError: it leads back to one that was read: there is no end.
+        """
+        self.operations += page.operations
+        self.marker = page.next_marker
+        if self.marker and self.marker in self._followed:
+            text = f"the pages of the state have no end: marker {self.marker!r} came twice"
+            raise DurableExecutionClientError(text, scope="invocation")
+        self._followed.add(self.marker)
+
+
 def checkpoint_with_all_pages(
     client: DurableExecutionClient, request: CheckpointRequest
 ) -> CheckpointResponse:
     """Send *request*, and read the pages that its reply points to."""
     response = client.checkpoint(request)
-    marker = response.new_execution_state.next_marker
-    if not marker:
+    if not response.new_execution_state.next_marker:
         return response
-    operations = list(response.new_execution_state.operations)
-    while marker:
-        page = client.get_execution_state(_page(request, response, marker))
-        operations += page.operations
-        marker = page.next_marker
-    return _joined(response, operations)
+    pages = _Pages(response.new_execution_state)
+    while pages.marker:
+        pages.add(client.get_execution_state(_page(request, response, pages.marker)))
+    return _joined(response, pages.operations)
 
 
-async def checkpoint_with_all_pages_async(
+async def checkpoint_and_await_pages(
     client: AsyncDurableExecutionClient, request: CheckpointRequest
 ) -> CheckpointResponse:
     """As `checkpoint_with_all_pages`, awaited."""
     response = await client.checkpoint(request)
-    marker = response.new_execution_state.next_marker
-    if not marker:
+    if not response.new_execution_state.next_marker:
         return response
-    operations = list(response.new_execution_state.operations)
-    while marker:
-        page = await client.get_execution_state(_page(request, response, marker))
-        operations += page.operations
-        marker = page.next_marker
-    return _joined(response, operations)
+    pages = _Pages(response.new_execution_state)
+    while pages.marker:
+        pages.add(await client.get_execution_state(_page(request, response, pages.marker)))
+    return _joined(response, pages.operations)
 
 
 def _page(
@@ -68,32 +92,23 @@ def _joined(response: CheckpointResponse, operations: list[Operation]) -> Checkp
 
 def load_state(client: DurableExecutionClient, invocation: InvocationInput) -> list[Operation]:
     """Read every operation that *invocation* begins with: its first page, and the rest."""
-    state = invocation.initial_execution_state
-    operations = list(state.operations)
-    marker = state.next_marker
-    while marker:
-        page = client.get_execution_state(_first_page(invocation, marker))
-        operations += page.operations
-        marker = page.next_marker
-    return operations
+    pages = _Pages(invocation.initial_execution_state)
+    while pages.marker:
+        pages.add(client.get_execution_state(_first_page(invocation, pages.marker)))
+    return pages.operations
 
 
-async def load_state_async(client: AnyClient, invocation: InvocationInput) -> list[Operation]:
+async def await_state(client: AnyClient, invocation: InvocationInput) -> list[Operation]:
     """As `load_state`, in an event loop; a client that blocks does so in a thread."""
-    state = invocation.initial_execution_state
-    operations = list(state.operations)
-    marker = state.next_marker
-    while marker:
-        request = _first_page(invocation, marker)
-        page = await _read(client, request)
-        operations += page.operations
-        marker = page.next_marker
-    return operations
+    pages = _Pages(invocation.initial_execution_state)
+    while pages.marker:
+        pages.add(await _read(client, _first_page(invocation, pages.marker)))
+    return pages.operations
 
 
 async def _read(client: AnyClient, request: GetExecutionStateRequest) -> GetExecutionStateResponse:
     if inspect.iscoroutinefunction(client.get_execution_state):
-        return await client.get_execution_state(request)  # type: ignore[no-any-return]
+        return await cast("AsyncDurableExecutionClient", client).get_execution_state(request)
     from durably.drivers.beside import in_thread  # noqa: PLC0415 - brings asyncio
 
     blocking = cast("DurableExecutionClient", client)

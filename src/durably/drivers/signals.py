@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from durably.errors import InvocationSuspended, OrphanedBranch
 
@@ -18,9 +19,14 @@ def orphaned() -> asyncio.CancelledError:
 
 
 def keep(task: asyncio.Task[None]) -> None:
-    """Keep what would not unwind until it ends: collected as garbage, it would be woken by that."""
-    _kept.add(task)
-    task.add_done_callback(_kept.discard)
+    """Keep what would not unwind until it ends: collected as garbage, it would be woken by that.
+
+    The loop forgets it, or `asyncio.run` would wait for it at its end.
+    """
+    asyncio.tasks._unregister_task(task)  # noqa: SLF001 - asyncio documents it for this
+    kept.add(task)
+    task.add_done_callback(kept.discard)
 
 
-_kept: set[asyncio.Task[None]] = set()
+kept: Final[set[asyncio.Task[None]]] = set()
+"""What would not unwind."""

@@ -17,7 +17,7 @@ from durably.drivers.client import (
     PushingClient,
 )
 from durably.drivers.outbox import Batch, Outbox
-from durably.drivers.paging import checkpoint_with_all_pages, checkpoint_with_all_pages_async
+from durably.drivers.paging import checkpoint_and_await_pages, checkpoint_with_all_pages
 from durably.errors import TerminationReason, UnrecoverableError, classify_checkpoint_error
 from durably.seams import IdSource
 from durably.wire.api import CheckpointRequest, CheckpointResponse
@@ -181,9 +181,7 @@ class QueueingBackend:
 
     def _transport_for(self, client: AnyClient) -> Callable[[Batch], None]:
         if inspect.iscoroutinefunction(client.checkpoint):
-            fetch = partial(
-                checkpoint_with_all_pages_async, cast("AsyncDurableExecutionClient", client)
-            )
+            fetch = partial(checkpoint_and_await_pages, cast("AsyncDurableExecutionClient", client))
             return partial(self._send_in_task, fetch)
         blocking = cast("DurableExecutionClient", client)
         if getattr(client, "answers_at_once", False):

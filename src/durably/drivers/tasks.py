@@ -214,7 +214,11 @@ class TaskRun:
         self, operations: Sequence[Operation], accepted: Sequence[OperationUpdate] = ()
     ) -> None:
         """Take over records that have changed, and wake who waits for them."""
-        changed = self.journal.take_reply(operations, accepted)
+        try:
+            changed = self.journal.take_reply(operations, accepted)
+        except NonDeterministicExecutionError as different:
+            self.break_off(different)
+            return
         if self._parking:
             self._parking.wake(changed)
         if self.settings.observers is not None:

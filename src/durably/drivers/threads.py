@@ -237,7 +237,11 @@ class ThreadRun:
     ) -> None:
         """Take over records that have changed and wake who waits, as one; note the news."""
         with self.lock:
-            changed = self.journal.take_reply(operations, accepted)
+            try:
+                changed = self.journal.take_reply(operations, accepted)
+            except NonDeterministicExecutionError as different:
+                self.break_off(different)
+                return
             self.news.note(changed)
             self.sleepers.wake(changed)
             self.changed.notify_all()
@@ -300,8 +304,7 @@ class ThreadRun:
         Raises:
             UnrecoverableInvocationError: there is no thread to be had.
         """
-        context = contextvars.copy_context()
-        root = start_thread("durably handler", context.run, self._run_root, body)
+        root = start_thread("durably handler", contextvars.copy_context().run, self._run_root, body)
         try:
             with self.lock:
                 self.changed.wait_for(lambda: self._is_over or self._ending is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -72,10 +72,12 @@ class Surroundings:
     Attributes:
         mint_id: gives an id that nobody can guess, to whoever may then answer a callback.
         find_target: says which function a name stands for.
+        learn: where workers of other functions may come, finds out of those that have.
     """
 
     mint_id: Callable[[], str]
     find_target: Callable[[str], Target | None]
+    learn: Callable[[], Awaitable[None]] | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

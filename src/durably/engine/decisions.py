@@ -58,6 +58,7 @@ from durably.engine.limits import (
     check_text,
 )
 from durably.engine.policy import FailurePolicy
+from durably.engine.repeats import is_repeated
 from durably.engine.rules import (
     ALREADY_PAUSED,
     ALREADY_STARTED,
@@ -222,11 +223,11 @@ def _stop(execution: Execution, command: Stop, at: int, _policy: FailurePolicy) 
 def _pause(execution: Execution, command: Pause, at: int, _policy: FailurePolicy) -> list[Fact]:
     check_client_token(command.client_token)
     check_text(command.reason, "Reason", MAX_REASON)
+    if is_repeated(execution, command, at):
+        return []
     if execution.is_closed:
         raise ResourceConflictException(CANNOT_PAUSE_CLOSED)
     if execution.pause is not None:
-        if command.client_token and command.client_token == execution.pause.client_token:
-            return []
         raise ResourceConflictException(ALREADY_PAUSED)
     said = (command.reason, command.is_timeout_paused, command.client_token)
     if execution.invocation is None:
@@ -237,15 +238,16 @@ def _pause(execution: Execution, command: Pause, at: int, _policy: FailurePolicy
 def _resume(execution: Execution, command: Resume, at: int, _policy: FailurePolicy) -> list[Fact]:
     check_client_token(command.client_token)
     check_text(command.reason, "Reason", MAX_REASON)
+    if is_repeated(execution, command, at):
+        return []
     if execution.is_closed:
         raise ResourceConflictException(CANNOT_RESUME_CLOSED)
     facts: list[Fact] = []
     if execution.parked_reason is not None or execution.retry_at is not None:
-        facts.append(Unparked(at, command.client_token))
+        facts.append(Unparked(at, command.client_token, command.reason))
     if execution.pause is not None:
         facts.append(ExecutionResumed(at, command.reason, command.client_token))
-    is_repeated = command.client_token and command.client_token == execution.resume_token
-    if not facts and not is_repeated:
+    if not facts:
         raise ResourceConflictException(NOT_PAUSED)
     return facts
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from durably.engine.invokers import Invoker
+from durably.engine.policy import DispatcherPolicy
+from durably.engine.roster import Presence, claim_name
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
@@ -35,29 +36,6 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_LOGGED = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatcherPolicy:
-    """How one worker works.
-
-    Attributes:
-        max_concurrency: how many invocations may run at once.
-        max_threads: how many of them may be of functions that hold a thread; no more are claimed.
-        lease: how long the worker may be silent before its work is given away.
-        poll_interval: how long work may stay unnoticed that nobody told of: what other processes
-            hand in, and what came due while the machine was asleep. Everything else is told at
-            once. `None`: as often as the service polls when the store is shared, else every 5 s.
-        housekeeping_interval: how often executions that were kept long enough are removed.
-        unwinding: how long what is cut off may take to end; then nothing waits for it any more.
-    """
-
-    max_concurrency: int = 100
-    max_threads: int = 32
-    lease: timedelta = timedelta(seconds=30)
-    poll_interval: timedelta | None = None
-    housekeeping_interval: timedelta = timedelta(minutes=1)
-    unwinding: timedelta = timedelta(seconds=5)
 
 
 class Dispatcher:
@@ -91,7 +69,10 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = asyncio.Event()
         self._is_behind = False
+        self._told = ""  # of a store that has not worked since
         self._extended_at = service.clock.monotonic()
+        self._started_at = service.clock.now()
+        self._sharing = service.sharing
         service.on_wake(self._nudged.set)
 
     async def run(self) -> None:
@@ -99,23 +80,11 @@ class Dispatcher:
 
         A store that fails is asked again, ever more rarely.
         """
-        keepers = [
-            asyncio.create_task(self._every(self._policy.lease / 3, self._extend)),
-            asyncio.create_task(
-                self._every(self._policy.housekeeping_interval, self._remove_expired)
-            ),
-        ]
-        failures = 0
+        keepers = self._start_keepers()
         try:
-            while not self._draining.is_set():
-                try:
-                    self._nudged.clear()
-                    await self._work()
-                    failures = 0
-                except StoreError as error:
-                    failures += 1
-                    log.warning("the store failed: %s", error)
-                    await self._pause(failures)
+            await self._work_until_drained()
+            with suppress(StoreError):
+                await self._announce()  # that it drains
             while self._running:
                 self._nudged.clear()
                 await self._nudged.wait()
@@ -123,6 +92,40 @@ class Dispatcher:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
+            if self._sharing is not None:
+                with suppress(StoreError):  # then it counts as dead when its lease is over
+                    await self._sharing.withdraw(self._worker)
+
+    def _start_keepers(self) -> Sequence[asyncio.Task[None]]:
+        """Do what is to be done again and again."""
+        policy = self._policy
+        kept = [
+            (policy.lease / 3, self._extend),
+            (policy.housekeeping_interval, self._remove_expired),
+        ]
+        if self._sharing is not None:
+            kept += [
+                (self._service.policy.poll_interval, self._sharing.refresh),
+                (policy.lease / 3, self._announce),
+            ]
+        return [asyncio.create_task(self._every(interval, do)) for interval, do in kept]
+
+    async def _work_until_drained(self) -> None:
+        is_announced = False
+        failures = 0
+        while not self._draining.is_set():
+            try:
+                if not is_announced:
+                    await self._announce()
+                    is_announced = True
+                self._nudged.clear()
+                await self._work()
+                failures = 0
+                self._told = ""
+            except StoreError as error:
+                failures += 1
+                self._tell_of_store(error)
+                await self._pause(failures)
 
     async def drain(self, grace: timedelta = timedelta(seconds=10)) -> None:
         """Claim nothing more; let what runs go on for *grace*, then cut it off.
@@ -173,14 +176,33 @@ class Dispatcher:
     async def _claim(self, functions: Sequence[str], limit: int) -> None:
         await self._extend_if_late()
         now = self._service.clock.now()
+        names = self._claim_names(functions)
         claims = await self._service.store.claim(
-            self._worker, functions, now, self._policy.lease, limit
+            self._worker, names, now, self._policy.lease, limit
         )
         for claim in claims:
             if self._draining.is_set():
                 await self._give_back(claim)
             else:
                 self._launch(claim)
+
+    def _claim_names(self, functions: Sequence[str]) -> tuple[str, ...]:
+        return tuple([claim_name(name, self._policy.version) for name in functions])
+
+    async def _announce(self) -> None:
+        """Tell other processes that this worker is there, and hear of them."""
+        if self._sharing is None:
+            return
+        presence = Presence(
+            worker=self._worker,
+            functions=self._claim_names(self._functions()),
+            max_concurrency=self._policy.max_concurrency,
+            started_at=self._started_at,
+            lease=self._policy.lease,
+            is_draining=self._draining.is_set(),
+        )
+        await self._sharing.announce(presence)
+        await self._service.keys.are_others()
 
     def _free(self) -> int:
         return self._policy.max_concurrency - len(self._running)
@@ -194,7 +216,7 @@ class Dispatcher:
         """Wait for a nudge, the next execution that is due, or the poll."""
         seconds = self._poll_seconds
         if functions:
-            due = await self._service.store.next_wake_at(functions)
+            due = await self._service.store.next_wake_at(self._claim_names(functions))
             if due is not None:
                 left = (due - self._service.clock.now()).total_seconds()
                 seconds = min(seconds, left)
@@ -220,8 +242,9 @@ class Dispatcher:
             if session is not None:
                 await self._invoke(session)
         except StoreError as error:
-            said = "an invocation of %s could not be recorded, and is to be made again: %s"
-            log.warning(said, title_of(claim.arn), error, extra={"executionArn": claim.arn})
+            self._tell_of_store(error)
+            said = "an invocation of %s could not be recorded, and is to be made again"
+            log.warning(said, title_of(claim.arn), extra={"executionArn": claim.arn})
             await self._give_back(claim)
 
     async def _give_back(self, claim: Claim) -> None:
@@ -285,6 +308,12 @@ class Dispatcher:
             said = f"{title} {ended}; what it still does is not recorded"
         log.warning("%s", said, extra=_about(session))
 
+    def _tell_of_store(self, error: StoreError) -> None:
+        """Log what is wrong with the store, once until it works again."""
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("the store failed: %s", error)
+
     async def _end_of(self, arn: str) -> str | None:
         """Say how an execution was ended while an invocation of it ran; `None` if it was not."""
         try:
@@ -328,7 +357,7 @@ class Dispatcher:
             try:
                 await do()
             except StoreError as error:
-                log.warning("the store failed: %s", error)
+                self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
 

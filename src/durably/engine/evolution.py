@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from durably.engine.arns import root_operation_id
+from durably.engine.commands import Pause, Resume
 from durably.engine.execution import Execution, Invocation, LastCheckpoint
 from durably.engine.facts import (
     MICROSECONDS,
@@ -31,6 +32,7 @@ from durably.engine.facts import (
     timestamp_of,
 )
 from durably.engine.operations import OPERATION_FACTS, OWN_FACTS
+from durably.engine.repeats import note
 from durably.engine.timers import Timers
 from durably.limits import MAX_DELAY_SECONDS
 from durably.wire.execution import ExecutionStatus
@@ -114,6 +116,8 @@ def _close(execution: Execution, fact: Fact, status: ExecutionStatus) -> None:
 def _execution_paused(execution: Execution, fact: ExecutionPaused) -> None:
     execution.status = ExecutionStatus.PAUSED
     execution.pause = fact
+    asked = Pause(fact.reason, fact.is_timeout_paused, fact.client_token)
+    note(execution, asked, fact.requested_at)
     if fact.is_timeout_paused:
         execution.unpaused_deadline = execution.deadline
         execution.deadline = _last_deadline(execution)
@@ -125,7 +129,7 @@ def _execution_resumed(execution: Execution, fact: ExecutionResumed) -> None:
     pause = execution.pause
     execution.status = ExecutionStatus.RUNNING
     execution.pause = None
-    execution.resume_token = fact.client_token
+    note(execution, Resume(fact.reason, fact.client_token), fact.at)
     if not isinstance(pause, ExecutionPaused):
         return
     execution.owed = min(execution.owed, 1)
@@ -141,6 +145,7 @@ def _last_deadline(execution: Execution) -> int:
 def _pause_requested(execution: Execution, fact: PauseRequested) -> None:
     execution.status = ExecutionStatus.PAUSING
     execution.pause = fact
+    note(execution, Pause(fact.reason, fact.is_timeout_paused, fact.client_token), fact.at)
 
 
 def _invocation_begun(execution: Execution, fact: InvocationBegun) -> None:
@@ -189,7 +194,7 @@ def _parked(execution: Execution, fact: Parked) -> None:
 def _unparked(execution: Execution, fact: Unparked) -> None:
     execution.parked_reason = execution.parked_at = execution.retry_at = None
     execution.failures = 0
-    execution.resume_token = fact.client_token
+    note(execution, Resume(fact.reason, fact.client_token), fact.at)
 
 
 def _checkpoint_accepted(execution: Execution, fact: CheckpointAccepted) -> None:

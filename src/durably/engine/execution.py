@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from durably.engine.commands import Pause, Resume
 from durably.engine.facts import (
     ExecutionPaused,
     ExecutionStarted,
@@ -84,6 +85,7 @@ class Execution:
         retry_at: not before this instant is the next invocation made.
         deadline: when the execution times out.
         unpaused_deadline: when it would have, had it not been paused.
+        carried_out: pauses and resumes of late, each with its time, by their client tokens.
         callbacks: which operation each callback id belongs to.
         heartbeats: how many seconds each callback with a heartbeat deadline has.
         children: the executions that operations have started.
@@ -115,7 +117,9 @@ class Execution:
     parked_at: int | None = None
     parked_reason: str | None = None
     pause: PauseRequested | ExecutionPaused | None = None
-    resume_token: str | None = None
+    carried_out: dict[tuple[type[Pause | Resume], str], tuple[int, Pause | Resume]] = field(
+        default_factory=dict[tuple[type[Pause | Resume], str], tuple[int, Pause | Resume]]
+    )
     callbacks: dict[str, str] = field(default_factory=dict[str, str])
     heartbeats: dict[int, int] = field(default_factory=dict[int, int])
     children: dict[str, str] = field(default_factory=dict[str, str])

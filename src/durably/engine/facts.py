@@ -35,8 +35,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class ExecutionStarted(Fact, frozen=True, tag=1):
     """Everything that holds for the whole execution.
 
-    `ancestors` are the functions of the executions that led here by invoking one another, oldest
-    first.
+    `ancestors` are the functions of the executions that invoked one another up to here, in order.
     """
 
     arn: str
@@ -301,6 +300,7 @@ class Unparked(Fact, frozen=True, tag=48):
     """It was resumed."""
 
     client_token: str | None
+    reason: str | None = None
 
 
 class PauseRequested(Fact, frozen=True, tag=49):

@@ -10,8 +10,9 @@ import msgspec
 
 from durably.engine.rules import INVALID_RESPONSE_TYPE
 from durably.engine.sessions import Session
-from durably.errors import FunctionNotFoundError, RecordedError
-from durably.wire.base import decode_wire
+from durably.errors import FunctionNotFoundError, RecordedError, SerdesError
+from durably.serdes_json import read_json
+from durably.wire.base import convert_wire
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
 
 ClientT = TypeVar("ClientT")
@@ -115,8 +116,8 @@ class FunctionError(RecordedError):
 
 def _members_of(payload: bytes) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        value = read_json(payload.decode())
+    except (SerdesError, UnicodeDecodeError):
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
@@ -189,6 +190,7 @@ class RemoteInvoker:
         if function is None:
             return await self._others.invoke(session)
         if function.is_durable:
+            await session.make_known()
             return _output_of(await function.call(_call_of(session, session.hand_out)))
         return await _called_plainly(function, session)
 
@@ -198,13 +200,19 @@ async def _called_plainly(function: RemoteFunction, session: Session) -> Invocat
     payload = (session.input_payload or "null").encode()
     call = _call_of(session, lambda: None if session.is_over else payload)
     try:
-        answer = await function.call(call)
-        result = answer.decode()
+        result = _text_of(await function.call(call))
     except FunctionError as error:
         return InvocationOutput(status=InvocationStatus.FAILED, error=error.to_error_object())
+    return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=result)
+
+
+def _text_of(answer: bytes) -> str:
+    try:
+        text = answer.decode()
     except UnicodeDecodeError as error:
         raise _no_answer("its answer is not UTF-8 text") from error
-    return InvocationOutput(status=InvocationStatus.SUCCEEDED, result=result)
+    _check_result(text)
+    return text
 
 
 def _call_of(session: Session, payload: Callable[[], bytes | None]) -> Call:
@@ -224,11 +232,22 @@ def _output_of(answer: bytes) -> InvocationOutput:
     an error is one.
     """
     try:
-        return decode_wire(answer, InvocationOutput)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        output = convert_wire(read_json(answer.decode()), InvocationOutput)
+    except (msgspec.MsgspecError, SerdesError, UnicodeDecodeError) as error:
         if "errorType" in _members_of(answer):
             raise FunctionError.read(answer) from error
         raise _no_answer(f"it did not answer as a durable function does: {error}") from error
+    _check_result(output.result)
+    return output
+
+
+def _check_result(result: str | None) -> None:
+    """Refuse a result that is not JSON. An empty one is none: the real one was checkpointed."""
+    try:
+        if result:
+            read_json(result)
+    except SerdesError as error:
+        raise _no_answer(f"its result {error}") from error
 
 
 def _no_answer(message: str) -> FunctionError:

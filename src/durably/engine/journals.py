@@ -28,19 +28,20 @@ from durably.engine.facts import (
 )
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
+from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
 
-_MAX_CONFLICTS = 50
-NO_SUCH_EXECUTION = "There is no such execution."
-TOO_FAST = "The execution changes too fast. Ask again."
-
 
 class Journals:
-    """The executions that this process works on."""
+    """The executions that this process works on.
+
+    Attributes:
+        is_shared: other processes write to the store, too.
+    """
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Journals:
         self._clock = clock
         self._policy = policy
         self._alarms = Alarms(clock, self._ring)
+        self.is_shared = policy.is_shared
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
@@ -86,7 +88,7 @@ class Journals:
         tip.disarm()
         arn = tip.execution.arn
         del self._tips[arn]
-        if not (self._policy.is_shared or tip.execution.is_closed):
+        if not (self.is_shared or tip.execution.is_closed):
             self._idle[arn] = tip
             if len(self._idle) > self._policy.max_idle_executions:
                 self._idle.popitem(last=False)
@@ -94,9 +96,14 @@ class Journals:
     def is_known_open(self, arn: str) -> bool:
         """Whether an execution is open for certain, without a look into the store."""
         tip = self._tips.get(arn) or self._idle.get(arn)
-        if tip is None or self._policy.is_shared:
+        if tip is None or self.is_shared:
             return False
         return not tip.execution.is_closed and tip.execution.parked_reason is None
+
+    def hold(self, tip: Tip) -> None:
+        """Have whoever works on a new execution do so on *tip*; `unpin` it afterwards."""
+        self._tips[tip.execution.arn] = tip
+        tip.pins += 1
 
     def forget(self, arn: str) -> None:
         """Keep nothing of an execution that is gone."""
@@ -113,7 +120,7 @@ class Journals:
             if kept.get(arn) is tip:
                 del kept[arn]
         if tip.session is not None:
-            tip.session.release()
+            tip.session.lose(failure)
 
     # Commands
 
@@ -135,7 +142,7 @@ class Journals:
             VersionConflict: it is the owner's, who has lost the claim.
             StoreError: it could not be written.
         """
-        for _ in range(_MAX_CONFLICTS):
+        for _ in range(MAX_CONFLICTS):
             tip = await self.pin(arn)
             try:
                 await self.ask_tip(tip, command, epoch)
@@ -158,28 +165,16 @@ class Journals:
             await tip.settle()
         except VersionConflict:
             return True
-        stored = await self._store.find(tip.execution.arn) if self._policy.is_shared else None
+        stored = await self._store.find(tip.execution.arn) if self.is_shared else None
         if stored is None or stored.version <= tip.execution.version:
             return False
         self.drop(tip, VersionConflict(stored.arn))
         return True
 
-    async def create(self, tip: Tip, change: Change) -> None:
-        """Write the beginning of an execution. Whoever works on it meanwhile does so on *tip*.
-
-        Raises:
-            VersionConflict: its name is taken.
-            StoreError: it could not be written.
-        """
-        self._tips[change.arn] = tip
-        tip.pins += 1
-        try:
-            await self._store.append((change,))
-        except BaseException as error:
-            self.drop(tip, error)
-            raise
-        finally:
-            self.unpin(tip)
+    async def make_known(self) -> None:
+        """Return when other processes can see what was handed in before."""
+        if self.is_shared:
+            await self._store.append(())
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
@@ -192,7 +187,7 @@ class Journals:
         """Have *command* done on a pinned tip.
 
         With *is_soon* nobody waits for a single fact that leaves the claim as it is: it is
-        written with what comes after it, or soon. Where other processes must see it, it is not.
+        written with what comes after it, or soon.
         """
         parent: Tip | None = None
         is_orphan = False
@@ -206,8 +201,7 @@ class Journals:
                         parent = await self.pin(needed.arn)
                     except ResourceNotFoundException:
                         is_orphan = True
-            is_soon = is_soon and not self._policy.is_shared and len(plan.changes) == 1
-            change = plan.changes[0] if is_soon else None
+            change = plan.changes[0] if is_soon and len(plan.changes) == 1 else None
             if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
                 self._store.append_soon(change)
             else:
@@ -256,9 +250,10 @@ class Journals:
         arn = execution.start.parent_arn
         if arn is None:
             return None
-        if arn not in self._tips:
+        parent = self._tips.get(arn)
+        if parent is None:
             raise ParentNeeded(arn)
-        return self._tips[arn]
+        return parent
 
     def _follow(
         self, plan: Plan, tip: Tip, facts: Sequence[Fact], now: datetime, *, is_owner: bool
@@ -310,7 +305,7 @@ class Journals:
         try:
             await self._store.append(plan.changes)
         except asyncio.CancelledError:
-            self._spawn(self._find_out(plan))
+            self.spawn(self._find_out(plan))
             raise
         except Exception as error:
             self._end_writing(plan, error)
@@ -333,7 +328,8 @@ class Journals:
         except StoreError as error:
             failure = error
         else:
-            if stored is not None and stored.version >= change.expected_version + len(change.facts):
+            version = change.expected_version + len(change.facts)
+            if stored is not None and stored.version >= version:
                 self._end_writing(plan)
                 self._act(plan)
                 return
@@ -367,10 +363,20 @@ class Journals:
         tip.session = session
         self._alarms.arm(tip)
 
+    def running(self) -> Sequence[str]:
+        """Give the executions whose invocation runs here."""
+        return [arn for arn, tip in self._tips.items() if tip.session is not None]
+
+    def note_version(self, arn: str, version: int) -> None:
+        """Note how many facts an execution has in the store: somebody else may have added some."""
+        tip = self._tips.get(arn)
+        if tip is not None and not tip.writing and version > tip.execution.version:
+            self.drop(tip, VersionConflict(arn))
+
     # Timers of executions whose invocation runs here
 
     def _ring(self, tip: Tip) -> None:
-        self._spawn(self._do_due(tip))
+        self.spawn(self._do_due(tip))
 
     async def _do_due(self, tip: Tip) -> None:
         try:
@@ -379,7 +385,8 @@ class Journals:
             # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Have *coroutine* run in the background, until these journals are closed."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

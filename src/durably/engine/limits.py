@@ -7,7 +7,13 @@ from typing import Final
 
 from durably.engine.commands import Start
 from durably.errors import InvalidParameterValueException
-from durably.limits import MAX_CALLBACK_TIMEOUT_SECONDS, MAX_DELAY_SECONDS, MAX_RETENTION_DAYS
+from durably.limits import (
+    MAX_CALLBACK_TIMEOUT_SECONDS,
+    MAX_DELAY_SECONDS,
+    MAX_RETENTION_DAYS,
+    TRACE_ID_RULE,
+    is_trace_id,
+)
 from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
 from durably.words import in_words
@@ -21,7 +27,6 @@ MAX_SYNCHRONOUS_PAYLOAD_BYTES: Final = 6_291_456
 MAX_ERROR_BYTES: Final = 1_048_576
 MAX_SUB_TYPE: Final = 32
 MAX_TARGET: Final = 256
-MAX_TRACE_ID: Final = 8192
 MAX_REASON: Final = 1024
 
 SERVICE_MAX_OPERATIONS: Final = 3_000
@@ -39,7 +44,7 @@ MAX_RECURSION: Final = 16
 _is_id = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _is_name = re.compile(r"[ -~]{1,256}").fullmatch
 _is_token = re.compile(r"[!-~]{1,64}").fullmatch
-_is_tenant = re.compile(r"[a-zA-Z0-9._:/=+@ -]{1,256}").fullmatch
+_is_tenant = re.compile(r"(?! )[a-zA-Z0-9._:/=+@ -]{1,256}(?<! )").fullmatch
 
 
 def check_identity(update: OperationUpdate) -> None:
@@ -142,23 +147,33 @@ def check_client_token(token: str | None) -> None:
 def check_tenant(tenant_id: str | None) -> None:
     """Refuse a tenant's id that is not 1 to 256 of the characters that the service allows.
 
+    Nor may it begin or end with a space: functions are told it in a header, which drops those.
+
     Raises:
         InvalidParameterValueException: it is not.
     """
     if tenant_id is not None and _is_tenant(tenant_id) is None:
-        raise _refusal("TenantId", "must be 1 to 256 letters, digits, spaces or any of ._:/=+-@")
+        text = "must be 1 to 256 letters, digits, any of ._:/=+-@, and spaces between them"
+        raise _refusal("TenantId", text)
+
+
+def check_trace_id(trace_id: str | None) -> None:
+    """Refuse a trace's id that no header can carry: functions elsewhere are told it in one.
+
+    Raises:
+        InvalidParameterValueException: it is none.
+    """
+    if trace_id is not None and not is_trace_id(trace_id):
+        raise _refusal("XAmznTraceId", f"must be {TRACE_ID_RULE}")
 
 
 def check_start(command: Start) -> None:
-    """Refuse a start whose name, payload, time-out or retention breaks a limit.
+    """Refuse a start whose name, payload, time-out, retention, tenant or trace breaks a limit.
 
     Raises:
         InvalidParameterValueException: one does; the text names it.
     """
-    if _is_id(command.execution_name) is None:
-        raise _refusal(
-            "DurableExecutionName", "must be 1 to 64 letters, digits, hyphens or underscores"
-        )
+    check_execution_name(command.execution_name)
     if command.input_payload is not None:
         max_bytes = max_execution_bytes(is_synchronous=command.is_synchronous)
         check_payload(command.input_payload, "Payload", max_bytes)
@@ -167,7 +182,18 @@ def check_start(command: Start) -> None:
     if not 1 <= command.retention_days <= MAX_RETENTION_DAYS:
         raise _refusal("RetentionPeriodInDays", f"must be 1 to {MAX_RETENTION_DAYS} days")
     check_tenant(command.tenant_id)
-    check_text(command.trace_id, "XAmznTraceId", MAX_TRACE_ID)
+    check_trace_id(command.trace_id)
+
+
+def check_execution_name(name: str) -> None:
+    """Refuse a name that no execution can have.
+
+    Raises:
+        InvalidParameterValueException: *name* is one.
+    """
+    if _is_id(name) is None:
+        said = "must be 1 to 64 letters, digits, hyphens or underscores"
+        raise _refusal("DurableExecutionName", said)
 
 
 def max_execution_bytes(*, is_synchronous: bool) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from durably.engine.execution import Execution, readable_operations
+from durably.errors import InvalidParameterValueException
 from durably.seams import maybe
+from durably.wire.api import GetExecutionStateResponse
 from durably.wire.operation import ErrorObject, Operation
 
 MAX_PAGE_OPERATIONS = 1000
@@ -45,3 +48,32 @@ def _error_bytes(error: ErrorObject | None) -> int:
         return 0
     texts = (error.error_type, error.error_message, error.error_data, *(error.stack_trace or ()))
     return sum(len(text) for text in texts if text)
+
+
+def state_page(
+    execution: Execution, marker: str | None, max_items: int
+) -> GetExecutionStateResponse:
+    """Give one page of the operations of an execution, those that a replay needs.
+
+    Raises:
+        InvalidParameterValueException: *marker* is not one that was given.
+    """
+    places = execution.places
+    first = _place_of(marker, len(execution.operations))
+    operations = [one for one in readable_operations(execution) if places[one.id] >= first]
+    page = page_of(operations, max_items)
+    has_more = page < len(operations)
+    return GetExecutionStateResponse(
+        operations=tuple(operations[:page]),
+        next_marker=str(places[operations[page].id]) if has_more else None,
+    )
+
+
+def _place_of(marker: str | None, count: int) -> int:
+    if not marker:
+        return 0
+    if marker.isascii() and marker.isdigit() and len(marker) <= len(str(count)):
+        place = int(marker)
+        if 0 < place < count:
+            return place
+    raise InvalidParameterValueException("Marker is not one that this state has given.")

@@ -1,4 +1,4 @@
-"""What a service is free to decide about executions."""
+"""What a service and a worker are free to decide about executions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from durably.engine.arns import LATEST, Home
 from durably.engine.commands import DEFAULT_EXECUTION_TIMEOUT_SECONDS, DEFAULT_RETENTION_DAYS
+from durably.engine.roster import DEFAULT_LEASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class ServicePolicy:
 
     Attributes:
         home: the region and account in the arns it gives.
-        version: the version that functions have here.
+        version: the version that functions have here: `$LATEST`, or a number.
         execution_timeout_seconds: for starts that name none, and for chained invokes.
         retention_days: likewise, how long closed executions are kept.
         is_shared: other processes write to the store, too. Then nothing is remembered of
@@ -71,3 +72,28 @@ class StartOptions:
     is_synchronous: bool = False
     tenant_id: str | None = None
     trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherPolicy:
+    """How one worker works.
+
+    Attributes:
+        max_concurrency: how many invocations may run at once.
+        max_threads: how many of them may be of functions that hold a thread; no more are claimed.
+        lease: how long the worker may be silent before its work is given away.
+        version: of the functions; only executions of it are claimed.
+        poll_interval: how long work may stay unnoticed that nobody told of: what other processes
+            hand in, and what came due while the machine was asleep. Everything else is told at
+            once. `None`: as often as the service polls when the store is shared, else every 5 s.
+        housekeeping_interval: how often executions that were kept long enough are removed.
+        unwinding: how long what is cut off may take to end; then nothing waits for it any more.
+    """
+
+    max_concurrency: int = 100
+    max_threads: int = 32
+    lease: timedelta = DEFAULT_LEASE
+    version: str = LATEST
+    poll_interval: timedelta | None = None
+    housekeeping_interval: timedelta = timedelta(minutes=1)
+    unwinding: timedelta = timedelta(seconds=5)

@@ -9,9 +9,9 @@ from durably.engine.commands import Checkpoint, Surroundings
 from durably.engine.execution import Execution, LastCheckpoint, changed_since
 from durably.engine.history import page_size
 from durably.engine.journals import Journals
-from durably.engine.paging import page_of
+from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN
-from durably.engine.sessions import state_page
+from durably.engine.sharing import know_targets
 from durably.engine.store import VersionConflict
 from durably.engine.tokens import TokenParts, seal_token, unseal_token
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
@@ -38,6 +38,7 @@ async def remote_checkpoint(
     """
     arn = request.durable_execution_arn
     parts = unseal_token(keys, arn, request.checkpoint_token)
+    await know_targets(surroundings, request.updates)
     command = Checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )

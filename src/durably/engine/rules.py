@@ -119,6 +119,9 @@ CANNOT_PAUSE_CLOSED = "A closed execution cannot be paused."
 ALREADY_PAUSED = "The execution is paused, or about to be."
 CANNOT_RESUME_CLOSED = "A closed execution cannot be resumed."
 NOT_PAUSED = "The execution is neither paused nor parked, and no failed invocation waits."
+NOT_THE_SAME_AGAIN = (
+    "ClientToken was given before, and not with this: a new request takes a new one."
+)
 CANNOT_DELETE_OPEN = "Only a closed execution can be deleted. Stop it first."
 
 CALLBACK_TIMEOUT = ("Callback.Timeout", "Callback timed out")
@@ -140,3 +143,8 @@ RESULT_WITH_FAILED = (INVALID_RESPONSE_TYPE, "The function answered FAILED with 
 ERROR_WITH_SUCCEEDED = (INVALID_RESPONSE_TYPE, "The function answered SUCCEEDED with an Error.")
 RESULT_TOO_LARGE_TYPE = "Runtime.ResponseSizeTooLarge"
 STOPPED_BY_USER = "Execution stopped by user request"
+
+NO_SUCH_EXECUTION = "There is no such execution."
+TOO_FAST = "The execution changes too fast. Ask again."
+MAX_CONFLICTS = 50
+"""How often a command is decided anew because somebody else was first, before it is refused."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from durably.clock import Clock
 from durably.engine.arns import ExecutionArn, parse_execution_arn, split_function_name
+from durably.engine.begins import begin_session, give_back
 from durably.engine.commands import (
     BeginInvocation,
+    Command,
     CompleteCallback,
     FailCallback,
     HeartbeatCallback,
@@ -20,16 +22,32 @@ from durably.engine.commands import (
     Target,
 )
 from durably.engine.damage import facts_of
-from durably.engine.decisions import decide
-from durably.engine.execution import Execution
 from durably.engine.facts import AnyFact, timestamp_of
 from durably.engine.history import history_page
-from durably.engine.journals import NO_SUCH_EXECUTION, TOO_FAST, Journals
+from durably.engine.journals import Journals
+from durably.engine.keyring import KeyRing
 from durably.engine.policy import ServicePolicy, StartOptions
 from durably.engine.remote import remote_checkpoint, remote_state
-from durably.engine.rules import CALLBACK_NOT_FOUND, CANNOT_DELETE_OPEN
-from durably.engine.sessions import Session, begin_session, give_back
-from durably.engine.store import KEY_BYTES, Claim, Page, Query, Store, Stored, VersionConflict
+from durably.engine.rules import (
+    CALLBACK_NOT_FOUND,
+    CANNOT_DELETE_OPEN,
+    MAX_CONFLICTS,
+    NO_SUCH_EXECUTION,
+    TOO_FAST,
+)
+from durably.engine.sessions import Session
+from durably.engine.sharing import Sharing
+from durably.engine.starts import Starts
+from durably.engine.store import (
+    KEY_BYTES,
+    Claim,
+    Page,
+    Query,
+    Store,
+    Stored,
+    VersionConflict,
+    is_shared,
+)
 from durably.engine.tips import Tip
 from durably.engine.tokens import (
     NONCE_BYTES,
@@ -55,7 +73,6 @@ from durably.wire.api import (
 from durably.wire.history import HistoryPage
 from durably.wire.operation import ErrorObject, Operation
 
-_MAX_CONFLICTS = 50
 _NO_OPTIONS = StartOptions()
 
 
@@ -70,7 +87,9 @@ class Service:
         policy: how the service runs.
 
     Attributes:
+        keys: what tokens and callback ids are made with.
         waiters: whoever waits in `wait_closed`.
+        sharing: notices what other processes do, if others write to the store.
     """
 
     def __init__(
@@ -86,13 +105,17 @@ class Service:
         self.policy = policy or ServicePolicy()
         self._ids = ids
         self._find_target = find_target
-        self._keys: Sequence[bytes] = ()
+        self.keys = KeyRing(store)
         self._wakers: list[Callable[[], None]] = []
         self.waiters = Waiters(clock)
-        self._surroundings = Surroundings(
-            lambda: mint_callback_id(self._keys, ids.nonce(NONCE_BYTES)), find_target
-        )
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
+        self._starts = Starts(store, clock, self._journals, self._wake)
+        self.sharing = Sharing(store, self._journals, self._wake) if is_shared(store) else None
+        self._surroundings = Surroundings(
+            lambda: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES)),
+            self._target_of,
+            None if self.sharing is None else self.sharing.learn,
+        )
 
     async def open(self) -> None:
         """Open the store and make ready. Executions cut off earlier go on by themselves.
@@ -101,7 +124,11 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        self._keys = await self.store.keys()
+        try:
+            await self.keys.load()
+        except BaseException:
+            await self.store.close()
+            raise
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""
@@ -111,8 +138,6 @@ class Service:
     def on_wake(self, waker: Callable[[], None]) -> None:
         """Call *waker*, in the event loop, whenever an execution may be due earlier than before."""
         self._wakers.append(waker)
-
-    # Starting and looking
 
     async def start(
         self,
@@ -137,7 +162,10 @@ class Service:
             InvalidParameterValueException: an argument breaks a limit.
         """
         bare_name, _ = split_function_name(function_name)
-        target = self._find_target(function_name)
+        target = self._target_of(function_name)
+        if target is None and self.sharing is not None:
+            await self.sharing.learn()
+            target = self._target_of(function_name)
         if target is None:
             raise ResourceNotFoundException(f"There is no function {bare_name!r}.")
         execution_name = str(self._ids.uuid4()) if name is None else name
@@ -157,35 +185,12 @@ class Service:
             tenant_id=options.tenant_id,
             trace_id=options.trace_id,
         )
-        return await self._start(command, is_named=name is not None)
+        return await self._starts.start(command, is_named=name is not None)
 
-    async def _start(self, command: Start, *, is_named: bool) -> str:
-        for _ in range(_MAX_CONFLICTS):
-            if is_named:
-                arn = await self._find_started(command)
-                if arn is not None:
-                    return arn
-            tip = Tip(Execution())
-            change = tip.take(decide(tip.execution, command, self.clock.now()))
-            try:
-                await self._journals.create(tip, change)
-            except VersionConflict:
-                continue
-            self._wake()
-            return command.arn
-        raise TooManyRequestsException("The name is taken and freed too fast. Ask again.")
-
-    async def _find_started(self, command: Start) -> str | None:
-        arn = await self.store.find_by_name(command.function_name, command.execution_name)
-        stored = None if arn is None else await self.store.find(arn)
-        if stored is None:
-            return None
-        delete_at = stored.summary.delete_at
-        if delete_at is not None and delete_at <= self.clock.now():
-            await self._delete(stored)
-            return None
-        decide(Tip.of(stored).execution, command, self.clock.now())
-        return stored.arn
+    def _target_of(self, text: str) -> Target | None:
+        """Find a function: one that can be invoked here, or else by another worker."""
+        found = self._find_target(text)
+        return found if found or self.sharing is None else self.sharing.find_target(text)
 
     async def get(self, arn: str) -> Description:
         """Describe an execution.
@@ -300,64 +305,51 @@ class Service:
         Raises:
             ResourceConflictException: it is not closed.
         """
-        for _ in range(_MAX_CONFLICTS):
+        for _ in range(MAX_CONFLICTS):
             stored = await self._find(arn)
             if stored.summary.ended_at is None:
                 raise ResourceConflictException(CANNOT_DELETE_OPEN)
-            if await self._delete(stored):
+            if await self._starts.delete(stored):
                 return self.clock.now()
         raise TooManyRequestsException(TOO_FAST)
 
-    async def _delete(self, stored: Stored) -> bool:
-        self._journals.forget(stored.arn)
-        try:
-            await self.store.delete(stored.arn, stored.version)
-        except VersionConflict:
-            return False
-        return True
+    async def delete_expired(self, limit: int = 1000) -> int:
+        """Remove closed executions that have been kept long enough, and say how many."""
+        return await self.store.delete_expired(self.clock.now(), limit)
 
     async def rotate_key(self) -> None:
         """Make callback ids and tokens with a new key.
 
         What the key before has made stays good until the next time.
         """
-        await self.store.add_key(self._ids.nonce(KEY_BYTES))
-        self._keys = await self.store.keys()
+        await self.keys.add(self._ids.nonce(KEY_BYTES))
 
-    async def delete_expired(self, limit: int = 1000) -> int:
-        """Remove closed executions that have been kept long enough, and say how many."""
-        return await self.store.delete_expired(self.clock.now(), limit)
-
-    # Outside systems
-
-    async def succeed_callback(self, callback_id: str, result: str | None) -> None:
-        """Answer a callback.
+    async def succeed_callback(self, callback_id: str, result: str | None) -> str:
+        """Answer a callback, and give the arn of its execution.
 
         Raises:
             ResourceNotFoundException: there is no such callback.
             CallbackTimeoutException: it has expired, or was completed before.
         """
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, CompleteCallback(callback_id, result))
+        return await self._ask_callback(callback_id, CompleteCallback(callback_id, result))
 
-    async def fail_callback(self, callback_id: str, error: ErrorObject) -> None:
-        """Report a failure; raises as `succeed_callback` does."""
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, FailCallback(callback_id, error))
+    async def fail_callback(self, callback_id: str, error: ErrorObject) -> str:
+        """Report a failure; gives and raises what `succeed_callback` does."""
+        return await self._ask_callback(callback_id, FailCallback(callback_id, error))
 
-    async def heartbeat_callback(self, callback_id: str) -> None:
-        """Say that the outside system is alive; raises as `succeed_callback` does."""
-        arn = await self._find_callback(callback_id)
-        await self._journals.ask(arn, HeartbeatCallback(callback_id))
+    async def heartbeat_callback(self, callback_id: str) -> str:
+        """Say that the outside system is alive; gives and raises what `succeed_callback` does."""
+        return await self._ask_callback(callback_id, HeartbeatCallback(callback_id))
 
-    async def _find_callback(self, callback_id: str) -> str:
-        is_ours = is_callback_id(self._keys, callback_id)
+    async def _ask_callback(self, callback_id: str, command: Command) -> str:
+        is_ours = is_callback_id(self.keys.current, callback_id)
+        if not is_ours and await self.keys.are_others():
+            is_ours = is_callback_id(self.keys.current, callback_id)
         arn = await self.store.find_by_callback(callback_id) if is_ours else None
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
+        await self._journals.ask(arn, command)
         return arn
-
-    # Remote functions
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Accept the updates of a function that runs elsewhere and holds a token.
@@ -366,15 +358,15 @@ class Service:
             InvalidParameterValueException: the token is not the current one, or an update is not
                 legal. Nothing was recorded.
         """
-        return await remote_checkpoint(self._journals, self._keys, self._surroundings, request)
+        return await self.keys.trying(
+            lambda keys: remote_checkpoint(self._journals, keys, self._surroundings, request)
+        )
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
     ) -> GetExecutionStateResponse:
         """Give one page of the state to a function that runs elsewhere; raises as `checkpoint`."""
-        return await remote_state(self._journals, self._keys, request)
-
-    # Invocations
+        return await self.keys.trying(lambda keys: remote_state(self._journals, keys, request))
 
     async def begin(self, claim: Claim) -> Session | None:
         """Begin the invocation that a claim is for, if one is owed; otherwise give the claim up.
@@ -384,7 +376,7 @@ class Service:
         """
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
-        token = seal_token(self._keys, claim.arn, TokenParts(claim.epoch, 0))
+        token = seal_token(self.keys.current, claim.arn, TokenParts(claim.epoch, 0))
         try:
             return await begin_session(self._journals, claim, command, token, self._surroundings)
         except (ResourceNotFoundException, VersionConflict):

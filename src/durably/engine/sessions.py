@@ -4,52 +4,44 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
+from durably.engine.ahead import Ahead, Said
 from durably.engine.arns import parse_execution_arn
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
+    Command,
     EndInvocation,
     FailInvocation,
     Surroundings,
 )
 from durably.engine.execution import (
-    Execution,
     changed_since,
     readable_operations,
     updated_operation_ids,
 )
 from durably.engine.journals import Journals
-from durably.engine.paging import page_of
-from durably.engine.rules import INVALID_TOKEN, LOST_TYPE, UNRECORDED
-from durably.engine.store import Claim, VersionConflict
-from durably.engine.tips import Push, Tip
-from durably.errors import InvalidParameterValueException, ResourceNotFoundException
+from durably.engine.paging import page_of, state_page
+from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
+from durably.engine.sharing import know_targets
+from durably.engine.store import VersionConflict
+from durably.engine.tips import Listener, Push, Tip
+from durably.errors import (
+    ApiError,
+    InvalidParameterValueException,
+    ResourceNotFoundException,
+    StoreError,
+)
 from durably.wire.api import CheckpointResponse, GetExecutionStateResponse
-from durably.wire.arns import title_of
 from durably.wire.base import encode_invocation
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
-from durably.wire.operation import ErrorObject, Operation, OperationType
+from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
 
 log = logging.getLogger("durably.engine")
 
 _WRITTEN_AT_ONCE = (OperationType.EXECUTION, OperationType.CHAINED_INVOKE)
-
-
-class Listener(Protocol):
-    """Whoever wants to be told."""
-
-    def __call__(self, operations: Sequence[Operation], /) -> bool:
-        """Take note of operations that have changed from outside.
-
-        `False`: the invocation ends anyway, and what it is told does not count.
-        """
-        ...
 
 
 class Session:
@@ -66,6 +58,7 @@ class Session:
     """
 
     __slots__ = (
+        "_ahead",
         "_heard",
         "_is_handed_out",
         "_journals",
@@ -83,10 +76,16 @@ class Session:
     )
 
     def __init__(
-        self, journals: Journals, tip: Tip, token: str, surroundings: Surroundings
+        self,
+        journals: Journals,
+        tip: Tip,
+        begin: BeginInvocation,
+        token: str,
+        surroundings: Surroundings,
     ) -> None:
         self._journals = journals
         self._tip = tip
+        self._ahead = Ahead() if journals.is_shared else None
         self._surroundings = surroundings
         self._listener: Listener | None = None
         self._is_handed_out = False
@@ -94,6 +93,7 @@ class Session:
         self._operations = readable_operations(tip.execution)
         self._updated = updated_operation_ids(tip.execution)
         self._told = self._heard = len(tip.execution.changes)
+        self._say(begin, is_awaited=False)  # it is written with what it says first, or soon
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
         self.epoch = invocation.epoch
@@ -135,6 +135,10 @@ class Session:
         """Give what a handler in this process is called with: the state as it was at the begin."""
         return self._input(len(self._operations))
 
+    async def make_known(self) -> None:
+        """Return when other processes know that it has begun: its token may come to them."""
+        await self._journals.make_known()
+
     def hand_out(self) -> bytes | None:
         """Give what a handler elsewhere is sent: a large state only as its first page.
 
@@ -169,17 +173,23 @@ class Session:
         """
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
-        tip = self._tip
+        if self._ahead is not None:
+            await know_targets(self._surroundings, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
+        said = self._say(command, is_awaited=True)
         try:
             if updates and updates[-1].type is OperationType.EXECUTION:
-                await self._journals.ask_tip(tip, command, self.epoch)
+                await self._journals.ask_tip(self._tip, command, self.epoch)
                 return CheckpointResponse()
-            plan = self._journals.plan(tip, command, self.epoch)
+            plan = self._journals.plan(self._tip, command, self.epoch)
             push = self._capture()
             await self._journals.write(plan)
         except VersionConflict as error:
-            raise InvalidParameterValueException(INVALID_TOKEN) from error
+            push = await self._say_again(said, error)
+        except ApiError:
+            self._settle(said)
+            raise
+        self._settle(said)
         is_news = self._is_next(push)
         self._heard = max(self._heard, push.mark)
         return CheckpointResponse(
@@ -202,7 +212,15 @@ class Session:
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
         command = Checkpoint(self.epoch, (update,), self._surroundings)
-        self._journals.post(self._tip, command, self.epoch)
+        said = self._say(command, is_awaited=False)
+        try:
+            self._journals.post(self._tip, command, self.epoch)
+        except VersionConflict as error:
+            if said is None:
+                raise InvalidParameterValueException(INVALID_TOKEN) from error
+        except ApiError:
+            self._settle(said)
+            raise
 
     def state(self, marker: str | None, max_items: int) -> GetExecutionStateResponse:
         """Give one page of the state."""
@@ -253,6 +271,85 @@ class Session:
         """See `Audience.release`."""
         self.is_over = True
 
+    def lose(self, failure: BaseException) -> None:
+        """See `Audience.lose`. Where somebody else was first, what was said is said again."""
+        if self._ahead is None or not isinstance(failure, VersionConflict):
+            self.release()
+        else:
+            self._journals.spawn(self._catch_up())
+
+    # Where other processes write, too: see `ahead.py`
+
+    def _say(self, command: Command, *, is_awaited: bool) -> Said | None:
+        if self._ahead is None:
+            return None
+        return self._ahead.note(command, len(self._tip.execution.changes), is_awaited=is_awaited)
+
+    def _settle(self, said: Said | None) -> None:
+        if self._ahead is not None and said is not None:
+            self._ahead.settle(said)
+
+    async def _say_again(self, said: Said | None, conflict: VersionConflict) -> Push:
+        """Have *said* decided anew, and give what has changed by now.
+
+        Raises:
+            InvalidParameterValueException: the claim is lost, or it was refused.
+        """
+        if said is not None:
+            self.is_over = False  # if it was released, then by an end that did not come to be
+        await self._catch_up()
+        if said is None or self._ahead is None or self._ahead.is_open(said):
+            raise InvalidParameterValueException(INVALID_TOKEN) from conflict
+        if said.error is not None:
+            raise said.error
+        return self._capture()
+
+    async def _catch_up(self) -> None:
+        """Go on from what the execution is now, and say again what was not written."""
+        if self._ahead is None:
+            return
+        async with self._ahead.turn:
+            while isinstance(self._tip.failure, VersionConflict) and not self.is_over:
+                try:
+                    await self._rejoin(self._ahead)
+                except VersionConflict:
+                    continue  # somebody was first once more
+                except (ResourceNotFoundException, StoreError):
+                    self.is_over = True
+
+    async def _rejoin(self, ahead: Ahead) -> None:
+        tip = await self._journals.pin(self.arn)
+        try:
+            if not await self._journals.is_claimed_under(self.arn, self.epoch):
+                self.is_over = True
+                return
+            first = ahead.first()
+            fork = self._told if first is None else min(self._told, first.mark)
+            self._undelivered = deque(push for push in self._undelivered if push.mark <= fork)
+            self._told, self._heard = fork, min(self._heard, fork)
+            self._tip = tip
+            self._journals.open_session(tip, self)
+            while (said := ahead.first()) is not None:
+                if not self._has_begun_with(said.command):
+                    try:
+                        await self._journals.ask_tip(tip, said.command, self.epoch)
+                    except ApiError as refusal:
+                        said.error = refusal
+                ahead.settle(said)
+            if self._listener is not None:
+                self.tell(self._capture())
+        finally:
+            self._journals.unpin(tip)
+
+    def _has_begun_with(self, command: Command) -> bool:
+        """Whether *command* is how the invocation began, and that was written."""
+        invocation = self._tip.execution.invocation
+        return (
+            isinstance(command, BeginInvocation)
+            and invocation is not None
+            and invocation.epoch == self.epoch
+        )
+
     async def end(self, output: InvocationOutput) -> None:
         """Take the handler's answer.
 
@@ -267,6 +364,7 @@ class Session:
         await self._finish(FailInvocation(self.epoch, error, is_counted))
 
     async def _finish(self, command: EndInvocation | FailInvocation) -> None:
+        await self._catch_up()
         if self._tip.failure is not None:
             # Something that it rests on may not have been written: only that it ended is said. It
             # counts as a failure only where the invocation before it was lost, too.
@@ -278,99 +376,24 @@ class Session:
         if isinstance(command, EndInvocation) and command.seen is not None:
             # In a state that somebody else has changed, that number does not mean the same.
             anew = replace(command, seen=0)
+        said = self._say(anew, is_awaited=True)
         try:
-            await self._journals.ask(self.arn, command, self.epoch, if_overtaken=anew)
+            if said is None:
+                await self._journals.ask(self.arn, command, self.epoch, if_overtaken=anew)
+            else:
+                await self._finish_among_others(command)
         except VersionConflict:
             return  # the claim is lost, and with it whatever this invocation had to say
         finally:
             self.is_over = True
 
-
-async def begin_session(
-    journals: Journals,
-    claim: Claim,
-    command: BeginInvocation,
-    token: str,
-    surroundings: Surroundings,
-) -> Session | None:
-    """Begin an invocation under *claim*, if one is owed; otherwise give the claim up.
-
-    That it has begun is written with its first checkpoint: the claim is durable already, and if
-    nothing more comes, whoever takes it over is told of a lost invocation. All else that it is
-    told of is durable.
-
-    Raises:
-        VersionConflict: the claim does not stand any more.
-    """
-    while True:
-        tip = await journals.pin(claim.arn)
+    async def _finish_among_others(self, command: EndInvocation | FailInvocation) -> None:
+        tip = self._tip
+        tip.pins += 1
         try:
-            _end_earlier(tip)
-            await journals.ask_tip(tip, command, claim.epoch, is_soon=True)
-            await tip.settle()
-            invocation = tip.execution.invocation
-            if invocation is None or invocation.epoch != claim.epoch:
-                _log_damage(tip)
-                return None
-            session = Session(journals, tip, token, surroundings)
-            journals.open_session(tip, session)
+            await self._journals.ask_tip(tip, command, self.epoch)
         except VersionConflict:
-            if not await journals.is_claimed_under(claim.arn, claim.epoch):
-                raise
-        else:
-            return session
+            self.is_over = False  # it was released by an end that did not come to be
+            await self._catch_up()
         finally:
-            journals.unpin(tip)
-
-
-def _log_damage(tip: Tip) -> None:
-    execution = tip.execution
-    if execution.damage is not None:
-        arn = execution.arn
-        log.error("%s was parked: %s", title_of(arn), execution.damage, extra={"executionArn": arn})
-
-
-async def give_back(journals: Journals, claim: Claim) -> None:
-    """Give up a claim without an answer, whatever was begun under it; it is due again at once.
-
-    Raises:
-        StoreError: it could not be written; the claim stands.
-    """
-    lost = ErrorObject(error_type=LOST_TYPE, error_message=UNRECORDED)
-    command = FailInvocation(claim.epoch, lost, is_counted=False)
-    with suppress(ResourceNotFoundException, VersionConflict):  # it is gone, or somebody else's
-        await journals.ask(claim.arn, command, claim.epoch)
-
-
-def _end_earlier(tip: Tip) -> None:
-    """End an invocation that still runs here though its lease ran out: this claim counts."""
-    if tip.session is not None:
-        tip.session.release()
-        tip.session = None
-
-
-def state_page(
-    execution: Execution, marker: str | None, max_items: int
-) -> GetExecutionStateResponse:
-    """Give one page of the operations of an execution, those that a replay needs.
-
-    Raises:
-        InvalidParameterValueException: *marker* is not one that was given.
-    """
-    places = execution.places
-    first = _place_of(marker, len(execution.operations))
-    operations = [one for one in readable_operations(execution) if places[one.id] >= first]
-    page = page_of(operations, max_items)
-    has_more = page < len(operations)
-    return GetExecutionStateResponse(
-        operations=tuple(operations[:page]),
-        next_marker=str(places[operations[page].id]) if has_more else None,
-    )
-
-
-def _place_of(marker: str | None, count: int) -> int:
-    if not marker:
-        return 0
-    if marker.isascii() and marker.isdigit() and len(marker) <= len(str(count)):
-        return int(marker)
-    raise InvalidParameterValueException("Marker is not one that this state has given.")
+            self._journals.unpin(tip)

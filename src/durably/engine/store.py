@@ -6,14 +6,17 @@ is the one thing it schedules by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeGuard
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from durably.checks import check_flag, listed_in
+from durably.clock import Clock
+from durably.engine.arns import LATEST
+from durably.engine.roster import Presence, Roster
 from durably.limits import as_count, as_text, check_instant
 
 
@@ -38,6 +41,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         parent_arn: the execution that invoked this one, if any.
         parked_reason: why nothing wakes it, when it is parked.
         delete_at: when retention may remove it; only for a closed execution.
+        version: of the function.
     """
 
     function_name: str
@@ -48,6 +52,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parent_arn: str | None = None
     parked_reason: str | None = None
     delete_at: datetime | None = None
+    version: str = LATEST
 
 
 class KeepClaim(msgspec.Struct, frozen=True, gc=False):
@@ -245,6 +250,7 @@ class Store(Protocol):
         """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
 
         Those due first come first. A claim lasts for *lease*; after it, the execution is due again.
+        A version of a function is named as `claim_name` does.
         """
         ...
 
@@ -296,3 +302,47 @@ class Store(Protocol):
     async def delete_expired(self, now: datetime, limit: int) -> int:
         """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
         ...
+
+
+class SharedStore(Store, Protocol):
+    """A store that other processes write to, too.
+
+    Attributes:
+        clock: the one that all of them go by.
+    """
+
+    is_shared: bool
+    clock: Clock
+
+    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
+        """Say how many facts executions have; those that are gone are left out."""
+        ...
+
+    async def announce(self, presence: Presence) -> None:
+        """Note that a worker is there, and what it is."""
+        ...
+
+    async def withdraw(self, worker: str) -> None:
+        """Note that a worker is gone, and holds nothing any more."""
+        ...
+
+    async def offers(self) -> Sequence[str]:
+        """Give the names that workers claim by, or have ever claimed by."""
+        ...
+
+    async def roster(self) -> Roster:
+        """Say who works on the store, and what there is to do."""
+        ...
+
+    def on_hint(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* in the event loop when another process may have done something.
+
+        It is given the arn of an execution that its owner should look at, or nothing when anything
+        may be due. Hints may be lost, doubled and late.
+        """
+        ...
+
+
+def is_shared(store: Store) -> TypeGuard[SharedStore]:
+    """Whether other processes write to *store*, too."""
+    return getattr(store, "is_shared", False)

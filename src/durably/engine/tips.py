@@ -51,6 +51,17 @@ class Push(NamedTuple):
     mark: int
 
 
+class Listener(Protocol):
+    """Whoever wants to be told."""
+
+    def __call__(self, operations: Sequence[Operation], /) -> bool:
+        """Take note of operations that have changed from outside.
+
+        `False`: the invocation ends anyway, and what it is told does not count.
+        """
+        ...
+
+
 class Audience(Protocol):
     """The invocation that runs here, as far as a tip must know it."""
 
@@ -66,6 +77,10 @@ class Audience(Protocol):
 
     def release(self) -> None:
         """Let it know that it has no authority any more."""
+        ...
+
+    def lose(self, failure: BaseException) -> None:
+        """Let it know that what it said last was not written."""
         ...
 
 
@@ -236,4 +251,5 @@ def summary_of(execution: Execution) -> Summary:
         parent_arn=start.parent_arn,
         parked_reason=execution.parked_reason,
         delete_at=None if ended_at is None else ended_at + kept,
+        version=start.version,
     )

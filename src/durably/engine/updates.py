@@ -39,7 +39,6 @@ from durably.engine.facts import (
 )
 from durably.engine.limits import (
     MAX_TARGET,
-    MAX_TRACE_ID,
     check_callback_seconds,
     check_client_token,
     check_content,
@@ -47,6 +46,7 @@ from durably.engine.limits import (
     check_identity,
     check_tenant,
     check_text,
+    check_trace_id,
 )
 from durably.engine.policy import FailurePolicy
 from durably.errors import InvalidParameterValueException
@@ -280,7 +280,7 @@ class _Batch:
             )
         check_text(options.function_name, "FunctionName", MAX_TARGET)
         check_tenant(options.tenant_id)
-        check_text(options.x_amzn_trace_id, "XAmznTraceId", MAX_TRACE_ID)
+        check_trace_id(options.x_amzn_trace_id)
         found = self._surroundings.find_target(options.function_name)
         target = Target(options.function_name, "") if found is None else found
         child = "" if found is None else self._child_arn(found)

@@ -16,6 +16,7 @@ MIN_SECRET = 16
 _is_host = re.compile(r"[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\]").fullmatch
 _is_origin = re.compile(r"https?://[a-z0-9._\[\]:-]{1,260}").fullmatch
 _is_key_id = re.compile(r"[A-Za-z0-9_]{1,128}").fullmatch
+_is_token_name = re.compile(r"[A-Za-z0-9._-]{1,128}").fullmatch
 _is_token = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*").fullmatch
 
 
@@ -24,8 +25,10 @@ class Permission(StrEnum):
 
     START = "start"
     READ = "read"
+    READ_PAYLOAD = "read-payload"
     CALLBACK = "callback"
     STOP = "stop"
+    DELETE = "delete"
     CHECKPOINT = "checkpoint"
 
 
@@ -40,8 +43,9 @@ class AccessKey:
         key_id: what clients call their access key id.
         secret: their secret access key: at least 16 characters, better 40 of chance.
         permissions: what whoever has it may do: `start` is Invoke; `read` describes, lists and
-            tells histories, payloads included; `callback` answers callbacks; `stop` stops, pauses,
-            resumes and deletes; `checkpoint` is for functions that run elsewhere.
+            tells histories, and with `read-payload` also what they carry; `callback` answers
+            callbacks; `stop` stops, pauses and resumes; `delete` deletes; `checkpoint` is for
+            functions that run elsewhere.
     """
 
     key_id: str
@@ -53,6 +57,11 @@ class AccessKey:
             raise ValidationError("key_id", "must be 1 to 128 letters, digits and '_'")
         _check_secret(self.secret)
 
+    @property
+    def name(self) -> str:
+        """What the audit log calls whoever has it."""
+        return self.key_id
+
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
@@ -61,15 +70,19 @@ class BearerToken:
     Attributes:
         secret: at least 16 characters out of `A-Za-z0-9._~+/-`, better 40 of chance.
         permissions: what whoever has it may do; see `AccessKey`.
+        name: what the audit log calls whoever has it: letters, digits, `.`, `_` and `-`.
     """
 
     secret: str = field(repr=False)
     permissions: frozenset[Permission] = EVERYTHING
+    name: str = "token"
 
     def __post_init__(self) -> None:
         _check_secret(self.secret)
         if _is_token(self.secret) is None:
             raise ValidationError("secret", "must be letters, digits, '-', '.', '_', '~', '+', '/'")
+        if _is_token_name(self.name) is None:
+            raise ValidationError("name", "must be 1 to 128 letters, digits, '.', '_' and '-'")
 
 
 def _check_secret(secret: str) -> None:
@@ -89,6 +102,8 @@ class Access:
         keys: the access keys that requests may be signed with.
         tokens: the tokens that requests may carry.
         allows_unsigned_payloads: also take signed requests whose signature leaves the body out.
+        is_behind_proxy: clients come to it by TLS, which a proxy in front speaks: browsers are told
+            never to come without.
     """
 
     hosts: tuple[str, ...] = LOOPBACK_HOSTS
@@ -96,6 +111,7 @@ class Access:
     keys: tuple[AccessKey, ...] = ()
     tokens: tuple[BearerToken, ...] = ()
     allows_unsigned_payloads: bool = False
+    is_behind_proxy: bool = False
 
     def __post_init__(self) -> None:
         _check_all("hosts", self.hosts, _is_host)

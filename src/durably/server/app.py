@@ -7,24 +7,28 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route as StarletteRoute
-from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+try:
+    from starlette.datastructures import MutableHeaders
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import Response
+    from starlette.routing import Route as StarletteRoute
+    from starlette.routing import Router
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+except ModuleNotFoundError as missing:
+    needed = "durably.server needs `pip install 'durably[server]'`, or '.[server]' in a clone"
+    raise ModuleNotFoundError(needed, name=missing.name) from missing
 
 from durably.app.assembly import Assembly
 from durably.app.engine import Engine
 from durably.errors import ApiError
 from durably.seams import IdSource, RandomIds
 from durably.server.access import Access
-from durably.server.auth import Authenticator
+from durably.server.auth import Authenticator, Caller
 from durably.server.calls import GONE, Call, Query
 from durably.server.errors import api_error_of, refusal, unknown_operation
 from durably.server.functions import EngineFunctions, Functions
-from durably.server.guards import Gate, Limits, check_head, check_media
+from durably.server.guards import Gate, Limits, Rates, check_head, check_media
 from durably.server.routes import ROUTES, Body, Route
 
 _HEADERS = {
@@ -33,6 +37,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 
 def make_app(
@@ -76,6 +81,7 @@ class _Application:
         self._access = access
         self._authenticator = Authenticator(access)
         self._gate = Gate(limits)
+        self._rates = Rates(limits)
         self._ids = ids
         self._router = Router(
             [
@@ -90,7 +96,7 @@ class _Application:
         if scope["type"] != "http":
             await _refuse_other(scope, send)
             return
-        send = self._with_headers(send)
+        send = self._with_headers(scope, send)
         # A router that reads the decoded path would take an encoded slash for a real one. With an
         # application in its scope, it raises what is to be said of a wrong method.
         raw = scope.get("raw_path") or quote(scope["path"]).encode()
@@ -105,11 +111,14 @@ class _Application:
         except ApiError as error:
             await _unread(error)(scope, receive, send)
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, scope: Scope, send: Send) -> Send:
+        is_secure = self._access.is_behind_proxy or scope["scheme"] == "https"
+        fixed = _HEADERS | _ONLY_TLS if is_secure else _HEADERS
+
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update({**_HEADERS, "x-amzn-RequestId": str(self._ids.uuid4())})
+                headers.update({**fixed, "x-amzn-RequestId": str(self._ids.uuid4())})
             await send(message)
 
         return sending
@@ -117,31 +126,33 @@ class _Application:
     async def _answer(self, route: Route, request: Request) -> Response:
         is_read = False
         try:
-            body = await self._body(route, request)
+            caller, body = await self._read(route, request)
             is_read = True
+            self._rates.count(caller, self._engine.service.clock.monotonic())
             # Not before: whoever sends his body slowly must not keep others out.
             with self._gate.passed(waits=route.waits):
-                return await route.answer(self._call(request, body))
+                return await route.answer(self._call(request, caller, body))
         except ClientDisconnect:
             return Response(status_code=GONE)
         except Exception as error:  # noqa: BLE001 - the last line: the caller must get an answer
             said = api_error_of(error)
             return refusal(said) if is_read else _unread(said)
 
-    async def _body(self, route: Route, request: Request) -> bytes:
-        """Read the body of a request that is allowed what it asks for."""
+    async def _read(self, route: Route, request: Request) -> tuple[Caller | None, bytes]:
+        """Say who makes a request that is allowed what it asks for, and read its body."""
         headers = request.headers
         now = self._engine.service.clock.now()
         caller = self._authenticator.identify(headers, route.permission, now)
         check_media(headers, is_json=route.body is Body.JSON)
         body = await self._gate.read(request, route.max_bytes)
         self._authenticator.verify(caller, request.scope, headers, body)
-        return body
+        return caller, body
 
-    def _call(self, request: Request, body: bytes) -> Call:
+    def _call(self, request: Request, caller: Caller | None, body: bytes) -> Call:
         return Call(
             service=self._engine.service,
             functions=self._functions,
+            caller=caller,
             labels=request.path_params,
             query=Query(request.scope["query_string"]),
             headers=request.headers,

@@ -52,6 +52,15 @@ class Caller:
     credential: Credential
     signature: _Signature | None = None
 
+    def check_allowed(self, permission: Permission) -> None:
+        """Refuse him what his credential does not allow.
+
+        Raises:
+            ApiError: so it is.
+        """
+        if permission not in self.credential.permissions:
+            raise denied("AccessDeniedException", f"The credentials do not allow: {permission}.")
+
 
 class Authenticator:
     """Finds out who asks.
@@ -80,8 +89,8 @@ class Authenticator:
             caller = Caller(self._bearer(bearer["token"]))
         else:
             caller = self._signer(said[0], headers, now)
-        if permission not in caller.credential.permissions and caller.credential is not _NOBODY:
-            raise denied("AccessDeniedException", f"The credentials do not allow: {permission}.")
+        if caller.credential is not _NOBODY:
+            caller.check_allowed(permission)
         return caller
 
     def _bearer(self, token: str) -> BearerToken:

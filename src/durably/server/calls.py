@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,14 @@ from starlette.responses import Response
 from durably.engine.service import Service
 from durably.errors import InvalidParameterValueException, SerdesError
 from durably.serdes_json import read_json
+from durably.server.access import Permission
+from durably.server.auth import Caller
 from durably.server.errors import JSON
 from durably.server.functions import Functions
+from durably.wire.arns import title_of
 from durably.wire.base import convert_wire, encode_api, parse_timestamp
+
+audit = logging.getLogger("durably.audit")
 
 T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=StrEnum)
@@ -131,17 +137,35 @@ class Call:
     """One request.
 
     Attributes:
+        caller: who makes it; `None` where nobody is asked for credentials.
         labels: the variable parts of its path, still encoded.
         gone: returns when the caller has gone away.
     """
 
     service: Service
     functions: Functions
+    caller: Caller | None
     labels: Mapping[str, str]
     query: Query
     headers: Headers
     body: bytes
     gone: Callable[[], Awaitable[None]]
+
+    def is_with_data(self) -> bool:
+        """Say whether payloads are asked for, too.
+
+        Raises:
+            ApiError: they are, and the caller may not read them.
+        """
+        is_with_data = self.query.flag("IncludeExecutionData", default=True)
+        if is_with_data and self.caller is not None:
+            self.caller.check_allowed(Permission.READ_PAYLOAD)
+        return is_with_data
+
+    def record(self, deed: str, arn: str) -> None:
+        """Note in the audit log that the caller has done this to an execution, of any text."""
+        who = "anybody on this machine" if self.caller is None else self.caller.credential.name
+        audit.info("%s: %s by %s", title_of(arn), deed, who, extra={"executionArn": arn})
 
     def label(self, name: str) -> str:
         """Give a variable part of the path. Whatever it holds is data: slashes, dots, zeros.

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from durably.errors import ApiError, TooManyRequestsException
 from durably.server.access import Access, is_loopback
+from durably.server.auth import Caller, Credential
 from durably.server.errors import denied, too_large, wrong_media
 
 _MIB = 1024 * 1024
@@ -34,6 +35,7 @@ class Limits:
         max_waiting: how many Invokes may be under way, which may wait for long.
         max_buffered_bytes: what the bodies may take that are arriving.
         body_seconds: how long a body may take to arrive.
+        max_per_second: how many requests one credential may make in a second, at least 1.
         max_headers: how many headers a request may have.
         max_head_bytes: what its address and its headers may take.
     """
@@ -42,6 +44,7 @@ class Limits:
     max_waiting: int = 2000
     max_buffered_bytes: int = 256 * _MIB
     body_seconds: float = 30.0
+    max_per_second: int = 1000
     max_headers: int = 100
     max_head_bytes: int = 32 * 1024
 
@@ -172,3 +175,27 @@ class Gate:
         self._buffered += size
         if self._buffered > self.limits.max_buffered_bytes:
             raise TooManyRequestsException("Too much arrives at the same time. Ask again later.")
+
+
+class Rates:
+    """How fast each credential makes requests: those of a second may come at once."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._maximum = limits.max_per_second
+        self._used: dict[Credential, tuple[float, float]] = {}
+
+    def count(self, caller: Caller | None, now: float) -> None:
+        """Let one more request pass, at *now* seconds since some moment.
+
+        Its caller must have been verified, or anybody could use up what is another's.
+
+        Raises:
+            TooManyRequestsException: there were too many. After a second there is room again.
+        """
+        if caller is None:
+            return
+        used, since = self._used.get(caller.credential, (0.0, now))
+        used = max(used - (now - since) * self._maximum, 0.0) + 1
+        if used > self._maximum:
+            raise TooManyRequestsException("The credential makes too many requests a second.")
+        self._used[caller.credential] = used, now

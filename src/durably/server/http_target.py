@@ -62,6 +62,9 @@ class HttpTarget:
         except OSError as error:
             text = f"{self.url} cannot be reached: {error.strerror or type(error).__name__}"
             raise FunctionError(text, error_type=UNREACHABLE_TYPE) from error
+        except (h11.LocalProtocolError, UnicodeError) as error:
+            text = f"{self.url} cannot be called: {type(error).__name__}"
+            raise FunctionError(text, error_type=UNREACHABLE_TYPE) from error
         except h11.RemoteProtocolError as error:
             text = f"{self.url} broke off its answer: {error}"
             raise FunctionError(text, error_type=INVALID_RESPONSE_TYPE) from error
@@ -91,7 +94,9 @@ def split_url(url: str) -> SplitResult:
     refusal = ValidationError("url", f"must be http://HOST:PORT or https://…, not {url!r}")
     try:
         split = urlsplit(url)
-        is_legal = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
+        is_text = url.isascii() and url.isprintable() and " " not in url
+        is_http = split.scheme in ("http", "https") and bool(split.hostname)
+        is_legal = is_text and is_http and split.port != 0
     except ValueError as error:
         raise refusal from error
     if not is_legal or split.username is not None:

@@ -9,14 +9,19 @@ from enum import StrEnum
 
 from starlette.responses import Response
 
-from durably.engine.limits import MAX_PAYLOAD_BYTES, MAX_SYNCHRONOUS_PAYLOAD_BYTES
+from durably.engine.limits import (
+    MAX_PAYLOAD_BYTES,
+    MAX_SYNCHRONOUS_PAYLOAD_BYTES,
+    check_tenant,
+    check_trace_id,
+)
 from durably.engine.policy import StartOptions
 from durably.engine.views import Description
 from durably.errors import ApiError, SerdesError
 from durably.serdes_json import read_json
 from durably.server.calls import GONE, Call, refuse
 from durably.server.errors import JSON, too_large
-from durably.server.functions import FunctionCall, FunctionInfo
+from durably.server.functions import FunctionCall
 from durably.server.routes_executions import qualified
 from durably.server.routes_functions import find_function
 from durably.wire.execution import ExecutionStatus
@@ -45,10 +50,20 @@ async def invoke(call: Call) -> Response:
     if kind is InvocationType.DRY_RUN:
         return Response(status_code=204)
     name = _header(call, "X-Amz-Durable-Execution-Name")
+    tenant_id, trace_id = _header(call, "X-Amz-Tenant-Id"), _header(call, "X-Amzn-Trace-Id")
+    check_tenant(tenant_id)
+    check_trace_id(trace_id)
     if not info.is_durable:
         if name is not None:
             raise refuse("DurableExecutionName", "is for durable functions")
-        return await _call_plain(call, info, kind)
+        asked = FunctionCall(
+            function=info,
+            payload=call.body,
+            tenant_id=tenant_id,
+            trace_id=trace_id,
+            client_context=_header(call, "X-Amz-Client-Context"),
+        )
+        return await _call_plain(call, asked, kind)
     # The version that was found is the one to run, whatever alias has led to it.
     arn = await call.service.start(
         f"{info.name}:{info.version}",
@@ -56,8 +71,8 @@ async def invoke(call: Call) -> Response:
         name=name,
         options=StartOptions(
             is_synchronous=kind is InvocationType.REQUEST_RESPONSE,
-            tenant_id=_header(call, "X-Amz-Tenant-Id"),
-            trace_id=_header(call, "X-Amzn-Trace-Id"),
+            tenant_id=tenant_id,
+            trace_id=trace_id,
         ),
     )
     if kind is InvocationType.EVENT:
@@ -99,19 +114,12 @@ def _payload(call: Call, kind: InvocationType) -> str | None:
     return text or None
 
 
-async def _call_plain(call: Call, info: FunctionInfo, kind: InvocationType) -> Response:
-    asked = FunctionCall(
-        function=info,
-        payload=call.body,
-        tenant_id=_header(call, "X-Amz-Tenant-Id"),
-        trace_id=_header(call, "X-Amzn-Trace-Id"),
-        client_context=_header(call, "X-Amz-Client-Context"),
-    )
+async def _call_plain(call: Call, asked: FunctionCall, kind: InvocationType) -> Response:
     if kind is InvocationType.EVENT:
         await call.functions.post(asked)
         return Response(status_code=202)
     answer = await call.functions.call(asked)
-    headers = {_VERSION: info.version}
+    headers = {_VERSION: asked.function.version}
     if answer.error is not None:
         headers[_ERROR] = answer.error
     return Response(answer.payload, headers=headers, media_type=JSON)

@@ -20,6 +20,9 @@ from durably.server.listening import LOOPBACK
 from durably.server.runtime_api import Runtime, lost
 from durably.words import in_words
 
+START_SECONDS = 10.0
+"""How long a process may take at least until it asks for an invocation: as on Lambda."""
+
 _ANYTHING = "durably"
 _FIRST_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 10.0
@@ -94,6 +97,8 @@ class FunctionProcess:
         environ: its environment.
         folder: where it is run.
         say: told every line that the process writes, and what becomes of it.
+        start_seconds: how long it may take until it asks for an invocation; or the function's
+            time-out, if that is longer.
     """
 
     def __init__(
@@ -103,8 +108,11 @@ class FunctionProcess:
         environ: Mapping[str, str],
         folder: Path,
         say: Callable[[str], None],
+        *,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         self.runtime = runtime
+        self._start_seconds = max(start_seconds, runtime.settings.timeout_seconds)
         self._words = split_command(command)
         self._environ = dict(environ)
         self._folder = folder
@@ -130,16 +138,19 @@ class FunctionProcess:
                         await self._hurry.wait()
 
     async def reload(self) -> None:
-        """Have the process started anew, once it has answered what it works on."""
+        """Have the process started anew, once it has answered what it works on.
+
+        It has its time-out for that. Meanwhile, to ask again changes nothing: it will have the
+        files as they are then.
+        """
         self._hurry.set()
-        process = self._told = self._process
-        if process is None:
+        process = self._process
+        if process is None or process is self._told:
             return
+        self._told = process
         self._say("its files have changed: it is started anew")
         with self.runtime.paused():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_MAX_PAUSE_SECONDS):
-                    await self.runtime.wait_until_idle()
+            await self.runtime.wait_until_idle()
             await _end(process)
 
     async def _run_once(self) -> bool:
@@ -159,12 +170,15 @@ class FunctionProcess:
             return False
         self._process = process
         showing = asyncio.create_task(self._show(process))
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(self._start_seconds, self._end_unless_it_has_asked)
         try:
             code = await process.wait()
             is_told = self._told is process
             self._give_up("" if is_told else f"the process ended: {_exit_text(code)}")
             return is_told
         finally:
+            patience.cancel()
             self._process = None
             await asyncio.shield(_end(process))
             await _ended(showing)
@@ -175,9 +189,17 @@ class FunctionProcess:
         error = lost(f"Error: Runtime exited: {why or 'it was started anew'}")
         self.runtime.end(error, with_waiting=not self.runtime.has_asked)
 
+    def _end_unless_it_has_asked(self) -> None:
+        if not self.runtime.has_asked:
+            self._kill(f"did not ask for an invocation within {in_words(self._start_seconds)}")
+
     def _end_at_time_out(self) -> None:
-        """End a process that has not answered in time, whatever it does."""
-        self._say(f"did not answer within {in_words(self.runtime.settings.timeout_seconds)}")
+        seconds = self.runtime.settings.timeout_seconds
+        self._kill(f"did not answer within {in_words(seconds)}")
+
+    def _kill(self, why: str) -> None:
+        """End a process that takes too long, whatever it does."""
+        self._say(why)
         if self._process is not None:
             _signal(self._process, signal.SIGKILL)
 

@@ -91,7 +91,7 @@ ROUTES = (
         method="DELETE",
         path=_EXECUTION,
         answer=routes_executions.delete,
-        permission=Permission.STOP,
+        permission=Permission.DELETE,
     ),
     Route(
         method="POST",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
+from msgspec.structs import replace
 from starlette.responses import Response
 
-from durably.engine.arns import parse_execution_arn, split_function_name
-from durably.engine.store import Listed, Query
+from durably.engine.arns import LATEST, parse_execution_arn, split_function_name
+from durably.engine.limits import check_execution_name
+from durably.engine.store import Listed, Page, Query
 from durably.engine.views import Description
-from durably.errors import ResourceNotFoundException, ValidationError
+from durably.errors import (
+    InvalidParameterValueException,
+    ResourceNotFoundException,
+    ValidationError,
+)
 from durably.server.calls import Call, empty, refuse, reply
 from durably.wire.base import Timestamp
 from durably.wire.execution import ExecutionStatus
@@ -29,12 +38,17 @@ _ARN = "DurableExecutionArn"
 _DEFAULT_PAGE = 100
 _MAX_STATUSES = 10
 _ACCEPTED = 202
+_MARK_DIGITS = 16
+
+_is_qualifier = re.compile(r"\$LATEST\.PUBLISHED|[a-zA-Z0-9_$-]{1,128}").fullmatch
 
 
 async def get(call: Call) -> Response:
     """Describe an execution."""
-    is_included = call.query.flag("IncludeExecutionData", default=True)
+    is_included = call.is_with_data()
     found = await call.service.get(call.label(_ARN))
+    if is_included:
+        call.record("payloads read", found.arn)
     return reply(_described(found, is_included=is_included))
 
 
@@ -75,39 +89,69 @@ def _described(found: Description, *, is_included: bool) -> GetDurableExecutionR
 
 async def history(call: Call) -> Response:
     """Tell what has happened to an execution."""
+    arn = call.label(_ARN)
+    is_included = call.is_with_data()
     page = await call.service.history(
-        call.label(_ARN),
+        arn,
         max_items=call.query.count(),
         marker=call.query.marker(),
         oldest_first=not call.query.flag("ReverseOrder", default=False),
-        include_data=call.query.flag("IncludeExecutionData", default=True),
+        include_data=is_included,
     )
+    if is_included:
+        call.record("payloads read", arn)
     return reply(page)
 
 
 async def list_by_function(call: Call) -> Response:
     """List the executions of a function, newest first."""
     name, qualifier = qualified(call)
+    execution_name = call.query.text("DurableExecutionName")
+    if execution_name is not None:
+        check_execution_name(execution_name)
     query = Query(
         function_name=name,
-        execution_name=call.query.text("DurableExecutionName"),
+        execution_name=execution_name,
         statuses=call.query.choices("Statuses", ExecutionStatus, _MAX_STATUSES),
         started_after=call.query.instant("StartedAfter"),
         started_before=call.query.instant("StartedBefore"),
         oldest_first=call.query.flag("ReverseOrder", default=False),
-        after=call.query.marker(),
         limit=call.query.count() or _DEFAULT_PAGE,
     )
-    try:
-        page = await call.service.list(query)
-    except ValidationError:
-        raise refuse("Marker", "is not one that this listing has given") from None
-    if not page.executions and call.functions.find(name, qualifier) is None:
+    page = await _page(call, query, qualifier)
+    if not page.executions and call.functions.find(name, None) is None:
         await _check_known(call, name)
     listed = tuple(_listed(one) for one in page.executions)
     return reply(
         ListDurableExecutionsResponse(durable_executions=listed, next_marker=page.next_marker)
     )
+
+
+async def _page(call: Call, query: Query, qualifier: str | None) -> Page:
+    """Give a page whose marker is good for the next one of *query*, and of no other."""
+    asked = call.query.marker()
+    place, _, mark = (asked or "").rpartition(".")
+    if asked is not None and mark != _mark_of(query, place):
+        raise _foreign_marker()
+    if qualifier not in (None, LATEST):
+        return Page((), None)  # there is one version, and every execution is of it
+    try:
+        page = await call.service.list(replace(query, after=place or None))
+    except ValidationError:
+        raise _foreign_marker() from None
+    following = page.next_marker
+    if following is None:
+        return page
+    return replace(page, next_marker=f"{following}.{_mark_of(query, following)}")
+
+
+def _mark_of(query: Query, place: str) -> str:
+    what = f"{place} {replace(query, limit=1)!r}"
+    return hashlib.sha256(what.encode()).hexdigest()[:_MARK_DIGITS]
+
+
+def _foreign_marker() -> InvalidParameterValueException:
+    return refuse("Marker", "is not one that this listing has given")
 
 
 async def _check_known(call: Call, name: str) -> None:
@@ -134,7 +178,9 @@ async def stop(call: Call) -> Response:
     """End an execution, whatever it does."""
     error = call.read(ErrorObject)
     said = None if error == ErrorObject() else error
-    stopped_at = await call.service.stop(call.label(_ARN), said)
+    arn = call.label(_ARN)
+    stopped_at = await call.service.stop(arn, said)
+    call.record("stopped", arn)
     return reply(StopDurableExecutionResponse(stop_timestamp=Timestamp.of(stopped_at)))
 
 
@@ -161,7 +207,9 @@ async def resume(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """Remove a closed execution."""
-    deleted_at = await call.service.delete(call.label(_ARN))
+    arn = call.label(_ARN)
+    deleted_at = await call.service.delete(arn)
+    call.record("deleted", arn)
     at = Timestamp.of(deleted_at)
     return reply(DeleteDurableExecutionResponse(deletion_request_timestamp=at), _ACCEPTED)
 
@@ -174,6 +222,8 @@ def qualified(call: Call) -> tuple[str, str | None]:
     """
     name, inside = split_function_name(call.label("FunctionName"))
     beside = call.query.text("Qualifier")
+    if beside is not None and _is_qualifier(beside) is None:
+        raise refuse("Qualifier", "must be a version, an alias or $LATEST")
     if inside is not None and beside is not None and inside != beside:
         raise refuse("Qualifier", "is not the one that the function's name has")
     return name, beside if inside is None else inside

@@ -32,13 +32,15 @@ async def state(call: Call) -> Response:
 
 async def callback_succeed(call: Call) -> Response:
     """Answer a callback. The body is the answer, byte for byte."""
-    await call.service.succeed_callback(call.label(_CALLBACK), call.text("Result"))
+    arn = await call.service.succeed_callback(call.label(_CALLBACK), call.text("Result"))
+    call.record("a callback answered", arn)
     return empty()
 
 
 async def callback_fail(call: Call) -> Response:
     """Report a failure to a callback."""
-    await call.service.fail_callback(call.label(_CALLBACK), call.read(ErrorObject))
+    arn = await call.service.fail_callback(call.label(_CALLBACK), call.read(ErrorObject))
+    call.record("a callback failed", arn)
     return empty()
 
 

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from durably.clock import Clock
 from durably.engine.invokers import Call, FunctionError
@@ -46,6 +47,15 @@ class _Pending:
     taken: asyncio.Future[None]
     answer: asyncio.Future[bytes]
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A call as its runtime is sent it."""
+
+    request_id: str
+    body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(eq=False, slots=True)
@@ -138,7 +148,11 @@ class Runtime:
         while self._waiting:
             pending = self._waiting[0]
             if not pending.answer.done():
-                body = pending.call.payload()
+                try:
+                    body = pending.call.payload()
+                except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+                    pending.answer.set_exception(error)
+                    continue
                 if body is not None:
                     pending.body = body
                     return True
@@ -146,8 +160,8 @@ class Runtime:
             self._waiting.popleft()
         return False
 
-    def take(self) -> tuple[bytes, dict[str, str]] | None:
-        """Give body and headers of the next call, `None` when there is none."""
+    def take(self) -> Taken | None:
+        """Give the next call, `None` when there is none."""
         if self._is_paused or not self.has_calls:
             return None
         self.has_handed_out = True
@@ -165,7 +179,7 @@ class Runtime:
             headers["Lambda-Runtime-Trace-Id"] = call.trace_id
         if call.tenant_id is not None:
             headers["Lambda-Runtime-Aws-Tenant-Id"] = call.tenant_id
-        return pending.body, headers
+        return Taken(call.request_id, pending.body, headers)
 
     def answer(self, request_id: str, answer: bytes | FunctionError) -> bool:
         """Take what a runtime says of a call. `False`: it has no such call, and nothing changed."""
@@ -236,8 +250,28 @@ async def _next(runtime: Runtime, request: Request) -> Response:
             return Response()  # to nobody
         taken = runtime.take()
         if taken is not None:
-            body, headers = taken
-            return Response(body, headers=headers, media_type="application/json")
+            return _HandOut(runtime, taken)
+
+
+class _HandOut(Response):
+    """Sends a call to whoever has asked for one. If that cannot be done, the call has failed.
+
+    Nobody else would ever answer it.
+    """
+
+    def __init__(self, runtime: Runtime, taken: Taken) -> None:
+        super().__init__(taken.body, media_type="application/json")
+        self._runtime = runtime
+        self._taken = taken
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.headers.update(self._taken.headers)
+            await super().__call__(scope, receive, send)
+        except BaseException as error:
+            text = f"It could not be handed out: {type(error).__name__}"
+            self._runtime.answer(self._taken.request_id, lost(text))
+            raise
 
 
 async def _is_still_there(request: Request, waiting: Awaitable[None]) -> bool:

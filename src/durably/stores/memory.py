@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
+from durably.engine.roster import claim_name
 from durably.engine.store import (
     KEY_BYTES,
     Change,
@@ -222,7 +223,8 @@ class MemoryStore:
     def _wake(self, execution: _Execution, at: datetime | None) -> None:
         execution.wake_at = at
         if at is not None:
-            name = execution.summary.function_name
+            summary = execution.summary
+            name = claim_name(summary.function_name, summary.version)
             agenda = self._due.get(name)
             if agenda is None:
                 agenda = self._due[name] = _Agenda(_wake_at)

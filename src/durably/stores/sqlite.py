@@ -84,14 +84,13 @@ class SqliteStore:
         if self._queries is not None:
             raise InvalidStateError(f"{self.path} is open already")
         writer = None
-        lock_path = Path(f"{self.path}.lock")
         with typed_errors(self.path), ExitStack() as opened:
-            if not is_held_here(lock_path):
+            if not is_held_here(self.path):
                 # To close a file gives up every lock that this process has on it, SQLite's too.
                 check_header(self.path)
             if not self._is_read_only:
                 refuse_links(self.path)
-                lock = OwnerLock(lock_path)
+                lock = OwnerLock(self.path)
                 opened.callback(lock.release)
                 if lock.is_new and self.path.exists():
                     await asyncio.sleep(YIELDING_SECONDS)

@@ -65,7 +65,8 @@ def typed_errors(path: Path) -> Generator[None]:
             remedy = "Make it, as `mkdir -p` does, or name a file in another one."
             raise StoreUnavailableError(said, remedy=remedy) from error
         kind = _BY_ERRNO.get(error.errno, StoreUnavailableError)
-        raise kind(f"{path}: {error.strerror}") from error
+        where = error.filename if isinstance(error.filename, str) else path
+        raise kind(f"{where}: {error.strerror}") from error
 
 
 def _code(error: sqlite3.Error) -> int:

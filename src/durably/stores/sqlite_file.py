@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x64757261  # "dura"
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_OTHER = "Name another file. If it was a store of durably, restore a backup of it."
 _BUSY_SECONDS = 1.0  # only a program that is not ours can keep a writer waiting
 
 
@@ -35,7 +36,10 @@ def database_path(location: str | os.PathLike[str]) -> Path:
     text = os.fspath(location).removeprefix("sqlite:")
     if not text or text.startswith(":") or "\0" in text:
         raise ValidationError("store_url", f"{text!r} is no file; write sqlite:PATH or memory:")
-    return Path(text).resolve()
+    try:
+        return Path(text).resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to one another
+        raise ValidationError("store_url", f"{text!r} cannot be followed: {error}") from error
 
 
 def check_header(path: Path) -> None:
@@ -46,6 +50,9 @@ def check_header(path: Path) -> None:
         StoreTooNewError: its schema is newer than this library.
     """
     try:
+        if not path.is_file() and path.exists():
+            remedy = "Name another file; it is made if it is not there."
+            raise StoreUnavailableError(f"{path} is no regular file", remedy=remedy)
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError:
@@ -53,7 +60,7 @@ def check_header(path: Path) -> None:
     if not header:
         return  # made, and then its maker died
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreCorruptedError(f"{path} is not a SQLite database")
+        raise StoreCorruptedError(f"{path} is not a SQLite database", remedy=_OTHER)
     application_id = _number(header, 68)
     if application_id or not _is_unmarked(path):
         _check_version(path, application_id, _number(header, 60))
@@ -151,7 +158,7 @@ def _is_unmarked(path: Path) -> bool:
 
 def _check_version(path: Path, application_id: int, version: int, oldest: int = 0) -> None:
     if application_id != _APPLICATION_ID:
-        raise StoreCorruptedError(f"{path} is a database of another program")
+        raise StoreCorruptedError(f"{path} is a database of another program", remedy=_OTHER)
     if version < 1:
         raise StoreCorruptedError(f"{path} has schema {version}, which no version ever wrote")
     if version > SCHEMA_VERSION:

@@ -9,36 +9,48 @@ from pathlib import Path
 from weakref import WeakSet
 
 from durably.errors import StoreLockedError
-from durably.stores.sqlite_errors import typed_errors
 from durably.stores.sqlite_presence import identity_of
 
 
 class OwnerLock:
     """Held by the one process that may write. The kernel frees it when that process dies.
 
-    The file stays when the lock is free: removing it would let two processes lock two files of
-    the same name.
+    Its file lies beside the database, which is what errors name. It stays when the lock is free:
+    removing it would let two processes lock two files of the same name.
+
+    Args:
+        database: the file that it is for.
 
     Attributes:
+        path: its own file.
         is_new: there was no such file. If there is a database, somebody may have removed the file
             under a process that holds it.
 
     Raises:
         StoreLockedError: another process, or another store of this one, holds it.
-        StoreReadOnlyError: the file may not be written.
+        OSError: the file may not be written, or there is no directory for it.
     """
 
-    def __init__(self, path: Path) -> None:
-        if is_held_here(path):
-            raise StoreLockedError(f"{path} is held by this very process", remedy=_OURS)
-        self.path = path
-        with typed_errors(path):
-            self.is_new = not path.exists()
-            self._descriptor = _open(path)
-            while identity_of(self._descriptor) != identity_of(path):  # replaced just now
-                os.close(self._descriptor)
-                self._descriptor = _open(path)
+    def __init__(self, database: Path) -> None:
+        if is_held_here(database):
+            raise StoreLockedError(f"{database} is held by this very process", remedy=_OURS)
+        self.path = path = _lock_of(database)
+        self._database = database
+        self.is_new = not path.exists()
+        self._descriptor = self._open()
+        while identity_of(self._descriptor) != identity_of(path):  # replaced just now
+            os.close(self._descriptor)
+            self._descriptor = self._open()
         _held.add(self)
+
+    def _open(self) -> int:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor, self._database)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def release(self) -> None:
         """Let another process have it."""
@@ -67,27 +79,21 @@ def refuse_links(path: Path) -> None:
             raise StoreLockedError(f"{path} has another name, a hard link that a process may hold")
 
 
-def is_held_here(path: Path) -> bool:
-    """Whether a store of this process holds the lock."""
-    return any(lock.path == path for lock in _held)
+def is_held_here(database: Path) -> bool:
+    """Whether a store of this process holds the lock of *database*."""
+    return any(lock.path == _lock_of(database) for lock in _held)
 
 
-def _open(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _lock(descriptor, path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+def _lock_of(database: Path) -> Path:
+    return Path(f"{database}.lock")
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, database: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        raise StoreLockedError(f"{path} is held by process {owner or 'unknown'}") from None
+        raise StoreLockedError(f"{database} is held by process {owner or 'unknown'}") from None
     os.fchmod(descriptor, 0o600)  # whatever the umask
     with suppress(OSError):  # no room for a number that only people read
         os.ftruncate(descriptor, 0)

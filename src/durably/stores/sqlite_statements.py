@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from itertools import chain
 from typing import Any, TypeAlias
+
+from durably.stores.sql_files import read_sql, statements_in
 
 # One row of a table, or the parameters of one statement.
 Row: TypeAlias = tuple[Any, ...]
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _PARAMETERS = re.compile(r"\(\?(?:, \?)*\)")
 _MAX_ROWS = 64
 
 
 def schema(version: int) -> str:
     """Give the script that makes version *version* out of the one before."""
-    return _read(f"sqlite_schema_{version}.sql")
+    return read_sql(f"sqlite_schema_{version}.sql")
 
 
 @cache
 def statement(name: str) -> str:
     """Give the statement of this name."""
-    return _statements()[name]
+    return statements_in("sqlite.sql")[name]
 
 
 def for_rows(name: str, rows: Sequence[Row]) -> Iterator[Statement]:
@@ -52,13 +52,3 @@ def _for_amount(name: str, amount: int) -> str:
     text = statement(name)
     [parameters] = _PARAMETERS.findall(text)
     return text.replace(parameters, ", ".join([parameters] * amount))
-
-
-@cache
-def _statements() -> Mapping[str, str]:
-    _, *parts = _NAME.split(_read("sqlite.sql"))
-    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def _read(name: str) -> str:
-    return (files("durably.stores") / "sql" / name).read_text(encoding="utf-8")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from durably.engine.limits import SERVICE_MAX_OPERATIONS, SERVICE_MAX_STORED_BYTES
+from durably.testing.collected import Collected
 from durably.wire.history import Event, EventType
 
 COLLECT_VARIABLE = "DURABLY_COST"
@@ -77,24 +77,7 @@ def _is_of_operation(event: Event) -> bool:
     return event.id is not None and not event.event_type.startswith(("Execution", "Invocation"))
 
 
-class Collected:
-    """The costs of all runs of a test, if somebody wants to see them."""
-
-    def __init__(self) -> None:
-        self._costs: list[RunCost] = []
-
-    def add(self, costs: Iterable[RunCost], environ: Mapping[str, str] = os.environ) -> None:
-        """Note *costs*, unless nobody has asked for them."""
-        if environ.get(COLLECT_VARIABLE):
-            self._costs += costs
-
-    def take(self) -> list[RunCost]:
-        """Give what was noted since the last time."""
-        taken, self._costs = self._costs, []
-        return taken
-
-
-COLLECTED = Collected()
+COLLECTED = Collected[RunCost](COLLECT_VARIABLE)
 
 
 def cost_lines(costs: Sequence[tuple[str, RunCost]]) -> Iterator[str]:

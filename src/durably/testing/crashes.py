@@ -17,14 +17,22 @@ from durably.testing.clock import VirtualClock
 from durably.testing.comparisons import Comparison
 from durably.testing.crash_store import CrashStore
 from durably.testing.effects import Ledger
-from durably.testing.errors import CrashDifferenceError, FailedRunError, UnfinishedRunError
+from durably.testing.errors import (
+    CrashDifferenceError,
+    FailedRunError,
+    UnfinishedRunError,
+    hides_frames,
+)
 from durably.testing.fakes import Fakes
 from durably.testing.gate import Gate, Order
 from durably.testing.processes import Process, inside, tracked_tasks
 from durably.testing.runs import TestRun
 from durably.testing.stage import Stage
+from durably.testing.store import TestStore
 from durably.testing.tables import short
 from durably.wire.execution import ExecutionStatus
+
+__tracebackhide__ = hides_frames
 
 MAX_ORDERS = 100
 SAMPLED_POINTS = 20
@@ -88,6 +96,7 @@ class Trial:
     Attributes:
         ended: how: its status, its result and its error, as text.
         report: the run as text.
+        store: what has happened in it.
     """
 
     at: str | None
@@ -98,11 +107,21 @@ class Trial:
     effects: Ledger
     interrupted: frozenset[tuple[str, str]]
     report: str
+    store: TestStore
 
     @property
     def only(self) -> str:
         """What `crash_everywhere` is asked for to do it again."""
         return f"{_ORDER}{self.order}" if self.at is None else self.at
+
+    @property
+    def title(self) -> str:
+        """Which one it is."""
+        return f"With its steps in {self.only}" if self.at is None else f"With a crash {self.at}"
+
+    def alone(self, name: str) -> str:
+        """Say how to see it alone, by the *name* of the function."""
+        return f"to see this one alone: crash_everywhere({name}, …, only={self.only!r})"
 
 
 class Crashes:
@@ -115,6 +134,9 @@ class Crashes:
         start: starts the execution.
         enter: called with the stage of each process, for whoever acts on it.
         reset: called before each run.
+
+    Attributes:
+        tried: the runs that came to the same.
     """
 
     def __init__(
@@ -133,6 +155,7 @@ class Crashes:
         self._start = start
         self._enter = enter
         self._reset = reset
+        self.tried: tuple[Trial, ...] = ()
 
     async def try_all(
         self, name: str, mode: CrashMode, only: str | None, *, with_orders: bool
@@ -155,13 +178,15 @@ class Crashes:
             else:
                 trials = await self._try_crashes(usual, mode)
                 trials += await self._try_orders(usual, mode) if with_orders else []
+        repeats = tuple(_repeats_of(name, usual, trials))
+        self.tried = (usual, *trials)
         crashed = tuple(trial.at for trial in trials if trial.at is not None)
         return CrashReport(
             function=name,
             points=crashed,
             all_points=len(usual.points),
             orders=1 + len(trials) - len(crashed),
-            repeats=tuple(_repeats_of(name, usual, trials)),
+            repeats=repeats,
         )
 
     async def _try_only(self, only: str) -> Trial:
@@ -218,6 +243,7 @@ class Crashes:
                 effects=ledger,
                 interrupted=frozenset(store.interrupted),
                 report=said or run.table(),
+                store=store,
             )
         finally:
             await life.close()
@@ -322,15 +348,11 @@ def _said_of(name: str, different: Sequence[tuple[Trial, list[str]]], tried: int
     if len(different) == tried > 1:
         yield "If something around it remembers earlier runs, put it back with reset=…"
     trial, differences = different[0]
-    yield f"\n{_title_of(trial)}:"
+    yield f"\n{trial.title}:"
     yield from (f"  - {said}" for said in differences)
-    yield f"  to see this one alone: crash_everywhere({name}, …, only={trial.only!r})"
+    yield f"  {trial.alone(name)}"
     yield f"\n{trial.report}"
-    others = [_title_of(one) for one, _ in different[1:]]
+    others = [one.title for one, _ in different[1:]]
     if others:
         yield "\nSo it is, too:"
         yield from (f"  {title}" for title in others)
-
-
-def _title_of(trial: Trial) -> str:
-    return f"With its steps in {trial.only}" if trial.at is None else f"With a crash {trial.at}"

@@ -12,8 +12,10 @@ from durably.app.assembly import Assembly
 from durably.errors import ResourceNotFoundException
 from durably.testing.answers import Answering
 from durably.testing.clock import QUIET_TURNS, VirtualClock
-from durably.testing.errors import OperationNotFoundError, UnfinishedRunError
+from durably.testing.errors import OperationNotFoundError, UnfinishedRunError, hides_frames
 from durably.testing.runs import TestRun
+
+__tracebackhide__ = hides_frames
 
 MAX_SKIPS = 10_000
 """How often time may be skipped for one thing that is waited for."""

@@ -17,8 +17,9 @@ from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
 from durably.testing.costs import COLLECTED, RunCost
 from durably.testing.crashes import MODE_VARIABLE, Crashes, CrashMode, CrashReport, mode_of
-from durably.testing.errors import UnmetFakeError
+from durably.testing.errors import UnmetFakeError, hides_frames
 from durably.testing.fakes import Fakes
+from durably.testing.produced import REPLAY_VARIABLE, Produced
 from durably.testing.runs import TestRun
 from durably.testing.stage import Stage
 from durably.testing.store import TestStore
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably.wire.operation import ErrorObject
+
+__tracebackhide__ = hides_frames
 
 
 class TestEngine(Acting):
@@ -39,16 +42,24 @@ class TestEngine(Acting):
     Args:
         functions: the durable functions that may be started, by others of them too.
         clock: what time it is; by default it begins with the year 2026.
+        replay: whether the block ends with a replay of every history that it has produced, from
+            every state, against its function. By default if the environment has DURABLY_REPLAY.
     """
 
     __test__ = False
 
     def __init__(
-        self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
+        self,
+        functions: Iterable[DurableFunction] = (),
+        *,
+        clock: VirtualClock | None = None,
+        replay: bool | None = None,
     ) -> None:
         self._functions = tuple(functions)
         self.fakes = Fakes()
         self._stage = Stage(self._functions, self.fakes, clock or VirtualClock(), TestStore())
+        self._produced = Produced(self._stage.engine.functions, self.fakes)
+        self._is_replayed = bool(os.environ.get(REPLAY_VARIABLE)) if replay is None else replay
         self._is_open = False
         self._runs: list[TestRun] = []
 
@@ -68,13 +79,20 @@ class TestEngine(Acting):
 
         Raises:
             UnmetFakeError: something was faked that nothing asked for.
+            NotReplayableError: a history is to be replayed, and does not.
         """
+        __tracebackhide__ = True
         self._is_open = False
         await self._stage.close()
         COLLECTED.add(self._costs())
-        unmet = list(self.fakes.unmet()) if kind is None else []
+        if kind is not None:
+            return
+        unmet = list(self.fakes.unmet())
         if unmet:
             raise UnmetFakeError("\n".join(unmet))
+        if self._is_replayed:
+            self._produced.keep(self._stage.store)
+            await self._produced.replay()
 
     @property
     def engine(self) -> Engine:
@@ -204,9 +222,13 @@ class TestEngine(Acting):
         chosen = mode_of(mode or os.environ.get(MODE_VARIABLE))
         name = function if isinstance(function, str) else function.name
         try:
-            return await crashes.try_all(name, chosen, only, with_orders=orders)
+            report = await crashes.try_all(name, chosen, only, with_orders=orders)
         finally:
             self._stage = usual
+        if self._is_replayed:
+            for trial in crashes.tried:
+                self._produced.keep(trial.store, f"{trial.title}; {trial.alone(name)}")
+        return report
 
     # Acting; `Acting` has more
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
+
 
 class FailedRunError(AssertionError):
     """The result of an execution was asked for, and it has none because it failed."""
@@ -21,3 +23,8 @@ class CrashDifferenceError(AssertionError):
 
 class OperationNotFoundError(LookupError):
     """An execution has no such operation, or several of that name."""
+
+
+FAILURES = (FailedRunError, UnfinishedRunError, UnmetFakeError, CrashDifferenceError)
+hides_frames = methodcaller("errisinstance", FAILURES)
+"""The `__tracebackhide__` of a module: pytest leaves its frames out where a test fails with one."""

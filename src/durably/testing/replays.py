@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from durably.app.histories import History
+from durably.drivers.beside import in_thread
 from durably.drivers.futures import Broken
 from durably.engine.evolution import evolve, fold
 from durably.engine.execution import Execution, readable_operations
 from durably.engine.facts import Fact
+from durably.errors import UnrecoverableError
 from durably.handler import DurableFunction
 from durably.testing.differences import Difference, differences_of
 from durably.testing.endings import failure_of, other_end_of
@@ -131,19 +133,20 @@ def replay_all(
         histories: each with the function that it is to be replayed against.
         same_end: see `assert_replayable`.
     """
-    return _outside_of_loops(partial(_replay_all, list(histories), same_end=same_end))
+    given = list(histories)
+    return _outside_of_loops(lambda: asyncio.run(replay_all_in_loop(given, same_end=same_end)))
 
 
-def _replay_all(
+async def replay_all_in_loop(
     histories: Sequence[tuple[History, DurableFunction]], *, same_end: bool
 ) -> ReplayReport:
+    """Do what `replay_all` does in the running event loop, which is that of the handlers."""
     findings: list[Finding] = []
     states = 0
-    with Replayer() as replayer:
-        for history, function in histories:
-            count, finding = replayer.replay_history(history, function, same_end=same_end)
-            states += count
-            findings += [] if finding is None else [finding]
+    for history, function in histories:
+        count, finding = await _replay_history(history, function, same_end=same_end)
+        states += count
+        findings += [] if finding is None else [finding]
     return ReplayReport(len(histories), states, tuple(findings))
 
 
@@ -185,28 +188,49 @@ class Replayer:
         self, history: History, function: DurableFunction, *, same_end: bool
     ) -> tuple[int, Finding | None]:
         """Replay every state of *history*; say how many those were, and what differs first."""
-        whole = fold(history.facts)
-        expected = whole.error.error_type if same_end and whole.error is not None else None
-        count = 0
-        for facts, execution in _states(history.facts):
-            count += 1
-            done = self.replay(execution, function)
-            found = list(differences_of(done))
-            if isinstance(done.ending, Broken) and type(done.ending.error).__name__ == expected:
-                found = []  # that is how it ended
-            elif not found and facts == len(history.facts):
-                found = self._at_the_end(execution, done, history, same_end=same_end)
-            if found:
-                return count, Finding(history, facts, tuple(found))
-        return count, None
+        return self._runner.run(_replay_history(history, function, same_end=same_end))
 
-    def _at_the_end(
-        self, execution: Execution, done: Replay, history: History, *, same_end: bool
-    ) -> list[Difference]:
-        found = failure_of(execution, done)
-        if found is None and same_end:
-            found = other_end_of(execution, done, is_masked=history.is_masked)
-        return [] if found is None else [found]
+
+async def _replay_history(
+    history: History, function: DurableFunction, *, same_end: bool
+) -> tuple[int, Finding | None]:
+    whole = fold(history.facts)
+    count = 0
+    for facts, execution in _states(history.facts):
+        count += 1
+        done = await _replay_state(execution, function)
+        found = list(differences_of(done))
+        if same_end and isinstance(done.ending, Broken) and _is_known(done.ending.error, whole):
+            found = []
+        elif not found and facts == len(history.facts):
+            found = _at_the_end(execution, done, history, same_end=same_end)
+        if found:
+            return count, Finding(history, facts, tuple(found))
+    return count, None
+
+
+def _is_known(error: UnrecoverableError, whole: Execution) -> bool:
+    """Whether the execution has ended with this very *error*, or its last invocation has."""
+    end, last = whole.error, whole.last_error
+    is_end = end is not None and end.error_type == type(error).__name__
+    return is_end or (last is not None and last.error_message == str(error))
+
+
+async def _replay_state(execution: Execution, function: DurableFunction) -> Replay:
+    """Replay one state; a `def` handler in a thread, as nothing may block the event loop."""
+    words = (function, execution.arn, readable_operations(execution), Trace())
+    if function.is_async:
+        return await replay_in_loop(*words)
+    return await in_thread(partial(replay, *words), "durably replay")
+
+
+def _at_the_end(
+    execution: Execution, done: Replay, history: History, *, same_end: bool
+) -> list[Difference]:
+    found = failure_of(execution, done)
+    if found is None and same_end:
+        found = other_end_of(execution, done, is_masked=history.is_masked)
+    return [] if found is None else [found]
 
 
 def _states(facts: Sequence[Fact]) -> Iterator[tuple[int, Execution]]:

@@ -14,7 +14,12 @@ from durably.engine.views import Description, Standing, Why
 from durably.handler import DurableFunction
 from durably.serdes import JsonSerdes, SerdesContext
 from durably.testing.costs import RunCost, cost_of
-from durably.testing.errors import FailedRunError, OperationNotFoundError, UnfinishedRunError
+from durably.testing.errors import (
+    FailedRunError,
+    OperationNotFoundError,
+    UnfinishedRunError,
+    hides_frames,
+)
 from durably.testing.store import at_once
 from durably.testing.tables import error_text, length, short, table
 from durably.wire.arns import title_of
@@ -192,8 +197,7 @@ class TestRun:
         if not found.is_closed and found.parked_reason is None:
             raise UnfinishedRunError(f"{self.title} has not ended.\n{self.report()}")
         error = error_of(found, origin_among(self._records(), found.error or ErrorObject()))
-        said = str(error).replace(self.arn, self.title)
-        raise FailedRunError(f"{said}\n{self.report()}") from error
+        raise FailedRunError(f"{error}\n{self.report()}") from error
 
     @property
     def why(self) -> Why:
@@ -360,6 +364,8 @@ def _details(
         or record.chained_invoke_details
     )
 
+
+__tracebackhide__ = hides_frames
 
 _JSON = JsonSerdes()
 _NOBODY = SerdesContext("", "")

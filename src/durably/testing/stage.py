@@ -11,7 +11,7 @@ from durably.app.engine import NO_INPUT, Engine
 from durably.app.execution import function_in
 from durably.app.settings import EngineSettings
 from durably.drivers.settings import Host, StandIn
-from durably.engine.dispatcher import DispatcherPolicy
+from durably.engine.policy import DispatcherPolicy
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.testing.answers import Answering

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from durably.app.histories import History
+from durably.engine.facts import decode_fact
 from durably.engine.store import Change
 from durably.stores.memory import MemoryStore
 
@@ -39,6 +41,10 @@ class TestStore(MemoryStore):
                 self.parked.add(change.arn)
             else:
                 self.parked.discard(change.arn)
+
+    def histories(self) -> tuple[History, ...]:
+        """Give what has happened to each execution that there is, oldest first."""
+        return tuple(History([decode_fact(fact) for fact in one.facts]) for one in self._by_start)
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

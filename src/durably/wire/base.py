@@ -180,9 +180,10 @@ def decode_wire(raw: bytes | str, as_type: type[T]) -> T:
         msgspec.DecodeError: *raw* is not JSON, or nested too deep.
     """
     try:
-        return msgspec.json.decode(raw, type=as_type, dec_hook=_read)
-    except msgspec.ValidationError:
-        return convert_wire(msgspec.json.decode(raw), as_type)
+        try:
+            return msgspec.json.decode(raw, type=as_type, dec_hook=_read)
+        except msgspec.ValidationError:
+            return convert_wire(msgspec.json.decode(raw), as_type)
     except RecursionError:
         raise msgspec.DecodeError("JSON is nested too deep") from None
 

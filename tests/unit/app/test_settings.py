@@ -1,12 +1,12 @@
 """What an engine is told, and what it refuses to be told."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from durably import DurableContext, SyncDurableContext, ValidationError, durable_execution
-from durably.app.settings import EngineSettings, functions_by_name, make_store
+from durably.app.settings import EngineSettings, functions_by_name, make_store, shown_url
 from durably.stores.memory import MemoryStore
 from durably.stores.sqlite import SqliteStore
 
@@ -37,11 +37,17 @@ def test_the_two_kinds_of_store_are_made_by_their_urls(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("postgresql://db/orders", "no PostgreSQL store yet"),
-        ("postgres://db/orders", "no PostgreSQL store yet"),
-        ("orders.db", "must be sqlite:PATH or memory:"),
-        ("", "must be sqlite:PATH or memory:"),
-        ("memory", "must be sqlite:PATH or memory:"),
+        ("postgresql://db/orders?shema=s", 'invalid URI query parameter: "shema"'),
+        ("postgresql://db/orders?pool=0", "pool must be 1 to 1000, not '0'"),
+        ("postgresql://db/orders?pool=many", "pool must be 1 to 1000, not 'many'"),
+        ("postgresql://db/orders?listen=no", "listen must be on or off, not 'no'"),
+        ("postgresql://db/orders?schema=", "schema must have 1 to 63 bytes"),
+        ("postgresql://db/orders?namespace=a%20b", "namespace must be 1 to 64 letters"),
+        ("postgresql://[db/orders", "cannot be read: write postgresql://USER:PASSWORD@HOST"),
+        ("mysql://db/orders", "must be sqlite:PATH, postgresql://… or memory:"),
+        ("orders.db", "must be sqlite:PATH, postgresql://… or memory:, .*: write sqlite:orders.db"),
+        ("", "must be sqlite:PATH, postgresql://… or memory:"),
+        ("memory", "must be sqlite:PATH, postgresql://… or memory:"),
         ("sqlite:///var/orders.db", "write sqlite:/var/orders.db"),
         ("sqlite://orders.db", "write sqlite:orders.db"),
         (b"memory:", "must be text"),
@@ -52,6 +58,54 @@ def test_a_url_that_names_no_store_is_refused_with_what_to_write(url: Any, advic
         make_store(url)
 
     assert refused.value.field == "store_url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:top/secret@db/orders",
+        "postgresql://me:1/secret@db/orders",
+        "postgresql://me:top?secret@db/orders",
+        "postgresql://me:top#secret@db/orders",
+        "postgresql://me:%zzsecret@db/orders",
+        "postgresql://me:secret@db/orders?pool=0",
+        "postgresql+psycopg://me:sec@ret@db/orders",
+        "mysql://db/orders?password=secret",
+    ],
+)
+def test_no_refusal_tells_a_password(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        make_store(url)
+
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_password_is_not_shown() -> None:
+    url = "postgresql://me:secret@db/orders?schema=s&sslpassword=secret"
+
+    assert shown_url(url) == "postgresql://me:…@db/orders?schema=s&sslpassword=…"
+    assert "secret" not in repr(EngineSettings(store_url=url))
+    assert "secret" not in repr(make_store(url))
+
+
+# What holds where several workers share a store
+
+
+def test_a_version_is_a_number_and_needs_a_store_for_many() -> None:
+    for version in ("v7", "", "0", 7):
+        with pytest.raises(ValidationError, match="must be a number, as in '42'"):
+            EngineSettings(store_url="postgresql://db/orders", version=cast("str", version))
+    with pytest.raises(ValidationError, match="needs a store that several workers share"):
+        EngineSettings(version="7")
+
+    assert EngineSettings(store_url="postgresql://db/orders", version="7").version == "7"
+
+
+def test_a_lease_has_a_second_at_least() -> None:
+    with pytest.raises(ValidationError, match="must be at least one second"):
+        EngineSettings(lease=timedelta(seconds=0.5))
 
 
 # The functions

@@ -11,6 +11,7 @@ from durably.app.settings import EngineSettings
 from durably.cli.errors import Trouble
 from durably.cli.following import Left
 from durably.cli.history import details_of
+from durably.cli.list import fitting
 from durably.cli.main import told
 from durably.cli.options import json_of, text_of
 from durably.cli.run import Wanted, tell
@@ -55,28 +56,28 @@ def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("said", "lines"),
     [
-        (why(Standing.RUNNING), ["run runs, since "]),
-        (why(Standing.QUEUED), ["run can go on and waits for a free worker, since "]),
+        (why(Standing.RUNNING), ["f/run runs, since "]),
+        (why(Standing.QUEUED), ["f/run can go on and waits for a free worker, since "]),
         (
             why(Standing.WAITING),
-            ["run waits, since ", "It goes on by itself at "],
+            ["f/run waits, since ", "It goes on by itself at "],
         ),
         (
             why(Standing.WAITING, wakes_at=at(60), next=Next.EXECUTION_TIMEOUT),
-            ["run waits, since ", "Unless something wakes it, it times out at "],
+            ["f/run waits, since ", "Unless something wakes it, it times out at "],
         ),
         (
             why(Standing.WAITING, next=Next.CALLBACK_TIMEOUT),
-            ["run waits, since ", "Unless it is answered, its callback times out at "],
+            ["f/run waits, since ", "Unless it is answered, its callback times out at "],
         ),
         (
             why(Standing.PAUSED),
-            ["run is paused, since ", "Nothing lets it go on before `durably resume run`."],
+            ["f/run is paused, since ", "Nothing lets it go on before `durably resume run`."],
         ),
         (
             why(Standing.RETRYING, failures=2, last_error=ERROR),
             [
-                "run waits for its next try, since ",
+                "f/run waits for its next try, since ",
                 r"It loops: 2 invocations failed in a row, the last one with ValueError: no\x1b",
                 "It goes on by itself at ",
             ],
@@ -84,7 +85,7 @@ def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             why(Standing.PARKED, failures=9, last_error=ERROR, parked_reason="9 in a row"),
             [
-                "run is parked, since ",
+                "f/run is parked, since ",
                 "It was parked because of this: 9 in a row",
                 "Nothing lets it go on before `durably resume run`.",
                 "It loops: 9 invocations failed in a row",
@@ -110,7 +111,7 @@ def test_why_says_how_a_closed_execution_ended() -> None:
 
     first, place = sentences(failed, why(Standing.CLOSED), NOW)
 
-    assert first.startswith("run failed in 3.0 s, 1 operation, at ")
+    assert first.startswith("f/run failed in 3.0 s, 1 operation, at ")
     assert first.endswith("ago): ValueError: no")
     assert place == "  /orders/shop.py, line 7, in charge"
 
@@ -150,6 +151,25 @@ def test_what_an_operation_has_come_to_is_said_in_a_few_words(
     assert outcome_of(record) == outcome
 
 
+NAMES = {"NAME": 36, "FUNCTION": 10, "STATUS": 9, "STARTED": 8, "TOOK": 10, "NEXT": 50}
+
+
+@pytest.mark.parametrize(
+    ("room", "titles", "width"),
+    [
+        (4096, "NAME FUNCTION STATUS STARTED TOOK NEXT", 4096),
+        (120, "NAME FUNCTION STATUS STARTED TOOK NEXT", 120),
+        (100, "NAME FUNCTION STATUS STARTED NEXT", 100),
+        (90, "NAME STATUS STARTED NEXT", 90),
+        (60, "NAME STATUS STARTED NEXT", 74),
+    ],
+)
+def test_a_list_drops_columns_where_it_is_narrow_and_cuts_none(
+    room: int, titles: str, width: int
+) -> None:
+    assert fitting(NAMES, room) == (titles.split(), width)
+
+
 def event(event_type: EventType, **details: Any) -> Event:
     return Event(event_type=event_type, event_id=1, event_timestamp=at(0), **details)
 
@@ -163,7 +183,7 @@ def event(event_type: EventType, **details: Any) -> Event:
                 EventType.CALLBACK_STARTED,
                 callback_started_details=CallbackStartedDetails(callback_id="cb-1", timeout=60),
             ),
-            "callback id cb-1, timeout 60",
+            "callback id cb-1, answer within 1 min",
         ),
         (
             event(
@@ -173,7 +193,7 @@ def event(event_type: EventType, **details: Any) -> Event:
                     retry_details=RetryDetails(current_attempt=2),
                 ),
             ),
-            r"ValueError: no\x1b, current attempt 2",
+            r"ValueError: no\x1b, attempt 2",
         ),
         (
             event(
@@ -264,6 +284,22 @@ def test_json_loses_its_spaces_and_nothing_else(source: str | None, text: str | 
     assert json_of(source) == text
 
 
+@pytest.mark.parametrize(
+    ("source", "step"),
+    [
+        ("order 9", """A text needs double quotes inside the single ones: --input '"order 9"'."""),
+        ("it's", """A text needs double quotes inside the single ones: --input '"some text"'."""),
+        ("{id: 7}", "Put it in single quotes, so that the shell leaves it alone: --input "),
+        ("", "Put it in single quotes"),
+    ],
+)
+def test_whoever_types_no_json_is_told_how_to(source: str, step: str) -> None:
+    with pytest.raises(Trouble, match="is not JSON") as caught:
+        json_of(source)
+
+    assert caught.value.next_step.startswith(step)
+
+
 # Errors
 
 
@@ -300,17 +336,23 @@ def test_whoever_looks_for_a_defect_gets_the_traceback(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("outcome", "code", "out", "said"),
     [
-        (described(ExecutionStatus.SUCCEEDED, result="[1]"), 0, "[1]\n", "run succeeded in 3.0 s"),
-        (described(ExecutionStatus.SUCCEEDED), 0, "null\n", "run succeeded in 3.0 s"),
-        (described(ExecutionStatus.TIMED_OUT), 1, "", "run timed out in 3.0 s"),
+        (
+            described(ExecutionStatus.SUCCEEDED, result="[1]"),
+            0,
+            "[1]\n",
+            "f/run succeeded in 3.0 s",
+        ),
+        (described(ExecutionStatus.SUCCEEDED), 0, "null\n", "f/run succeeded in 3.0 s"),
+        (described(ExecutionStatus.TIMED_OUT), 1, "", "f/run timed out in 3.0 s"),
         (
             described(ExecutionStatus.RUNNING, parked_reason="10 in a row"),
             3,
             "",
-            "run is parked: 10 in a row\nGo on with: durably run a.py:f --name run\n",
+            "f/run is parked: 10 in a row\nGo on with: durably run a.py:f --name run\n",
         ),
-        (Left.SUSPENDED, 3, "", "run is suspended; `durably why run` says"),
-        (Left.INTERRUPTED, 130, "", "run is suspended, and nothing that was recorded is lost.\n"),
+        (Left.SUSPENDED, 3, "", "f/run is suspended; `durably why run` says"),
+        (Left.PAUSED, 3, "", "f/run is paused; `durably resume run` lets it go on.\nGo on with: "),
+        (Left.INTERRUPTED, 130, "", "f/run is suspended, and nothing that was recorded is lost.\n"),
     ],
 )
 def test_how_a_run_came_out_is_said_in_words_and_in_its_exit_code(
@@ -332,7 +374,7 @@ def test_how_a_run_came_out_is_said_in_words_and_in_its_exit_code(
     )
     results = StringIO()
 
-    assert tell(wanted, "run", outcome, results) == code
+    assert tell(wanted, ARN, outcome, results) == code
 
     assert results.getvalue() == out
     assert capsys.readouterr().err.startswith(said)
@@ -341,9 +383,9 @@ def test_how_a_run_came_out_is_said_in_words_and_in_its_exit_code(
 @pytest.mark.parametrize(
     ("failures", "is_held", "said"),
     [
-        (0, False, "run does not run: its process died. It had begun at "),
-        (2, False, "run does not run: its process died 3 times in a row. It had begun at "),
-        (2, True, "run runs, since "),
+        (0, False, "f/run does not run: its process died. It had begun at "),
+        (2, False, "f/run does not run: its process died 3 times in a row. It had begun at "),
+        (2, True, "f/run runs, since "),
     ],
 )
 def test_why_counts_the_deaths_of_a_process(failures: int, is_held: bool, said: str) -> None:  # noqa: FBT001 - a parameter of the test

@@ -108,7 +108,8 @@ def test_how_long_it_is_until_then_or_since_is_said() -> None:
     later = NOW + timedelta(seconds=5)
 
     assert until(later, NOW).endswith("(in 5.0 s)")
-    assert until(NOW, later).endswith("(now)")
+    assert until(NOW, NOW + timedelta(milliseconds=900)).endswith("(now)")
+    assert until(NOW, NOW + timedelta(minutes=11)).endswith("(overdue by 11 min)")
     assert since(NOW, later).endswith("(5.0 s ago)")
 
 

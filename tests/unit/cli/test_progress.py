@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
 from durably.cli import progress
+from durably.cli.news import News
 from durably.cli.overview import overview_of
 from durably.cli.progress import (
     PlainProgress,
@@ -21,7 +24,7 @@ from durably.cli.progress import (
 from durably.cli.watching import Child, Sight
 from durably.engine.views import Standing, Why
 from durably.wire.execution import ExecutionStatus
-from durably.wire.operation import ErrorObject, Operation
+from durably.wire.operation import ErrorObject, Operation, OperationStatus, OperationType
 from tests.unit.cli.records import (
     ARN,
     CALLBACK,
@@ -81,7 +84,7 @@ def test_the_headline_says_what_runs_and_for_how_long() -> None:
     ("said", "shown"),
     [
         (why(Standing.WAITING), "asleep until"),
-        (why(Standing.PAUSED), "paused; `durably resume` lets it go on"),
+        (why(Standing.PAUSED), "paused; `durably resume run` lets it go on"),
         (why(Standing.PARKED, parked_reason="10 in a row"), "parked: 10 in a row"),
         (
             why(
@@ -157,7 +160,7 @@ def test_each_change_is_a_line(lines: Callable[[], list[str]]) -> None:
 
     told = lines()
     assert told[0] == "f/run price (step) succeeded in 1.0 s, attempt 2"
-    assert told[1].startswith("f/run label (step) attempt 1 is over; the next one comes at ")
+    assert told[1].startswith("f/run label (step) attempt 1: not yet; attempt 2 comes at ")
     assert told[2].startswith("f/run cooling (wait) waits until ")
     assert told[3] == "f/run approval (callback) waits for an answer to cb-1"
     assert told[4] == "f/run score (invoke) waits"
@@ -170,14 +173,79 @@ def test_what_was_over_before_is_no_news(lines: Callable[[], list[str]]) -> None
     assert lines() == []
 
 
-def test_many_changes_are_summed_up_now_and_then(lines: Callable[[], list[str]]) -> None:
+def ended(name: str, seconds: float, **members: Any) -> Operation:
+    status = OperationStatus.SUCCEEDED
+    return operation(name, status=status, sub_type="Step", end_timestamp=at(seconds), **members)
+
+
+def test_what_has_ended_is_told_in_the_order_in_which_it_ended(
+    lines: Callable[[], list[str]],
+) -> None:
+    around = operation(
+        "around",
+        OperationType.CONTEXT,
+        OperationStatus.SUCCEEDED,
+        sub_type="Map",
+        end_timestamp=at(-0.5),
+    )
     plain = PlainProgress("f/run", at(-60))
+
+    plain.show(sight(around, ended("inner", -0.5, parent_id="around"), ended("first", -1)), NOW)
+
+    names = [line.removeprefix("f/run ").partition(" (")[0] for line in lines()]
+    assert names == ["first", "around > inner", "around"]
+
+
+def test_what_ended_last_is_told_when_all_is_over(lines: Callable[[], list[str]]) -> None:
+    plain = PlainProgress("f/run", at(-60))
+
+    plain.show(sight(STEP), NOW)
+    plain.finish(sight(ended("charge", 0)), NOW)
+
+    assert lines() == ["f/run charge (step) succeeded in 2.0 s"]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0])
+def test_more_than_twenty_changes_in_a_second_are_counted(
+    lines: Callable[[], list[str]], seconds: float
+) -> None:
+    done = [ended(f"step {number}", number / 1000) for number in range(50)]
+    plain = PlainProgress("f/run", at(-60))
+
+    plain.show(sight(*done[:25]), NOW)
+    plain.show(sight(*done), at(seconds))
+    plain.finish(sight(*done), at(seconds))
+
+    told = [line.removeprefix("f/run ").partition(" (")[0] for line in lines()]
+    first = [f"step {number}" for number in range(20)]
+    if seconds < 1:
+        assert told == [*first, "+ 30 more"]
+    else:
+        assert told == [*first, "+ 5 more", *[f"step {n}" for n in range(25, 45)], "+ 5 more"]
+
+
+def test_above_a_picture_stands_what_has_ended_and_who_is_asked() -> None:
+    news = News(at(-60), has_picture=True)
+
+    told = list(news.lines(sight(ROOT, CONTEXT, DONE, STEP, RETRY, WAIT, CALLBACK, INVOKE), NOW))
+
+    assert told == [
+        "price (step) succeeded in 1.0 s, attempt 2",
+        "approval (callback) waits for an answer to cb-1",
+    ]
+
+
+def test_how_far_the_invoked_ones_are_is_summed_up_now_and_then(
+    lines: Callable[[], list[str]],
+) -> None:
+    plain = PlainProgress("f/run", NOW)
 
     for second in range(5):
         done = [operation(f"{second} {number}", status=DONE.status) for number in range(20)]
-        plain.show(sight(*done, STEP, WAIT, counts=CHILDREN), at(second))
+        over = [msgspec.structs.replace(one, end_timestamp=at(-1)) for one in done]
+        plain.show(sight(*over, STEP, counts=CHILDREN), at(second))
 
-    said = "f/run 20 operations done, 1 running, 1 waiting; fulfil: 6 of 10 ended, 1 of them badly"
+    said = "f/run 20 operations done, 1 running; fulfil: 6 of 10 ended, 1 of them badly"
     assert lines() == [said]
 
 
@@ -188,7 +256,7 @@ def test_what_keeps_it_is_said_once(lines: Callable[[], list[str]]) -> None:
         plain.show(sight(said=why(Standing.PAUSED)), NOW)
     plain.close()
 
-    assert lines() == ["f/run paused; `durably resume` lets it go on"]
+    assert lines() == ["f/run paused; `durably resume run` lets it go on"]
 
 
 def test_a_summary_without_children_is_short() -> None:

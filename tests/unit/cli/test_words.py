@@ -78,11 +78,11 @@ ERROR = ErrorObject(
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (ExecutionStatus.SUCCEEDED, "run succeeded in 3.0 s, 1 operation"),
-        (ExecutionStatus.FAILED, "run failed in 3.0 s, 1 operation"),
-        (ExecutionStatus.TIMED_OUT, "run timed out in 3.0 s, 1 operation"),
-        (ExecutionStatus.STOPPED, "run was stopped in 3.0 s, 1 operation"),
-        (ExecutionStatus.DELETING, "run deleting in 3.0 s, 1 operation"),
+        (ExecutionStatus.SUCCEEDED, "f/run succeeded in 3.0 s, 1 operation"),
+        (ExecutionStatus.FAILED, "f/run failed in 3.0 s, 1 operation"),
+        (ExecutionStatus.TIMED_OUT, "f/run timed out in 3.0 s, 1 operation"),
+        (ExecutionStatus.STOPPED, "f/run was stopped in 3.0 s, 1 operation"),
+        (ExecutionStatus.DELETING, "f/run deleting in 3.0 s, 1 operation"),
     ],
 )
 def test_an_ending_is_one_line(status: ExecutionStatus, said: str) -> None:
@@ -93,7 +93,7 @@ def test_a_failure_says_where_in_the_user_s_code() -> None:
     lines = list(failure_lines(described(ExecutionStatus.FAILED, error=ERROR, operation_count=2)))
 
     assert lines == [
-        r"run failed in 3.0 s, 2 operations: ValueError: no\x1b money",
+        r"f/run failed in 3.0 s, 2 operations: ValueError: no\x1b money",
         "  /orders/shop.py, line 7, in charge",
         "  /orders/shop.py, line 9, in <lambda>",
     ]
@@ -102,7 +102,7 @@ def test_a_failure_says_where_in_the_user_s_code() -> None:
 def test_a_failure_without_an_error_is_told_all_the_same() -> None:
     stopped = described(ExecutionStatus.STOPPED)
 
-    assert list(failure_lines(stopped)) == ["run was stopped in 3.0 s, 1 operation"]
+    assert list(failure_lines(stopped)) == ["f/run was stopped in 3.0 s, 1 operation"]
     assert error_text(None) == ""
     assert places_in(None) == []
 
@@ -110,7 +110,7 @@ def test_a_failure_without_an_error_is_told_all_the_same() -> None:
 def test_a_parked_execution_says_why() -> None:
     parked = described(ExecutionStatus.RUNNING, parked_reason="10 invocations failed")
 
-    assert list(failure_lines(parked)) == ["run is parked: 10 invocations failed"]
+    assert list(failure_lines(parked)) == ["f/run is parked: 10 invocations failed"]
 
 
 # Errors
@@ -160,12 +160,29 @@ def test_places_leave_out_frames_that_are_not_the_user_s() -> None:
 # Log records
 
 
-def test_a_record_is_one_line_with_its_fields() -> None:
-    record = logging.makeLogRecord(
-        {"name": "durably", "levelname": "INFO", "msg": "a %s\n", "args": ("b\x1b",), "due": 7}
-    )
+def record_of(name: str, text: str, **fields: Any) -> logging.LogRecord:
+    given = {"name": name, "levelname": "INFO", "msg": text, "executionArn": ARN}
+    return logging.makeLogRecord(given | fields)
 
-    assert line_of(record) == r"INFO durably a b\x1b\n due=7"
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        (record_of("shop", "paying", executionArn=None, due=7), "INFO shop paying due=7"),
+        (record_of("shop", "paying", operationId="1f"), "INFO shop f/run: paying"),
+        (
+            record_of("shop", "paying", operationName="charge", attempt=2),
+            "INFO shop f/run, charge: paying attempt=2",
+        ),
+        (record_of("durably", "lost", threads=["x"]), "INFO f/run: lost"),
+        (record_of("durably.engine", "f/run was parked", limit=3), "INFO f/run was parked"),
+        (record_of("durably", "a b\x1b\n", executionArn=""), r"INFO a b\x1b\n"),
+    ],
+)
+def test_a_record_is_one_line_that_names_its_execution_once(
+    record: logging.LogRecord, line: str
+) -> None:
+    assert line_of(record) == line
 
 
 def test_a_record_with_an_exception_shows_where_it_came_from() -> None:

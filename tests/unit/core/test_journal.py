@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from durably.core.journal import attempts_of, due_at, error_of, is_outstanding, result_of
 from durably.core.op import Op
@@ -90,6 +91,17 @@ def test_nothing_that_arrives_late_opens_a_terminal_record() -> None:
     journal = journal_of(record(STEP, OperationStatus.SUCCEEDED))
 
     assert journal.merge([record(STEP, OperationStatus.READY)]) == []
+
+
+def test_what_is_told_of_an_operation_must_be_of_its_type() -> None:
+    journal = journal_of(record(STEP, OperationStatus.STARTED))
+    other = replace(record(STEP, OperationStatus.SUCCEEDED), type=OperationType.WAIT)
+
+    with pytest.raises(NonDeterministicExecutionError) as refusal:
+        journal.merge([other])
+
+    assert refusal.value.operation_id == STEP.id
+    assert journal.find(STEP.id) == record(STEP, OperationStatus.STARTED)
 
 
 def sent(op: Op, action: OperationAction, **members: Any) -> OperationUpdate:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from durably.drivers.paging import (
+    await_state,
+    checkpoint_and_await_pages,
     checkpoint_with_all_pages,
-    checkpoint_with_all_pages_async,
     load_state,
-    load_state_async,
 )
 from durably.wire.api import (
     CheckpointRequest,
@@ -72,7 +72,7 @@ def blocking(client: Client) -> CheckpointResponse:
 def awaited(client: Client) -> CheckpointResponse:
     async def work() -> CheckpointResponse:
         twin = Awaited(client.token, client.state.next_marker)
-        response = await checkpoint_with_all_pages_async(twin, REQUEST)
+        response = await checkpoint_and_await_pages(twin, REQUEST)
         client.asked = twin.asked
         return response
 
@@ -118,7 +118,7 @@ def test_a_reply_of_one_page_is_taken_as_it_is(
 
 
 def load_awaited(kind: type[Client]) -> Callable[[InvocationInput], Any]:
-    return lambda invocation: asyncio.run(load_state_async(kind(), invocation))
+    return lambda invocation: asyncio.run(await_state(kind(), invocation))
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def test_a_handler_that_swallows_every_signal_does_not_keep_the_loop(messages: M
     async def invoke() -> Any:
         ending = await trial.run_in_tasks(trial.journal()).run(handler)
         count = len(swallowed)
+        left = {task.get_name() for task in asyncio.all_tasks()}
+        assert "durably handler" not in left, "asyncio.run would wait for it"
         await asyncio.sleep(10)
         gone.append(1)
         return ending, len(swallowed) - count

@@ -230,4 +230,5 @@ def test_whoever_forgets_an_await_is_told_what_to_write(messages: Messages) -> N
     assert Trial(handler).invoke() == Returned("done")
 
     [said] = [record.getMessage() for record in messages.records]
-    assert "awaiting them: forgotten; write `await` before each call" in said
+    assert "nobody awaited them" in said
+    assert "ended: forgotten; write `await` before each call" in said

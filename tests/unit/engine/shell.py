@@ -11,9 +11,9 @@ from typing import Self, TypeVar
 from durably.clients.embedded import EmbeddedClient
 from durably.clock import SystemClock
 from durably.engine.commands import Target
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker
-from durably.engine.policy import ServicePolicy
+from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.service import Service
 from durably.engine.sessions import Session
 from durably.engine.store import Change, Claim, VersionConflict

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker
-from durably.engine.policy import FailurePolicy, ServicePolicy, StartOptions
+from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.views import Standing
 from durably.errors import FunctionNotFoundError
 from durably.wire.execution import ExecutionStatus

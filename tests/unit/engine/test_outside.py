@@ -71,7 +71,14 @@ def test_a_start_with_another_payload_is_refused() -> None:
         ({"retention_days": 91}, "RetentionPeriodInDays"),
         ({"tenant_id": ""}, "TenantId"),
         ({"tenant_id": "a\tb"}, "TenantId"),
+        ({"tenant_id": " a"}, "TenantId"),
+        ({"tenant_id": "a "}, "TenantId"),
+        ({"trace_id": ""}, "XAmznTraceId"),
         ({"trace_id": "\ud800"}, "XAmznTraceId"),
+        ({"trace_id": "Root=1\n"}, "XAmznTraceId"),
+        ({"trace_id": " Root=1"}, "XAmznTraceId"),
+        ({"trace_id": "Root=1 "}, "XAmznTraceId"),
+        ({"trace_id": "x" * 8193}, "XAmznTraceId"),
     ],
 )
 def test_a_start_beyond_a_limit_is_refused(changes: dict[str, object], text: str) -> None:

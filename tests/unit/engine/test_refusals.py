@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -98,12 +99,19 @@ class LateStore(FailingStore):
     def append_soon(self, change: Change) -> None:
         self.late.append(change)
 
+    async def append(self, changes: Sequence[Change]) -> None:
+        for change in self.late:
+            super().append_soon(change)
+        self.late.clear()
+        await super().append(changes)
+
 
 def test_an_invocation_is_known_to_every_process_when_it_begins() -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             one, other = await two(stack, LateStore())
             arn, session = await one.running()
+            await session.make_known()
             session.hand_out()
 
             await other.service.checkpoint(request(arn, session.token, step("s")))

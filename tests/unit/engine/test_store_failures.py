@@ -82,7 +82,23 @@ def test_a_store_that_fails_is_asked_again_however_long_it_takes(
             await stop_work(dispatcher, work)
 
     run(main)
-    assert "the store failed" in caplog.text
+    assert caplog.text.count("the store failed") == 1
+
+
+def test_a_store_that_fails_again_is_told_of_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        store = Outage()
+        async with Bench({"f": at_once}, store=store) as bench:
+            dispatcher, work = bench.work()
+            for _ in range(2):
+                store.is_out = True
+                await asyncio.sleep(60)
+                store.is_out = False
+                assert (await bench.service.wait_closed(await bench.start())).result == "1"
+            await stop_work(dispatcher, work)
+
+    run(main)
+    assert caplog.text.count("the store failed") == 2
 
 
 def test_leases_that_cannot_be_extended_in_time_are_extended_later() -> None:

@@ -73,9 +73,10 @@ def test_what_is_not_json_is_refused(raw: bytes | str) -> None:
         decode_wire(raw, Sample)
 
 
-def test_json_nested_too_deep_is_refused_and_does_not_crash() -> None:
+@pytest.mark.parametrize("before", [b'{"SomeName":"x","New":', b'{"SomeName":1,"New":', b""])
+def test_json_nested_too_deep_is_refused_and_does_not_crash(before: bytes) -> None:
     with pytest.raises(msgspec.DecodeError, match="deep"):
-        decode_wire(b'{"SomeName":"x","New":' + b"[" * 100_000, Sample)
+        decode_wire(before + b"[" * 100_000, Sample)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,332 @@
+"""The store for many workers: one PostgreSQL database, any number of processes before it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from durably.engine.roster import Presence, Roster, split_claim_name
+from durably.engine.store import (
+    KEY_BYTES,
+    Change,
+    Claim,
+    KeepClaim,
+    Page,
+    Query,
+    Stored,
+    VersionConflict,
+)
+from durably.errors import InvalidStateError
+from durably.seams import IdSource, RandomIds
+from durably.stores.admission import check_call
+from durably.stores.instants import from_us, to_us
+from durably.stores.paging import marker_after
+from durably.stores.postgres_address import PostgresAddress
+from durably.stores.postgres_clock import DatabaseClock
+from durably.stores.postgres_database import PostgresDatabase, Row, check_dsn
+from durably.stores.postgres_hints import Hints
+from durably.stores.postgres_rows import as_backlog, as_listed, as_seen, as_stored, list_statement
+from durably.stores.postgres_schema import prepare
+from durably.stores.postgres_writer import PostgresWriter
+
+log = logging.getLogger("durably.stores")
+
+_HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
+
+
+class PostgresStore:
+    """Keeps journals in a PostgreSQL database that any number of processes share.
+
+    The schema is made by whoever opens the store first. Times are compared as they are passed in;
+    whoever passes them takes them from `clock`, which shows the database's own.
+
+    Args:
+        url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
+            `PostgresAddress`.
+        is_visitor: whether it is only to look at something, or to hand something in. Then it makes
+            no schema, and does not listen.
+        ids: where the namespace's key comes from, when it is made.
+
+    Attributes:
+        is_shared: other processes write to it, too.
+        clock: the database's clock.
+
+    Raises:
+        ValidationError: *url* is not a legal one.
+    """
+
+    is_shared = True
+
+    def __init__(self, url: str, *, is_visitor: bool = False, ids: IdSource | None = None) -> None:
+        self.address = PostgresAddress.parse(url)
+        check_dsn(self.address.dsn)
+        self._is_visitor = is_visitor
+        self.clock = DatabaseClock()
+        self._ids = ids or RandomIds()
+        self._database: PostgresDatabase | None = None
+        self._writer: PostgresWriter | None = None
+        self._space = 0
+        self._hints: Hints | None = None
+        self._listeners: list[Callable[[str], None]] = []
+        self._served: set[str] = set()
+        self._hinting: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def open(self) -> None:
+        """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
+
+        Raises:
+            StoreTooNewError: a newer version of this library made the schema. It was not touched.
+            StoreUnavailableError: the database cannot be reached.
+            StoreError: anything else; the text says what to do.
+        """
+        if self._database is not None:
+            raise InvalidStateError(f"{self.address.title} is open already")
+        database = PostgresDatabase(self.address)
+        await prepare(database, self.address, may_make=not self._is_visitor)
+        await database.open()
+        try:
+            parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
+            [(self._space,), *_] = await database.read("namespace", parameters)
+            self._database = database
+            await self._look_at_clock(database)
+            self._writer = PostgresWriter(database, self._space)
+            if self.address.listen and not self._is_visitor:
+                self._hints = Hints(database, self._space, self._tell)
+        except BaseException:
+            self._database = None
+            await database.close()
+            raise
+
+    async def close(self) -> None:
+        """Write what was handed in, and let go of every connection.
+
+        Raises:
+            StoreError: a change given to `append_soon` could not be written.
+        """
+        database, writer = self._database, self._writer
+        if database is None or writer is None:
+            return
+        try:
+            await writer.close()
+        finally:
+            self._database = self._writer = None
+            if self._hints is not None:
+                await self._hints.close()
+                self._hints = None
+            if self._hinting is not None:
+                self._hinting.cancel()
+                self._hinting = None
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await database.close()
+
+    async def keys(self) -> Sequence[bytes]:
+        """Give the keys that tokens are made with, newest first; one comes with the namespace."""
+        [(keys,)] = await self._opened().read("keys", {"space": self._space})
+        return tuple(keys)
+
+    async def add_key(self, key: bytes) -> None:
+        """Make *key* the newest, and keep the one before."""
+        await self._opened().write("add_key", {"space": self._space, "key": key})
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Add each change's facts if nobody else has since its expected version; all or none."""
+        check_call(changes)
+        await self._to_write().append(changes)
+        self._hint_of(changes)
+
+    def append_soon(self, change: Change) -> None:
+        """Take *change*, and write it within 2 ms or before the next append of its execution."""
+        check_call((change,))
+        self._to_write().append_soon(change)
+
+    async def claim(
+        self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int
+    ) -> Sequence[Claim]:
+        """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
+
+        If the answer is lost, what was claimed comes back when its lease ends.
+        """
+        database = await self._settled()
+        if self.clock.is_stale:
+            await self._look_at_clock(database)
+        parameters = {
+            "worker": worker,
+            **_functions(functions),
+            "now": to_us(now),
+            "ends_at": to_us(now + lease),
+            "limit": limit,
+        }
+        rows = await database.write("claim", self._with_space(parameters))
+        # What it has room for is seen to here, and nobody else need be woken for it.
+        if len(rows) < limit:
+            self._served.update(functions)
+        else:
+            self._served.difference_update(functions)
+        in_order = sorted(rows, key=lambda row: (row[4], row[5]))
+        return [Claim(arn, name, epoch, lost) for arn, name, epoch, lost, *_ in in_order]
+
+    async def extend(
+        self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
+    ) -> Sequence[str]:
+        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        database = await self._settled()
+        parameters = {
+            "worker": worker,
+            "arns": [arn for arn, _ in epochs],
+            "epochs": [epoch for _, epoch in epochs],
+            "until": to_us(until),
+        }
+        rows = await database.read("extend", self._with_space(parameters))  # as often as need be
+        held = {row[0] for row in rows}
+        return [arn for arn, _ in epochs if arn not in held]
+
+    async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
+        """Say when the earliest execution of *functions* is due, `None` when none ever is."""
+        row = await self._first("next_wake_at", _functions(functions))
+        return None if row is None or row[0] is None else from_us(row[0])
+
+    async def find(self, arn: str) -> Stored | None:
+        """Load an execution with all its facts."""
+        row = await self._first("find", {"arn": arn})
+        return None if row is None else as_stored(row)
+
+    async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
+        """Give the arn of the execution that a function's name stands for."""
+        row = await self._first("find_by_name", {"function": function_name, "name": execution_name})
+        return None if row is None else row[0]
+
+    async def find_by_callback(self, callback_id: str) -> str | None:
+        """Give the arn of the execution that waits for a callback."""
+        row = await self._first("find_by_callback", {"id": callback_id})
+        return None if row is None else row[0]
+
+    async def list(self, query: Query) -> Page:
+        """Give one page of the executions that *query* asks for."""
+        database = await self._settled()
+        text, parameters = list_statement(database.text, query)
+        rows = await database.read_text(text, self._with_space(parameters))
+        found = rows[: query.limit]
+        has_more = len(rows) > len(found) > 0
+        marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
+        return Page(tuple(map(as_listed, found)), marker)
+
+    async def delete(self, arn: str, expected_version: int) -> None:
+        """Remove an execution, its facts and its callback ids."""
+        database = await self._settled()
+        parameters = {"arn": arn, "version": expected_version}
+        [(amount,)] = await database.write("delete", self._with_space(parameters))
+        if not amount:
+            raise VersionConflict(arn)
+
+    async def delete_expired(self, now: datetime, limit: int) -> int:
+        """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
+        database = await self._settled()
+        parameters = {"now": to_us(now), "limit": limit}
+        [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
+        return int(amount)
+
+    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
+        """Say how many facts executions have; those that are gone are left out."""
+        database = self._opened()
+        return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+
+    async def announce(self, presence: Presence) -> None:
+        """Note that a worker is there, and what it is."""
+        parameters = {
+            "worker": presence.worker,
+            "functions": list(presence.functions),
+            "max_concurrency": presence.max_concurrency,
+            "started_at": to_us(presence.started_at),
+            "lease": presence.lease // timedelta(microseconds=1),
+            "is_draining": presence.is_draining,
+        }
+        await self._opened().read("announce", self._with_space(parameters))  # as often as need be
+
+    async def withdraw(self, worker: str) -> None:
+        """Note that a worker is gone, and holds nothing any more."""
+        await self._opened().read("withdraw", self._with_space({"worker": worker}))
+
+    async def offers(self) -> Sequence[str]:
+        """Give the names that workers claim by, or have ever claimed by."""
+        return [row[0] for row in await self._opened().read("offers", self._with_space({}))]
+
+    async def roster(self) -> Roster:
+        """Say who works on the store, and what there is to do."""
+        database, parameters = self._opened(), self._with_space({})
+        workers = await database.read("workers", parameters)
+        backlogs = await database.read("backlogs", parameters)
+        return Roster(tuple(map(as_seen, workers)), tuple(map(as_backlog, backlogs)))
+
+    def on_hint(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* in the event loop when another process may have done something.
+
+        It is given the arn of an execution that its owner should look at, or nothing when anything
+        may be due. Hints may be lost, doubled and late.
+        """
+        self._listeners.append(listener)
+
+    def _tell(self, hint: str) -> None:
+        for listener in self._listeners:
+            listener(hint)
+
+    def _hint_of(self, changes: Sequence[Change]) -> None:
+        """Let other processes know of what is due now, unless this one sees to it."""
+        if self._hinting is not None:
+            return
+        now = self.clock.now()
+        for change in changes:
+            at = None if isinstance(change.wake, KeepClaim) else change.wake.at
+            if at is not None and at <= now and change.summary.function_name not in self._served:
+                self._hinting = asyncio.get_running_loop().call_later(_HINT_SECONDS, self._hint)
+                return
+
+    def _hint(self) -> None:
+        self._hinting = None
+        if self._database is not None:
+            work = self._database.write("hint", {"space": self._space})
+            task = asyncio.get_running_loop().create_task(work, name="durably hint")
+            self._tasks.add(task)
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a hint was not sent: %s", task.exception())
+
+    async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
+        database = await self._settled()
+        rows = await database.read(name, self._with_space(parameters))
+        return rows[0] if rows else None
+
+    async def _settled(self) -> PostgresDatabase:
+        """Give the database once it shows what this process has handed in."""
+        database = self._opened()
+        await self._to_write().settle()
+        return database
+
+    async def _look_at_clock(self, database: PostgresDatabase) -> None:
+        asked_at = self.clock.monotonic()
+        [(instant,)] = await database.read("instant", {})
+        self.clock.take(instant, asked_at)
+
+    def _with_space(self, parameters: Mapping[str, object]) -> dict[str, object]:
+        return {**parameters, "space": self._space}
+
+    def _to_write(self) -> PostgresWriter:
+        self._opened()
+        assert self._writer is not None, "it is made with the database"
+        return self._writer
+
+    def _opened(self) -> PostgresDatabase:
+        if self._database is None:
+            raise InvalidStateError(f"{self.address.title} is not open")
+        return self._database
+
+
+def _functions(names: Sequence[str]) -> dict[str, object]:
+    """Give what is claimed as parameters: functions, and of each its version."""
+    pairs = [split_claim_name(name) for name in names]
+    return {"functions": [name for name, _ in pairs], "versions": [version for _, version in pairs]}

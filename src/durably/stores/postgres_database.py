@@ -1,0 +1,165 @@
+"""A PostgreSQL database as the store uses it: connections and statements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, TypeAlias, cast
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from durably.errors import StoreUnavailableError, ValidationError
+from durably.stores.postgres_address import PostgresAddress
+from durably.stores.postgres_errors import Meaning, meaning_of, store_error, unreachable
+from durably.stores.sql_files import statements_in
+
+Row: TypeAlias = tuple[Any, ...]
+_MAX_TRIES = 5
+_CONNECT_SECONDS = 10.0
+_SESSION: Mapping[str, Any] = MappingProxyType(
+    {
+        "autocommit": True,
+        "prepare_threshold": None,  # a proxy may give each transaction another session
+        "connect_timeout": int(_CONNECT_SECONDS),
+        "application_name": "durably",
+    }
+)
+
+
+class PostgresDatabase:
+    """Runs the statements of `postgres.sql`, each a transaction of its own.
+
+    Args:
+        address: where it is.
+    """
+
+    def __init__(self, address: PostgresAddress) -> None:
+        self._address = address
+        self._texts: dict[str, sql.Composed] = {}
+        self._pool = AsyncConnectionPool[AsyncConnection[Row]](
+            address.dsn,
+            kwargs=dict(_SESSION),
+            min_size=1,
+            max_size=address.pool,
+            timeout=_CONNECT_SECONDS,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        """Make ready to connect when it is needed."""
+        await self._pool.open(wait=False)
+
+    async def connect(self) -> AsyncConnection[Row]:
+        """Make a connection of one's own.
+
+        Raises:
+            StoreError: there is none to be had; the text says why and what to do.
+        """
+        try:
+            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION)
+        except psycopg.Error as error:
+            raise unreachable(error, self._address.title) from error
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._pool.close(timeout=_CONNECT_SECONDS)
+
+    async def read(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
+        """Run a statement that changes nothing; where the connection breaks, again.
+
+        Raises:
+            StoreError: it could not be run.
+        """
+        return await self.read_text(self.text(name), parameters)
+
+    async def read_text(
+        self, text: sql.Composed, parameters: Mapping[str, object]
+    ) -> Sequence[Row]:
+        """Likewise, a statement put together from several."""
+        failures = 0
+        while True:
+            try:
+                return await self.run(text, parameters)
+            except psycopg.Error as error:
+                failures += 1
+                can_help = meaning_of(error) in {Meaning.UNKNOWN, Meaning.AGAIN}
+                if failures == _MAX_TRIES or not can_help:
+                    raise store_error(error) from error
+                await asyncio.sleep(pause_seconds(failures))
+
+    async def write(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
+        """Run a statement once. If its answer is lost, whether it happened stays open.
+
+        Raises:
+            StoreError: it could not be run, or its answer was lost.
+        """
+        try:
+            return await self.run(self.text(name), parameters)
+        except psycopg.Error as error:
+            raise store_error(error) from error
+
+    async def run(self, text: sql.Composed, parameters: Mapping[str, object]) -> Sequence[Row]:
+        """Run a statement; errors are the driver's.
+
+        Raises:
+            StoreUnavailableError: there is no connection to be had.
+        """
+        async with self._connection() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(text, parameters)
+            return await cursor.fetchall()
+
+    def text(self, *names: str) -> sql.Composed:
+        """Give the statement that these make one after the other."""
+        key = " ".join(names)
+        found = self._texts.get(key)
+        if found is None:
+            whole = "\n".join(statements_in("postgres.sql")[name] for name in names)
+            found = self._texts[key] = self.composed(whole)
+        return found
+
+    def composed(self, text: str) -> sql.Composed:
+        """Give the text of a statement, or of a script, with our schema in it."""
+        # The type wants a literal, lest somebody formats values into it: ours come from files.
+        return sql.SQL(cast("Any", text)).format(
+            schema=sql.Identifier(self._address.schema),
+            schema_text=sql.Literal(self._address.schema),
+        )
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AsyncConnection[Row]]:
+        try:
+            connection = await self._pool.getconn()
+        except PoolTimeout as error:
+            said = f"no connection to {self._address.title} within {_CONNECT_SECONDS:.0f} s"
+            raise StoreUnavailableError(said) from error
+        try:
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+
+def check_dsn(dsn: str) -> None:
+    """Refuse an address that the driver cannot read, without telling what is in it.
+
+    Raises:
+        ValidationError: it is one.
+    """
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        said = str(error)
+        if not said.startswith("invalid URI query parameter"):
+            said = "it is no address of a PostgreSQL database"
+        raise ValidationError("store_url", said) from None
+
+
+def pause_seconds(failures: int) -> float:
+    """Say how long to wait after so many failures in a row."""
+    return float(min(0.02 * 4 ** (failures - 1), 2.0))

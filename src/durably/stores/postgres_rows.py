@@ -1,0 +1,129 @@
+"""Rows of the PostgreSQL store as values, and queries as statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from durably.engine.roster import Backlog, Presence, Seen, claim_name
+from durably.engine.store import Listed, Query, Stored, Summary
+from durably.stores.instants import from_us, to_us
+from durably.stores.paging import place_of
+from durably.stores.postgres_database import Row
+
+if TYPE_CHECKING:
+    from psycopg import sql
+
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def as_stored(row: Row) -> Stored:
+    """Read what `find` gives."""
+    listed = as_listed(row)
+    epoch, version = row[13:15]
+    facts, damage = _facts(version, *(part or () for part in row[15:19]))
+    return Stored(
+        listed.arn,
+        facts,
+        listed.summary,
+        listed.wake_at,
+        epoch if listed.is_claimed else None,
+        version,
+        damage,
+    )
+
+
+def _facts(
+    version: int,
+    positions: Sequence[int],
+    amounts: Sequence[int],
+    checksums: Sequence[int],
+    bodies: Sequence[bytes],
+) -> tuple[tuple[bytes, ...], str | None]:
+    """Give the facts up to the first damage, and what is damaged."""
+    facts: list[bytes] = []
+    for position, amount, checksum, body in zip(positions, amounts, checksums, bodies, strict=True):
+        more = _read(body) if crc32(body) == checksum else ()
+        if position != len(facts) or len(more) != amount:
+            break
+        facts += more
+    is_well = len(facts) == version
+    return tuple(facts), None if is_well else f"facts from {len(facts)} on are not what was written"
+
+
+def _read(body: bytes) -> Sequence[bytes]:
+    try:
+        return _unpack(body)
+    except msgspec.DecodeError:
+        return ()
+
+
+def as_listed(row: Row) -> Listed:
+    """Read what `list` gives."""
+    summary = Summary(
+        function_name=row[2],
+        execution_name=row[3],
+        parent_arn=row[4],
+        status=row[5],
+        parked_reason=row[6],
+        started_at=from_us(row[7]),
+        ended_at=from_us_or_none(row[8]),
+        delete_at=from_us_or_none(row[9]),
+        version=row[12],
+    )
+    return Listed(row[1], summary, from_us_or_none(row[10]), row[11])
+
+
+def as_seen(row: Row) -> Seen:
+    """Read what `workers` gives."""
+    presence = Presence(
+        worker=row[0],
+        functions=tuple(row[1]),
+        max_concurrency=row[2],
+        started_at=from_us(row[3]),
+        lease=timedelta(microseconds=row[4]),
+        is_draining=row[5],
+    )
+    return Seen(presence=presence, seen_at=from_us(row[6]), is_alive=row[7], held=row[8])
+
+
+def as_backlog(row: Row) -> Backlog:
+    """Read what `backlogs` gives."""
+    return Backlog(name=claim_name(row[0], row[1]), due=row[2], due_since=from_us(row[3]))
+
+
+def from_us_or_none(microseconds: int | None) -> datetime | None:
+    """Read an instant that there may not be."""
+    return None if microseconds is None else from_us(microseconds)
+
+
+def list_statement(
+    text: Callable[..., sql.Composed], query: Query
+) -> tuple[sql.Composed, dict[str, object]]:
+    """Put together the statement that finds what *query* asks for, and give its parameters."""
+    parameters: dict[str, object] = {"limit": query.limit + 1}
+    parts = ["list"]
+    for name in ("function_name", "execution_name", "parent_arn"):
+        value = getattr(query, name)
+        if value is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = value
+    for name in ("started_after", "started_before"):
+        at = getattr(query, name)
+        if at is not None:
+            parts.append(f"list_{name}")
+            parameters[name] = to_us(at)
+    if query.statuses:
+        parts.append("list_statuses")
+        parameters["statuses"] = list(query.statuses)
+    if query.is_parked is not None:
+        parts.append("list_parked" if query.is_parked else "list_not_parked")
+    if query.after is not None:
+        parts.append("list_newer" if query.oldest_first else "list_older")
+        parameters["after_start"], parameters["after_id"] = place_of(query.after)
+    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
+    return text(*parts), parameters

@@ -1,0 +1,238 @@
+"""Group commit: everything that waits goes in one transaction and one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import msgspec
+import psycopg
+
+from durably.engine.store import Change, KeepClaim, VersionConflict, WakeAt, WakeUnlessClaimed
+from durably.errors import StoreError
+from durably.stores.admission import check_names
+from durably.stores.instants import to_us
+from durably.stores.postgres_database import PostgresDatabase, pause_seconds
+from durably.stores.postgres_errors import Meaning, meaning_of, store_error
+
+_MAX_GROUP = 200  # calls in one transaction
+_SOON_SECONDS = 0.001
+_MAX_TRIES = 6
+
+_pack = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """Changes that are to be taken together, in the order in which they were handed in.
+
+    Attributes:
+        future: who waits for it; nobody does if it is only to be written soon.
+        bodies: the facts of each change, packed.
+        doubtful: it may have been written by a transaction whose answer was lost.
+    """
+
+    changes: tuple[Change, ...]
+    future: asyncio.Future[None] | None
+    bodies: list[bytes]
+    doubtful: bool = False
+
+    def answer(self, error: Exception | None) -> None:
+        if self.future is None or self.future.done():
+            return
+        if error is None:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(error)
+
+
+class PostgresWriter:
+    """Writes changes, many in one transaction.
+
+    One group is under way at a time; what comes meanwhile makes the next one. A transaction whose
+    answer was lost is looked for before anything is written again.
+
+    Args:
+        database: where.
+        namespace_id: whose.
+    """
+
+    def __init__(self, database: PostgresDatabase, namespace_id: int) -> None:
+        self._database = database
+        self._space = namespace_id
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Call] = []
+        self._failed: dict[str, Exception] = {}
+        self._work: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Have *changes* written together; return when they, and all before them, are durable.
+
+        Raises:
+            VersionConflict: one of them came too late. None was written.
+            StoreError: they could not be written.
+        """
+        if len(changes) > 1:
+            check_names(changes)
+        call = _call_of(changes, self._loop.create_future())
+        self._waiting.append(call)
+        self._start()
+        assert call.future is not None, "it was just made"
+        await call.future
+
+    def append_soon(self, change: Change) -> None:
+        """Have *change* written soon. If it is not, the next append of its execution fails."""
+        self._waiting.append(_call_of((change,), None))
+        if self._timer is None and self._work is None:
+            self._timer = self._loop.call_later(_SOON_SECONDS, self._start)
+
+    async def settle(self) -> None:
+        """Return when everything handed in before is durable, or has failed."""
+        if self._waiting or self._work is not None:
+            await self.append(())
+
+    async def close(self) -> None:
+        """Write what was handed in.
+
+        Raises:
+            StoreError: a change that nobody waited for could not be written.
+        """
+        await self.settle()
+        for error in self._failed.values():
+            if isinstance(error, StoreError):
+                raise error
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._work is None:
+            self._work = self._loop.create_task(self._write_all(), name="durably writer")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                group = self._waiting[:_MAX_GROUP]
+                del self._waiting[:_MAX_GROUP]
+                await self._write([call for call in group if not self._has_failed(call)])
+        finally:
+            self._work = None
+
+    def _has_failed(self, call: _Call) -> bool:
+        """Hand on the failure of an earlier change of the same execution, once."""
+        for change in call.changes:
+            if change.arn in self._failed:
+                if call.future is not None:
+                    call.answer(self._failed.pop(change.arn))
+                return True
+        return False
+
+    async def _write(self, group: list[_Call]) -> None:
+        try:
+            refused = await self._written(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            await self._blame(group, error)
+            return
+        for number, call in enumerate(group):
+            arn = refused.get(number)
+            self._tell(call, None if arn is None else VersionConflict(arn))
+
+    async def _blame(self, group: list[_Call], error: Exception) -> None:
+        """Tell all of a group that it failed; where one call is to blame, only that one."""
+        is_one = len(group) == 1 or meaning_of(error) is not Meaning.VALUES
+        for call in group:
+            if is_one:
+                self._tell(call, store_error(error))
+            else:
+                await self._write([call])
+
+    def _tell(self, call: _Call, error: Exception | None) -> None:
+        if error is not None and call.future is None:
+            self._failed[call.changes[0].arn] = error
+        call.answer(error)
+
+    async def _written(self, group: list[_Call]) -> dict[int, str]:
+        """Write a group, and give the arns that calls were refused for, by their places in it."""
+        failures = 0
+        while True:
+            try:
+                return await self._try(group)
+            except psycopg.Error as error:
+                failures += 1
+                meaning = meaning_of(error)
+                if meaning is Meaning.UNKNOWN:
+                    for call in group:
+                        call.doubtful = True
+                elif meaning is not Meaning.AGAIN:
+                    raise
+                if failures == _MAX_TRIES:
+                    raise
+                await asyncio.sleep(pause_seconds(failures))
+
+    async def _try(self, group: list[_Call]) -> dict[int, str]:
+        parameters = {
+            "space": self._space,
+            "calls": _json([_as_json(call) for call in group]).decode(),
+            "bodies": [body for call in group for body in call.bodies],
+        }
+        rows = await self._database.run(self._database.text("append"), parameters)
+        refused: dict[int, str] = dict(rows)
+        for number in [place for place in refused if group[place].doubtful]:
+            # It comes too late, perhaps because the transaction before this one has written it.
+            if await self._is_written(group[number]):
+                del refused[number]
+        return refused
+
+    async def _is_written(self, call: _Call) -> bool:
+        with_facts = [number for number, one in enumerate(call.changes) if one.facts]
+        parameters = {
+            "space": self._space,
+            "arns": [call.changes[number].arn for number in with_facts],
+            "positions": [call.changes[number].expected_version for number in with_facts],
+            "bodies": [call.bodies[number] for number in with_facts],
+        }
+        rows = await self._database.run(self._database.text("written"), parameters)
+        return 0 < len(rows) == len(with_facts)
+
+
+def _call_of(changes: Sequence[Change], future: asyncio.Future[None] | None) -> _Call:
+    return _Call(tuple(changes), future, [_pack(change.facts) for change in changes])
+
+
+def _as_json(call: _Call) -> dict[str, object]:
+    changes = zip(call.changes, call.bodies, strict=True)
+    return {
+        "is_soon": call.future is None,
+        "changes": [_change_as_json(change, body) for change, body in changes],
+    }
+
+
+def _change_as_json(change: Change, body: bytes) -> dict[str, object]:
+    summary, wake = change.summary, change.wake
+    reason = summary.parked_reason
+    return {
+        "arn": change.arn,
+        "version": change.expected_version,
+        "epoch": change.claim_epoch,
+        "amount": len(change.facts),
+        "checksum": crc32(body),
+        "wake": _WAKES[type(wake)],
+        "wake_at": None if isinstance(wake, KeepClaim) or wake.at is None else to_us(wake.at),
+        "function": summary.function_name,
+        "of_version": summary.version,
+        "name": summary.execution_name,
+        "parent": summary.parent_arn,
+        "status": summary.status,
+        "parked": None if reason is None else reason.replace("\x00", "\ufffd"),
+        "started_at": to_us(summary.started_at),
+        "ended_at": None if summary.ended_at is None else to_us(summary.ended_at),
+        "delete_at": None if summary.delete_at is None else to_us(summary.delete_at),
+        "callbacks": change.callback_ids or None,
+    }
+
+
+_WAKES: dict[type, str] = {KeepClaim: "keep", WakeAt: "at", WakeUnlessClaimed: "unless claimed"}

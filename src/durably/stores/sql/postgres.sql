@@ -1,0 +1,230 @@
+-- Every statement of the PostgreSQL store, by name. `{schema}` is the schema, quoted.
+
+-- name: append
+SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+
+-- name: written
+-- Which of these changes are stored: their first fact is where it belongs, and is theirs.
+SELECT wanted.place
+FROM unnest(%(arns)s::text[], %(positions)s::integer[], %(bodies)s::bytea[]) WITH ORDINALITY
+  AS wanted (arn, position, body, place)
+JOIN {schema}.executions AS held ON held.namespace_id = %(space)s AND held.arn = wanted.arn
+JOIN {schema}.facts ON facts.execution_id = held.id AND facts.position = wanted.position
+WHERE facts.body = wanted.body
+
+-- name: claim
+-- An epoch is not only a new one: should the database lose this transaction, as one does that
+-- takes over from another without everything, the next owner must not get the same epoch.
+WITH due AS (
+  SELECT one.id, one.owner IS NOT NULL AS is_takeover, functions.name
+  FROM unnest(%(functions)s::text[], %(versions)s::text[]) AS wanted (name, version)
+  JOIN {schema}.functions
+    ON functions.namespace_id = %(space)s AND functions.name = wanted.name
+  CROSS JOIN LATERAL (
+    SELECT id, owner, wake_at FROM {schema}.executions
+    WHERE function_id = functions.id AND version = wanted.version AND wake_at <= %(now)s
+    ORDER BY wake_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+  ) AS one
+  ORDER BY one.wake_at, one.id LIMIT %(limit)s
+), before AS (
+  SELECT id, wake_at FROM {schema}.executions WHERE id IN (SELECT id FROM due)
+)
+UPDATE {schema}.executions AS held
+SET owner = %(worker)s, epoch = epoch + 1 + (random() * 1000000)::bigint, wake_at = %(ends_at)s
+FROM due JOIN before USING (id)
+WHERE held.id = due.id
+RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
+
+-- name: extend
+UPDATE {schema}.executions AS held SET wake_at = %(until)s
+FROM unnest(%(arns)s::text[], %(epochs)s::bigint[]) AS mine (arn, epoch)
+WHERE held.namespace_id = %(space)s AND held.arn = mine.arn AND held.epoch = mine.epoch
+  AND held.owner = %(worker)s
+RETURNING held.arn
+
+-- name: next_wake_at
+SELECT min(due.wake_at)
+FROM unnest(%(functions)s::text[], %(versions)s::text[]) AS wanted (name, version)
+JOIN {schema}.functions ON functions.namespace_id = %(space)s AND functions.name = wanted.name
+CROSS JOIN LATERAL (
+  SELECT wake_at FROM {schema}.executions
+  WHERE function_id = functions.id AND version = wanted.version AND wake_at IS NOT NULL
+  ORDER BY wake_at, id LIMIT 1
+) AS due
+
+-- name: find
+-- One statement, so that all of it is of one moment.
+SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, held.version, epoch, fact_count,
+  rows.*
+FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+CROSS JOIN LATERAL (
+  SELECT array_agg(position ORDER BY position), array_agg(amount ORDER BY position),
+    array_agg(checksum ORDER BY position), array_agg(body ORDER BY position)
+  FROM {schema}.facts WHERE execution_id = held.id
+) AS rows
+WHERE held.namespace_id = %(space)s AND held.arn = %(arn)s
+
+-- name: find_by_name
+SELECT held.arn FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+WHERE functions.namespace_id = %(space)s AND functions.name = %(function)s AND held.name = %(name)s
+
+-- name: find_by_callback
+SELECT held.arn FROM {schema}.callbacks
+JOIN {schema}.executions AS held ON held.id = callbacks.execution_id
+WHERE callbacks.namespace_id = %(space)s AND callbacks.id = %(id)s
+
+-- name: list
+SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
+  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, held.version
+FROM {schema}.executions AS held
+JOIN {schema}.functions ON functions.id = held.function_id
+WHERE held.namespace_id = %(space)s
+
+-- name: list_function_name
+AND held.function_id = (
+  SELECT id FROM {schema}.functions WHERE namespace_id = %(space)s AND name = %(function_name)s
+)
+
+-- name: list_execution_name
+AND held.name = %(execution_name)s
+
+-- name: list_statuses
+AND status = ANY (%(statuses)s)
+
+-- name: list_started_after
+AND started_at > %(started_after)s
+
+-- name: list_started_before
+AND started_at < %(started_before)s
+
+-- name: list_parent_arn
+AND parent_arn = %(parent_arn)s
+
+-- name: list_parked
+AND parked_reason IS NOT NULL
+
+-- name: list_not_parked
+AND parked_reason IS NULL
+
+-- name: list_newer
+AND (started_at, held.id) > (%(after_start)s, %(after_id)s)
+
+-- name: list_older
+AND (started_at, held.id) < (%(after_start)s, %(after_id)s)
+
+-- name: list_oldest_first
+ORDER BY started_at, held.id LIMIT %(limit)s
+
+-- name: list_newest_first
+ORDER BY started_at DESC, held.id DESC LIMIT %(limit)s
+
+-- name: delete
+WITH gone AS (
+  DELETE FROM {schema}.executions
+  WHERE namespace_id = %(space)s AND arn = %(arn)s AND fact_count = %(version)s AND owner IS NULL
+  RETURNING id
+), facts AS (
+  DELETE FROM {schema}.facts WHERE execution_id IN (SELECT id FROM gone)
+), callbacks AS (
+  DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+
+-- name: delete_expired
+WITH expired AS (
+  SELECT id FROM {schema}.executions
+  WHERE namespace_id = %(space)s AND delete_at <= %(now)s
+  ORDER BY delete_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM {schema}.executions WHERE id IN (SELECT id FROM expired) RETURNING id
+), facts AS (
+  DELETE FROM {schema}.facts WHERE execution_id IN (SELECT id FROM gone)
+), callbacks AS (
+  DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+
+-- name: versions
+SELECT arn, fact_count FROM {schema}.executions
+WHERE namespace_id = %(space)s AND arn = ANY (%(arns)s)
+
+-- name: announce
+SELECT {schema}.announce(
+  %(space)s, %(worker)s, %(functions)s::text[], %(max_concurrency)s::integer, %(started_at)s::bigint,
+  %(lease)s::bigint, %(is_draining)s::boolean
+)
+
+-- name: withdraw
+DELETE FROM {schema}.workers WHERE namespace_id = %(space)s AND id = %(worker)s RETURNING id
+
+-- name: offers
+SELECT name FROM {schema}.offers WHERE namespace_id = %(space)s
+
+-- name: workers
+-- What is claimed is due when the lease ends, so what is held stands early in the order of waking.
+WITH known AS (
+  SELECT *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant
+  FROM {schema}.workers WHERE namespace_id = %(space)s
+), held AS (
+  SELECT one.owner, count(*) AS amount
+  FROM {schema}.kinds(%(space)s) AS kinds
+  JOIN {schema}.executions AS one
+    ON one.function_id = kinds.function_id AND one.version = kinds.version
+  WHERE one.owner IS NOT NULL AND one.wake_at <= (SELECT max(instant + lease) FROM known)
+  GROUP BY one.owner
+)
+SELECT known.id, functions, max_concurrency, started_at, lease, is_draining, seen_at,
+  seen_at + lease >= instant,
+  coalesce(held.amount, 0)
+FROM known LEFT JOIN held ON held.owner = known.id
+ORDER BY started_at, known.id
+
+-- name: backlogs
+SELECT kinds.name, kinds.version, count(*), min(due.wake_at)
+FROM {schema}.kinds(%(space)s) AS kinds
+JOIN {schema}.executions AS due
+  ON due.function_id = kinds.function_id AND due.version = kinds.version
+WHERE due.wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+GROUP BY kinds.name, kinds.version
+ORDER BY kinds.name, kinds.version
+
+-- name: listen
+SELECT {schema}.listen(%(space)s)
+
+-- name: hint
+-- Nobody relies on a hint, so nothing waits for it to be on the disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify({schema}.channel(%(space)s), '')
+
+-- name: instant
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+
+-- name: has_schema
+SELECT to_regclass(%(table)s) IS NOT NULL
+
+-- name: schema_version
+SELECT version FROM {schema}.store
+
+-- name: lock_schema
+SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s, 0))
+
+-- name: make_schema
+CREATE SCHEMA IF NOT EXISTS {schema}
+
+-- name: namespace
+WITH made AS (
+  INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
+  ON CONFLICT DO NOTHING RETURNING id
+)
+SELECT id FROM made
+UNION ALL
+SELECT id FROM {schema}.namespaces WHERE name = %(name)s
+
+-- name: keys
+SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
+
+-- name: add_key
+UPDATE {schema}.namespaces SET keys = ARRAY[%(key)s, keys[1]]::bytea[] WHERE id = %(space)s
+RETURNING id

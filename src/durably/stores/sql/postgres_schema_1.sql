@@ -1,0 +1,302 @@
+-- Version 1. Times are whole microseconds since 1970. `{schema}` is the schema, quoted.
+
+CREATE TABLE {schema}.store (
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  version integer NOT NULL -- of this schema
+);
+INSERT INTO {schema}.store (version) VALUES (1);
+
+CREATE TABLE {schema}.namespaces (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text COLLATE "C" NOT NULL UNIQUE,
+  keys bytea[] NOT NULL -- what the tokens of this namespace are made with, newest first
+);
+
+CREATE TABLE {schema}.functions (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  namespace_id integer NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  UNIQUE (namespace_id, name)
+);
+
+-- Its rows are updated with every append: room on the page keeps the updates off the indexes.
+CREATE TABLE {schema}.executions (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  namespace_id integer NOT NULL,
+  arn text COLLATE "C" NOT NULL,
+  function_id integer NOT NULL, -- of this namespace
+  version text COLLATE "C" NOT NULL, -- of the function
+  name text COLLATE "C" NOT NULL,
+  parent_arn text COLLATE "C",
+  status text COLLATE "C" NOT NULL,
+  parked_reason text,
+  started_at bigint NOT NULL,
+  ended_at bigint,
+  delete_at bigint,
+  wake_at bigint, -- when somebody must look at it next; while claimed, when the lease ends
+  owner text, -- the worker that has claimed it and not released it
+  epoch bigint NOT NULL DEFAULT 0, -- counts claims
+  fact_count integer NOT NULL,
+  UNIQUE (namespace_id, arn),
+  UNIQUE (function_id, name)
+) WITH (
+  fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0
+);
+
+CREATE INDEX executions_to_wake ON {schema}.executions (function_id, version, wake_at, id)
+  WHERE wake_at IS NOT NULL;
+CREATE INDEX executions_to_delete ON {schema}.executions (namespace_id, delete_at)
+  WHERE delete_at IS NOT NULL;
+CREATE INDEX executions_by_start ON {schema}.executions (namespace_id, started_at, id);
+CREATE INDEX executions_by_function ON {schema}.executions (function_id, started_at, id);
+CREATE INDEX executions_by_status ON {schema}.executions (namespace_id, status, started_at, id);
+CREATE INDEX executions_by_parent ON {schema}.executions (namespace_id, parent_arn, started_at, id)
+  WHERE parent_arn IS NOT NULL;
+CREATE INDEX executions_parked ON {schema}.executions (namespace_id, started_at, id)
+  WHERE parked_reason IS NOT NULL;
+
+-- A row holds the facts of one change.
+CREATE TABLE {schema}.facts (
+  execution_id bigint NOT NULL,
+  position integer NOT NULL, -- how many facts the execution had before
+  amount integer NOT NULL, -- how many facts are in the row
+  checksum bigint NOT NULL, -- the CRC-32 of body
+  body bytea NOT NULL, -- a MessagePack array of byte strings
+  PRIMARY KEY (execution_id, position)
+);
+ALTER TABLE {schema}.facts ALTER COLUMN body SET STORAGE EXTERNAL;
+
+CREATE TABLE {schema}.callbacks (
+  namespace_id integer NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  execution_id bigint NOT NULL,
+  PRIMARY KEY (namespace_id, id)
+);
+CREATE INDEX callbacks_by_execution ON {schema}.callbacks (execution_id);
+
+-- Which versions of functions workers claim, or have ever claimed: executions can wait for them.
+CREATE TABLE {schema}.offers (
+  namespace_id integer NOT NULL,
+  name text COLLATE "C" NOT NULL, -- FUNCTION, or FUNCTION:VERSION
+  PRIMARY KEY (namespace_id, name)
+);
+
+-- Who works on a namespace, and what each says of itself, again and again.
+CREATE TABLE {schema}.workers (
+  namespace_id integer NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  functions text[] NOT NULL, -- the names that it claims by
+  max_concurrency integer NOT NULL,
+  started_at bigint NOT NULL,
+  seen_at bigint NOT NULL,
+  lease bigint NOT NULL, -- without a word for so long, it counts as dead
+  is_draining boolean NOT NULL,
+  PRIMARY KEY (namespace_id, id)
+);
+
+-- Of which functions and versions there is something to do, some time. One look into the index for
+-- each, however many executions sleep.
+CREATE FUNCTION {schema}.kinds(space integer)
+RETURNS TABLE (function_id integer, name text, version text) LANGUAGE sql STABLE AS $$
+  WITH RECURSIVE found AS (
+    SELECT id, functions.name, (
+      SELECT min(one.version) FROM {schema}.executions AS one
+      WHERE one.function_id = functions.id AND wake_at IS NOT NULL
+    ) AS version
+    FROM {schema}.functions WHERE namespace_id = space
+    UNION ALL
+    SELECT id, found.name, (
+      SELECT min(one.version) FROM {schema}.executions AS one
+      WHERE one.function_id = found.id AND wake_at IS NOT NULL AND one.version > found.version
+    )
+    FROM found WHERE found.version IS NOT NULL
+  )
+  SELECT found.id, found.name, found.version FROM found WHERE found.version IS NOT NULL
+$$;
+
+-- Note that a worker is there. Those that have been silent for a day are forgotten.
+CREATE FUNCTION {schema}.announce(
+  space integer, worker text, claims text[], at_once integer, since bigint, lasts bigint,
+  drains boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  instant bigint := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+  day CONSTANT bigint := 86400000000;
+BEGIN
+  INSERT INTO {schema}.workers VALUES (
+    space, worker, claims, at_once, since, instant, lasts, drains
+  ) ON CONFLICT (namespace_id, id) DO UPDATE SET
+    functions = excluded.functions, seen_at = excluded.seen_at, is_draining = excluded.is_draining;
+  INSERT INTO {schema}.offers SELECT space, one FROM unnest(claims) AS one ORDER BY one
+  ON CONFLICT DO NOTHING;
+  DELETE FROM {schema}.workers
+  WHERE namespace_id = space AND seen_at < instant - day AND seen_at + lease < instant;
+END
+$$;
+
+-- Add a group of changes: each call is taken whole or refused whole, and the others are none the
+-- worse for it. One call of this function is one transaction and one round trip.
+--
+-- `calls` is a JSON array in the order of handing in, of objects with `is_soon` and `changes`;
+-- `bodies` has the facts of each change, of all calls in a row. Answers with a row for each call
+-- that was refused: its place from 0, and the arn that it was refused for.
+--
+-- Every query in here is for one row, by its key: no statistics can lead the planner astray.
+CREATE FUNCTION {schema}.append(space integer, calls jsonb, bodies bytea[])
+RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql AS $$
+DECLARE
+  broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
+  taken integer := 0; -- how many bodies are behind us
+  this_call jsonb;
+  this_arn text;
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN -- what is answered must be on the disk
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  -- All of them at once and in one order, lest two groups wait for each other.
+  FOR this_arn IN
+    SELECT DISTINCT (one ->> 'arn') COLLATE "C" AS arn
+    FROM jsonb_array_elements(calls) AS each, jsonb_array_elements(each -> 'changes') AS one
+    ORDER BY arn
+  LOOP
+    PERFORM FROM {schema}.executions
+    WHERE namespace_id = space AND arn = this_arn FOR UPDATE;
+  END LOOP;
+
+  refused := -1;
+  FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
+    refused := refused + 1;
+    culprit := {schema}.refusal(space, this_call -> 'changes', broken);
+    IF culprit IS NULL THEN
+      PERFORM {schema}.take(space, this_call -> 'changes', bodies, taken);
+    ELSE
+      broken := CASE WHEN (this_call -> 'is_soon')::boolean
+        THEN broken || culprit ELSE array_remove(broken, culprit) END;
+      RETURN NEXT;
+    END IF;
+    taken := taken + jsonb_array_length(this_call -> 'changes');
+  END LOOP;
+END
+$$;
+
+-- Say which execution a call is refused for, if it comes too late for one.
+CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  wanted record;
+  held record;
+BEGIN
+  FOR wanted IN
+    SELECT * FROM jsonb_to_recordset(changes) AS (
+      arn text, version integer, epoch bigint, function text, name text
+    )
+  LOOP
+    SELECT fact_count, owner, epoch INTO held FROM {schema}.executions
+    WHERE namespace_id = space AND arn = wanted.arn;
+    IF wanted.arn = ANY (broken)
+      OR coalesce(held.fact_count, 0) <> wanted.version
+      OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
+      OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
+    THEN
+      RETURN wanted.arn;
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END
+$$;
+
+-- Whether an execution of a function has this name.
+CREATE FUNCTION {schema}.is_taken(space integer, of_function text, wanted text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  found_function integer;
+BEGIN
+  SELECT id INTO found_function FROM {schema}.functions
+  WHERE namespace_id = space AND name = of_function;
+  PERFORM FROM {schema}.executions WHERE function_id = found_function AND name = wanted;
+  RETURN FOUND;
+END
+$$;
+
+-- Do what the changes of one call say; their bodies follow the first `taken` ones.
+CREATE FUNCTION {schema}.take(space integer, changes jsonb, bodies bytea[], taken integer)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  wanted record;
+  found_id bigint;
+  found_owner text;
+BEGIN
+  FOR wanted IN
+    SELECT * FROM jsonb_to_recordset(changes) AS (
+      arn text, version integer, epoch bigint, amount integer, checksum bigint, wake text,
+      wake_at bigint, function text, name text, parent text, status text, parked text,
+      started_at bigint, ended_at bigint, delete_at bigint, callbacks jsonb, of_version text
+    )
+  LOOP
+    taken := taken + 1;
+    IF wanted.version = 0 THEN
+      INSERT INTO {schema}.executions (
+        namespace_id, arn, function_id, version, name, parent_arn, status, parked_reason,
+        started_at, ended_at, delete_at, wake_at, fact_count
+      ) VALUES (
+        space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.of_version,
+        wanted.name, wanted.parent, wanted.status, wanted.parked, wanted.started_at,
+        wanted.ended_at, wanted.delete_at, wanted.wake_at, wanted.amount
+      ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
+    ELSE
+      UPDATE {schema}.executions AS held SET
+        fact_count = held.fact_count + wanted.amount,
+        status = wanted.status,
+        parked_reason = wanted.parked,
+        ended_at = wanted.ended_at,
+        delete_at = wanted.delete_at,
+        wake_at = CASE
+          WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
+          THEN wanted.wake_at ELSE held.wake_at END,
+        owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
+      WHERE namespace_id = space AND held.arn = wanted.arn
+      RETURNING id, owner INTO found_id, found_owner;
+      IF wanted.epoch IS NULL AND found_owner IS NOT NULL THEN
+        PERFORM pg_notify({schema}.channel(space), wanted.arn); -- its owner does not know of it
+      END IF;
+    END IF;
+    IF wanted.amount > 0 THEN
+      INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
+      VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, bodies[taken]);
+    END IF;
+    IF wanted.callbacks IS NOT NULL THEN
+      INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
+      SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
+      ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
+    END IF;
+  END LOOP;
+END
+$$;
+
+-- Where those who listen are told: an arn when its owner should look, nothing when something is due.
+CREATE FUNCTION {schema}.channel(space integer) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT 'durably_' || md5({schema_text}) || '_' || space
+$$;
+
+CREATE FUNCTION {schema}.listen(space integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('LISTEN %I', {schema}.channel(space));
+END
+$$;
+
+-- Give the id of a function's name, a new one if need be.
+CREATE FUNCTION {schema}.function_of(space integer, wanted text) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  found integer;
+BEGIN
+  LOOP
+    SELECT id INTO found FROM {schema}.functions WHERE namespace_id = space AND name = wanted;
+    EXIT WHEN found IS NOT NULL;
+    INSERT INTO {schema}.functions (namespace_id, name) VALUES (space, wanted)
+    ON CONFLICT DO NOTHING RETURNING id INTO found;
+    EXIT WHEN found IS NOT NULL;
+  END LOOP;
+  RETURN found;
+END
+$$;
