@@ -234,7 +234,7 @@ class Outside:
         refusal: str | None = ""
         error = ErrorObject(error_type=OUTSIDE, error_message=answer.text)
 
-        def told(service: Service) -> Coroutine[Any, Any, None]:
+        def told(service: Service) -> Coroutine[Any, Any, str]:
             if answer.kind == "succeed":
                 return service.succeed_callback(callback_id, answer.text)
             if answer.kind == "fail":

@@ -13,9 +13,9 @@ from durably.clients.embedded import EmbeddedClient
 from durably.drivers.client import Listener
 from durably.drivers.settings import Host
 from durably.engine.commands import Target
-from durably.engine.dispatcher import Dispatcher, DispatcherPolicy
+from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker, Invoker, RemoteInvoker
-from durably.engine.policy import ServicePolicy
+from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.service import Service
 from durably.engine.sessions import Session
 from durably.errors import ApiError, InvalidParameterValueException, StoreError

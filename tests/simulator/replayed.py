@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from durably.core.effects import Err, Ok, Outcome
-from durably.drivers.paging import load_state_async
+from durably.drivers.paging import await_state
 from durably.drivers.settings import Host
 from durably.engine.evolution import fold
 from durably.engine.execution import Execution, readable_operations
@@ -90,7 +90,7 @@ class Replayer:
     ) -> InvocationOutput:
         if function.is_async:
             return await function.invoke(invocation, client)
-        operations = await load_state_async(client, invocation)
+        operations = await await_state(client, invocation)
         random = Random(self._stage.random.getrandbits(32))
         exchange = function.simulate(invocation, operations, random, client.host)
         try:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, TypeAlias, TypeVar
 
 from durably.core.effects import Err, Ok, Outcome
-from durably.drivers.paging import checkpoint_with_all_pages_async, load_state_async
+from durably.drivers.paging import await_state, checkpoint_and_await_pages
 from durably.drivers.settings import Host
 from durably.engine.invokers import Call, FunctionError
 from durably.engine.rules import INVALID_TOKEN
@@ -91,7 +91,7 @@ class Worker:
         if function.is_async:
             return await function.invoke(invocation, client, client)
         passes.set([])
-        operations = await load_state_async(client, invocation)
+        operations = await await_state(client, invocation)
         random = Random(self._stage.random.getrandbits(32))
         exchange = function.simulate(invocation, operations, random, client.host)
         try:
@@ -99,7 +99,7 @@ class Worker:
             while True:
                 outcome: Outcome[CheckpointResponse]
                 try:
-                    outcome = Ok(await checkpoint_with_all_pages_async(client, request))
+                    outcome = Ok(await checkpoint_and_await_pages(client, request))
                 except Exception as error:  # noqa: BLE001 - the driver classifies it
                     outcome = Err(error)
                 request = exchange.send(outcome)

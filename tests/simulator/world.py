@@ -12,8 +12,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from durably.drivers.settings import Host
-from durably.engine.dispatcher import DispatcherPolicy
-from durably.engine.policy import FailurePolicy, ServicePolicy
+from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy
 from durably.engine.service import Service
 from durably.engine.store import Listed, Query, Store
 from durably.errors import ApiError, InvalidStateError, ServiceException, StoreError
