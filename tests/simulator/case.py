@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-_STORES = ("memory", "memory", "memory", "sqlite")
+_STORES = ("memory", "memory", "memory", "sqlite", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,11 +92,13 @@ class SqliteDisk:
 
         class Connection(sqlite3.Connection):
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+                if statement.startswith(("SELECT", "PRAGMA")):  # they change nothing
+                    return super().execute(statement, *parameters)
                 try:
                     disk._fail(statement)
                     cursor = super().execute(statement, *parameters)
                     if not self.in_transaction:
-                        disk._note_commit(statement)
+                        disk._note_commit()
                     disk._fail(statement, is_after=True)
                 except sqlite3.Error:
                     if not self.in_transaction:
@@ -120,15 +122,14 @@ class SqliteDisk:
         """Call *note* when the transaction that is under way is committed."""
         self._gathered.append(note)
 
-    def _note_commit(self, statement: str) -> None:
-        if not statement.startswith(("SELECT", "PRAGMA")):
-            gathered, self._gathered = self._gathered, []
-            for note in gathered:
-                note()
+    def _note_commit(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for note in gathered:
+            note()
 
     def _fail(self, statement: str, *, is_after: bool = False) -> None:
-        if statement == "BEGIN" or statement.startswith(("SELECT", "PRAGMA", "ROLLBACK")):
-            return  # it touches no disk, or what fails there changes nothing
+        if statement == "ROLLBACK":
+            return  # it touches no disk
         kinds = {
             "disk fails": ("SQLITE_IOERR_FSYNC", sqlite3.SQLITE_IOERR_FSYNC),
             "disk is full": ("SQLITE_FULL", sqlite3.SQLITE_FULL),
