@@ -18,6 +18,7 @@ KILLS ?= 60
 EXAMPLES ?= 1000
 REQUESTS ?= 20000
 FORGERIES ?= 1000000
+SEEDS ?= 2000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -86,6 +87,8 @@ test: $(READY)
 check: fmt lint type
 
 fuzz: $(READY)
+	@echo "fuzz: simulated worlds from $(SEEDS) seeds"
+	@$(RUN) -m tests.simulator.main --seeds $(SEEDS)
 	@echo "fuzz: the properties, $(EXAMPLES) examples each; $(REQUESTS) hostile requests; $(FORGERIES) forgeries"
 	@EXAMPLES=$(EXAMPLES) $(RUN) -m pytest -q -n auto --hypothesis-profile=long tests/properties
 	@$(RUN) -m tests.server.fuzz --requests $(REQUESTS)

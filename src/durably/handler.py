@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import msgspec
 
-from durably.checks import check_function, check_kind, listed_in, shown
+from durably.checks import check_kind, listed_in
 from durably.context import DurableContext
 from durably.core.calls import Calls
 from durably.core.given import checked_choice
-from durably.core.hints import annotation_of, positional_parameters
+from durably.core.hints import annotation_of, handler_parameters
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.bodies import foreign_cancellation, is_coroutine_function
-from durably.drivers.client import pushes
+from durably.drivers.client import check_client, pushes
 from durably.drivers.deadline import time_left
 from durably.drivers.logs import DurableLogger
 from durably.drivers.observing import observers_of, plugins_named_in, watched
@@ -37,9 +37,11 @@ from durably.wire.invocation import InvocationInput, InvocationOutput
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
+    from random import Random
 
     from durably.core.observer import Plugin
     from durably.drivers.client import AnyClient, DurableExecutionClient
+    from durably.drivers.simulated import Exchange
     from durably.drivers.threads import ThreadRun
     from durably.wire.operation import Operation
 
@@ -80,8 +82,8 @@ class DurableFunction:
         logger: logging.Logger | None = None,
         default_serdes: ChooseSerdes = typed_serdes,
     ) -> None:
-        parameters = _parameters_of(handler)
-        _check_client(client)
+        parameters = handler_parameters(handler)
+        check_client(client)
         listed_in(plugins, "plugins", "a list of plugins")
         if logger is not None:
             check_kind(logger, "logger", logging.Logger | logging.LoggerAdapter, "a logging.Logger")
@@ -161,6 +163,47 @@ class DurableFunction:
             ahead = watch.ends_with(output, settings.clock.now())
             if ahead is not None:
                 await run.persist_last(ahead)
+        return watch.answer
+
+    def simulate(
+        self,
+        invocation: InvocationInput,
+        operations: Sequence[Operation],
+        random: Random,
+        host: Host = _MACHINE,
+    ) -> Exchange[InvocationOutput]:
+        """Run one invocation of a `def` handler in this thread, with every choice from *random*.
+
+        The requests are left to the caller, who sends in what came of each: the reply, all its
+        pages joined, or an error. `durably.testing.simulated.simulate` is such a caller.
+
+        Args:
+            invocation: what the handler is called with.
+            operations: all of its state.
+            random: says which branch goes on, and how much is done before the next request.
+            host: what it runs on.
+
+        Raises:
+            ValidationError: the handler is an `async def`. Nothing was run.
+            UnrecoverableInvocationError: this invocation failed, and is to be tried again.
+        """
+        if self.is_async:
+            raise ValidationError("handler", "must be a plain function to be simulated")
+        from durably.drivers.simulated import SimulatedRun  # noqa: PLC0415 - only in tests
+
+        journal = Journal(invocation.durable_execution_arn, operations)
+        settings = self._settings(journal, host, None)
+        run = SimulatedRun(journal, invocation.checkpoint_token, settings, random)
+
+        def body(ctx: SyncDurableContext) -> Any:
+            return self.handler(read_input(journal, self.input_type), ctx)
+
+        with watched(settings, journal, invocation, None) as watch:
+            ending = yield from run.run(in_thread(body, watch.wraps))
+            output = output_of(ending, self.result_type)
+            ahead = watch.ends_with(output, settings.clock.now())
+            if ahead is not None:
+                yield from run.persist_last(ahead)
         return watch.answer
 
     async def _run_beside_loop(
@@ -247,27 +290,6 @@ class DurableFunction:
         )
 
 
-def _parameters_of(handler: Callable[..., Any]) -> list[str]:
-    """Name the two parameters of *handler*.
-
-    Raises:
-        ValidationError: it has not two, or is no function.
-    """
-    wanted = "a function of the event and the context"
-    check_function(handler, "handler", wanted)
-    try:
-        parameters = positional_parameters(handler)
-    except ValueError:  # a class of Python's own, such as int
-        raise ValidationError("handler", f"must be {wanted}, not {shown(handler)}") from None
-    if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
-        text = f"must take the event and the context, and takes ({', '.join(parameters)})"
-        raise ValidationError("handler", text)
-    if not isinstance(getattr(handler, "__name__", None), str):
-        said = f"has no name to be registered as: write a def around {shown(handler)}"
-        raise ValidationError("handler", said)
-    return parameters
-
-
 def _check_context(handler: Callable[..., Any], parameters: list[str], *, is_async: bool) -> None:
     """Refuse a *handler* that says that it takes another context than it gets, or takes it first.
 
@@ -283,13 +305,6 @@ def _check_context(handler: Callable[..., Any], parameters: list[str], *, is_asy
         form = "async def" if is_async else "def"
         said = f"is written with {form}, so its context is a {kind.__name__}"
         raise ValidationError("handler", said)
-
-
-def _check_client(client: object) -> None:
-    methods = [getattr(client, name, None) for name in ("checkpoint", "get_execution_state")]
-    if client is not None and not all(map(callable, methods)):
-        wanted = "a client with checkpoint and get_execution_state"
-        raise ValidationError("client", f"must be {wanted}, not {shown(client)}")
 
 
 @overload
@@ -365,13 +380,12 @@ def validate_durable_execution_event(event: Any) -> InvocationInput:
 
 
 def _host_of(client: AnyClient) -> Host:
-    return client.host if pushes(client) else _MACHINE
+    host = getattr(client, "host", None)
+    return host if isinstance(host, Host) else _MACHINE
 
 
 def _request_id(client: AnyClient, lambda_context: object) -> str | None:
-    if pushes(client):
-        return client.request_id
-    return getattr(lambda_context, "aws_request_id", None)
+    return client.request_id if pushes(client) else getattr(lambda_context, "aws_request_id", None)
 
 
 def _as_json_object(output: InvocationOutput) -> dict[str, Any]:

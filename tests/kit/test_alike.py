@@ -3,6 +3,7 @@
 from typing import Any
 
 from durably import (
+    ChildConfig,
     DurableContext,
     PromiseCombinatorError,
     RetryPresets,
@@ -43,3 +44,43 @@ async def test_a_combinator_that_fails_tells_the_same_to_both_kinds_of_handler()
         said = [(await t.run(function)).result for function in (one_of, one_of_blocking)]
 
     assert said[0] == said[1] == ["PromiseCombinatorError", "none of 2 succeeded: no; no", "any"]
+
+
+def text_of(size: int) -> str:
+    return "x" * size
+
+
+VIRTUAL = ChildConfig[Any](is_virtual=True)
+
+
+@durable_execution
+async def large(event: Any, ctx: DurableContext) -> int:
+    async def inside(ctx: DurableContext) -> str:
+        return await ctx.step("s", text_of, 300_000)
+
+    async def child(ctx: DurableContext) -> str:
+        return await ctx.run_in_child_context("virtual", inside, config=VIRTUAL)
+
+    text = await ctx.run_in_child_context("child", child)
+    await ctx.wait("w", 1)
+    return len(text)
+
+
+@durable_execution
+def large_blocking(event: Any, ctx: SyncDurableContext) -> int:
+    def inside(ctx: SyncDurableContext) -> str:
+        return ctx.step("s", text_of, 300_000)
+
+    def child(ctx: SyncDurableContext) -> str:
+        return ctx.run_in_child_context("virtual", inside, config=VIRTUAL)
+
+    text = ctx.run_in_child_context("child", child)
+    ctx.wait("w", 1)
+    return len(text)
+
+
+async def test_a_large_child_is_made_anew_with_the_virtual_ones_in_it() -> None:
+    async with TestEngine(functions=[large, large_blocking]) as t:
+        said = [(await t.run(function)).result for function in (large, large_blocking)]
+
+    assert said == [300_000, 300_000]

@@ -31,6 +31,7 @@ from durably.drivers.settings import Host
 from durably.errors import ChildContextError, PromiseCombinatorError
 from durably.handler import DurableFunction, validate_durable_execution_event
 from durably.retries import RetryDecision
+from durably.testing.simulated import simulate
 from durably.wire.api import (
     CheckpointRequest,
     CheckpointResponse,
@@ -398,8 +399,20 @@ class Pushing(Awaited):
         """Nothing is ever pushed."""
 
 
+class Simulated:
+    """A client under the driver that runs everything in one thread; each invocation differs."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.invocations = 0
+
+
 def invoke(function: DurableFunction, backend: InMemoryClient, client: Any) -> dict[str, Any]:
     """Make one invocation, whatever kind of client it is."""
+    if isinstance(client, Simulated):
+        client.invocations += 1
+        output = simulate(function, backend.event(), client.inner, seed=client.invocations)
+        return {"Status": output.status, "Result": output.result, "Error": output.error}
     if not inspect.iscoroutinefunction(client.checkpoint):
         function._client = client
         return function(backend.event())

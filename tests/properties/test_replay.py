@@ -26,6 +26,7 @@ from tests.properties.replays import (
     Awaited,
     Blocking,
     Pushing,
+    Simulated,
     as_async,
     as_sync,
     expected,
@@ -46,6 +47,7 @@ WAYS: dict[str, tuple[Any, Any]] = {
     "async, awaited": (as_async, Awaited),
     "async, pushing": (as_async, Pushing),
     "sync, at once": (as_sync, lambda client: client),
+    "simulated": (as_sync, Simulated),
 }
 IN_THREADS = {"async": as_async, "sync": as_sync}
 CRASHES = st.dictionaries(st.integers(1, 20), st.sampled_from(["before", "after"]), max_size=6)
@@ -123,21 +125,22 @@ def test_a_finished_program_gives_the_same_again_chance_included_and_sends_nothi
 
 
 @given(body=PROGRAMS_ALIKE)
-def test_both_drivers_send_the_same_updates_and_give_the_same_chance(
+def test_every_driver_sends_the_same_updates_and_gives_the_same_chance(
     body: tuple[Any, ...],
 ) -> None:
     sent, results = [], []
-    for compile_program in (as_async, as_sync):
+    for way in ("async, at once", "sync, at once", "simulated"):
+        compile_program, way_to = WAYS[way]
         backend, clock = start()
         client = CrashingClient(backend, {})
-        results.append(drive(compile_program(body, Effects()), backend, clock, client))
+        results.append(drive(compile_program(body, Effects()), backend, clock, way_to(client)))
         sent.append(Counter(_alike(update) for update in client.updates))
 
-    assert sent[0] == sent[1]
-    assert results[0] == results[1]
+    assert sent[0] == sent[1] == sent[2]
+    assert results[0] == results[1] == results[2]
 
 
 def _alike(update: OperationUpdate) -> tuple[Any, ...]:
-    """Give what both drivers send; where an error was raised is each driver's own."""
+    """Give what every driver sends; where an error was raised is each driver's own."""
     *rest, payload, kind = _essence(update)
     return (*rest, re.sub(r'"StackTrace":\[.*?\]', "", payload or ""), kind)

@@ -69,10 +69,15 @@ def i1(observed: Observed) -> list[str]:
                 continue
             known = durable.get(entry.operation_id)
             own = (entry.invocation, entry.operation_id)
+            began = begun.get(entry.invocation, 0)
             if entry.phase != "enter":
                 left[own] = entry.tick
             elif known is not None and (
-                begun.get(entry.invocation, 0) > known or left.get(own, known) < known < entry.tick
+                began > known
+                or (
+                    left.get(own, known) < known < entry.tick
+                    and not any(began < other < known for other in begun.values())
+                )
             ):
                 found.append(
                     f"{_at(entry)}: entered at tick {entry.tick} by invocation"
@@ -123,6 +128,7 @@ def _starts(observed: Observed, arn: str) -> dict[str, list[int]]:
 def i3(observed: Observed) -> list[str]:
     """At least once: a body is entered again only when a fault hit it before its outcome held."""
     found = []
+    disturbed = disturbances(observed)
     for seen in observed.executions:
         if seen.arn not in observed.followed:
             continue
@@ -130,9 +136,11 @@ def i3(observed: Observed) -> list[str]:
         durable = durable_at(observed, seen)
         entered = bodies(observed, seen.arn)
         for key, entries in entered.items():
-            end = durable.get(entries[0].operation_id or "")
-            faults = [one for one in disturbances(observed) if _hits(one, entries, end)]
             high = bounds.get(key, (0, 0))[1]
+            if 0 < len(entries) <= high:
+                continue
+            end = durable.get(entries[0].operation_id or "")
+            faults = [one for one in disturbed if _hits(one, entries, end)]
             if len(entries) > high + len(faults) or not high:
                 found.append(
                     f"{_at(entries[0])}: entered {len(entries)} times, at ticks"
@@ -308,16 +316,18 @@ def i21(observed: Observed) -> list[str]:
             one.program for one in observed.scenario.deploys if one.program.name == seen.function
         ]
         entries = observed.entries_of[seen.arn]
-        last = max((one.invocation for one in entries), default=0)
+        # One that had lost the execution, and could not know, may have come to an end later.
+        last = {one.invocation for one in entries if one.phase == "end"}
         ends = [
             follow(
                 observed.scenario.programs,
                 version,
                 seen.events,
-                [one for one in entries if one.invocation == last],
+                [one for one in entries if one.invocation == invocation],
                 trusts=True,
             )
             for version in versions
+            for invocation in sorted(last or {0})
         ]
         if not any(_is_end(seen, one.status, one.result, one.error) for one in ends):
             found.append(

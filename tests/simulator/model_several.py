@@ -77,7 +77,7 @@ def _lastly(model: Model, scope: Scope, node: Guard, path: Path) -> None:
 def values(model: Model, scope: Scope, node: Values, path: Path) -> Any:
     """Take values; the time is that of an event that the code has got to."""
     seen = model.evidence.seen.get(path)
-    if not isinstance(seen, list):
+    if not isinstance(seen, list) or len(seen) != 3:
         return ANY  # nobody has got there, or only code of another version, which has another node
     now = datetime.fromisoformat(seen[0])
     passed = [at for one, at in model.evidence.instants.items() if one <= max(scope.clock, 1)]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from durably.wire.history import Event
@@ -71,14 +72,23 @@ class Record:
 
 def kind_of(event: Event) -> tuple[str, str] | None:
     """Give kind and status of what an event says, `None` when it is about no operation."""
-    match = _KINDS.fullmatch(event.event_type)
+    return _kind_of_type(event.event_type)
+
+
+@cache
+def _kind_of_type(event_type: str) -> tuple[str, str] | None:
+    match = _KINDS.fullmatch(event_type)
     return None if match is None else (match[1], _STATUSES[match[2]])
 
 
 def details_of(event: Event) -> Any:
     """Give the details of an event, whatever its type."""
-    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", event.event_type).lower()
-    return getattr(event, f"{snake}_details")
+    return getattr(event, _name_of_details(event.event_type))
+
+
+@cache
+def _name_of_details(event_type: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event_type).lower() + "_details"
 
 
 def payload_of(details: Any) -> str | None:

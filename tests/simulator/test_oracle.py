@@ -59,7 +59,7 @@ def scenario(*body: Node, **more: Any) -> Scenario:
 
 
 def drawn(seed: int, size: int) -> Scenario:
-    return generate(Random(seed), size)  # noqa: S311 - a seed is there to be used again
+    return generate(Random(seed), size)
 
 
 def foreseen(*body: Node) -> Foreseen:
@@ -346,7 +346,7 @@ def test_an_edit_makes_another_program_and_says_how() -> None:
     words: Counter[str] = Counter()
     for seed in range(200):
         program = drawn(seed, 10).programs[0]
-        deploy = edit(program, Random(seed))  # noqa: S311 - as above
+        deploy = edit(program, Random(seed))
         words.update(text.partition(" ")[0] for text in deploy.edits)
         assert deploy.program.name == program.name
 

@@ -213,7 +213,10 @@ class Calls:
         op = self._open(name, config.sub_type or OperationSubType.RUN_IN_CHILD_CONTEXT)
         body = partial(_with_context_first, fn, args) if args else fn
         serdes = config.serdes or self._serdes_of(fn)
-        return self._launch(op, child(self.scope, op, body, config, serdes))
+        program = child(self.scope, op, body, config, serdes)
+        if config.is_virtual:  # it has no record that could say that it was left open
+            return self._run.launch(self.scope, op, program)
+        return self._launch(op, program)
 
     def map(
         self,

@@ -8,6 +8,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
+from durably.checks import check_function, shown
+from durably.errors import ValidationError
+
 _AWAITABLES = (Awaitable, Coroutine)
 
 
@@ -52,6 +55,27 @@ def positional_parameters(function: Callable[..., Any]) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def handler_parameters(handler: Callable[..., Any]) -> list[str]:
+    """Name the two parameters of *handler*.
+
+    Raises:
+        ValidationError: it has not two, or is no function.
+    """
+    wanted = "a function of the event and the context"
+    check_function(handler, "handler", wanted)
+    try:
+        parameters = positional_parameters(handler)
+    except ValueError:  # a class of Python's own, such as int
+        raise ValidationError("handler", f"must be {wanted}, not {shown(handler)}") from None
+    if len(parameters) != 2:  # noqa: PLR2004 - the event and the context
+        text = f"must take the event and the context, and takes ({', '.join(parameters)})"
+        raise ValidationError("handler", text)
+    if not isinstance(getattr(handler, "__name__", None), str):
+        said = f"has no name to be registered as: write a def around {shown(handler)}"
+        raise ValidationError("handler", said)
+    return parameters
 
 
 def count_for_item(function: Callable[..., Any]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
+from durably.checks import shown
+from durably.errors import ValidationError
 from durably.wire.api import (
     CheckpointRequest,
     CheckpointResponse,
@@ -106,3 +108,15 @@ def pushes(client: AnyClient) -> TypeGuard[PushingClient]:
 
 
 AnyClient: TypeAlias = DurableExecutionClient | AsyncDurableExecutionClient | PushingClient
+
+
+def check_client(client: object) -> None:
+    """Refuse what is no client.
+
+    Raises:
+        ValidationError: so it is.
+    """
+    methods = [getattr(client, name, None) for name in ("checkpoint", "get_execution_state")]
+    if client is not None and not all(map(callable, methods)):
+        wanted = "a client with checkpoint and get_execution_state"
+        raise ValidationError("client", f"must be {wanted}, not {shown(client)}")

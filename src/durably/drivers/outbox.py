@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from durably.core.batch import batch_length
-from durably.seams import IdSource
+from durably.seams import IdSource, maybe
 from durably.wire.api import CheckpointRequest, CheckpointResponse
 from durably.wire.base import encode_api
 from durably.wire.operation import OperationType
@@ -119,7 +119,7 @@ class Outbox:
         self._transport(self.sending)
 
     def _batch_length(self) -> int:
-        if len(self._queue) <= 1:
-            return len(self._queue)
+        if len(self._queue) <= 1 or maybe("batch of one"):
+            return min(len(self._queue), 1)
         sizes = (len(encode_api(update)) for update, _ in self._queue)
         return batch_length(sizes, len(self._token))

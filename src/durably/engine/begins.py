@@ -39,7 +39,7 @@ async def begin_session(
         try:
             _end_earlier(tip)
             await journals.ask_tip(tip, command, claim.epoch, is_soon=True)
-            await journals.settle(tip)
+            await tip.settle()
             invocation = tip.execution.invocation
             if invocation is None or invocation.epoch != claim.epoch:
                 _log_damage(tip)

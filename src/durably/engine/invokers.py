@@ -190,6 +190,7 @@ class RemoteInvoker:
         if function is None:
             return await self._others.invoke(session)
         if function.is_durable:
+            await session.make_known()
             return _output_of(await function.call(_call_of(session, session.hand_out)))
         return await _called_plainly(function, session)
 

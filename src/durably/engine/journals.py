@@ -88,25 +88,22 @@ class Journals:
         tip.disarm()
         arn = tip.execution.arn
         del self._tips[arn]
-        if not tip.execution.is_closed:
-            self.keep(tip)
+        if not (self.is_shared or tip.execution.is_closed):
+            self._idle[arn] = tip
+            if len(self._idle) > self._policy.max_idle_executions:
+                self._idle.popitem(last=False)
 
     def is_known_open(self, arn: str) -> bool:
         """Whether an execution is open for certain, without a look into the store."""
         tip = self._tips.get(arn) or self._idle.get(arn)
-        return (
-            tip is not None
-            and not self.is_shared
-            and not tip.execution.is_closed
-            and tip.execution.parked_reason is None
-        )
+        if tip is None or self.is_shared:
+            return False
+        return not tip.execution.is_closed and tip.execution.parked_reason is None
 
-    def keep(self, tip: Tip) -> None:
-        """Keep the tip of a new execution that nobody works on yet, if that is worth it."""
-        if not self.is_shared and tip.execution.arn not in self._tips:
-            self._idle[tip.execution.arn] = tip
-            if len(self._idle) > self._policy.max_idle_executions:
-                self._idle.popitem(last=False)
+    def hold(self, tip: Tip) -> None:
+        """Have whoever works on a new execution do so on *tip*; `unpin` it afterwards."""
+        self._tips[tip.execution.arn] = tip
+        tip.pins += 1
 
     def forget(self, arn: str) -> None:
         """Keep nothing of an execution that is gone."""
@@ -153,11 +150,31 @@ class Journals:
                 if epoch is not None and not await self.is_claimed_under(arn, epoch):
                     raise
                 command = if_overtaken or command
+            except ApiError:
+                if not await self.is_outdated(tip):
+                    raise
             else:
                 return tip.execution
             finally:
                 self.unpin(tip)
         raise TooManyRequestsException(TOO_FAST)
+
+    async def is_outdated(self, tip: Tip) -> bool:
+        """Whether a pinned tip is not what is stored: not written, or overtaken elsewhere."""
+        try:
+            await tip.settle()
+        except VersionConflict:
+            return True
+        stored = await self._store.find(tip.execution.arn) if self.is_shared else None
+        if stored is None or stored.version <= tip.execution.version:
+            return False
+        self.drop(tip, VersionConflict(stored.arn))
+        return True
+
+    async def make_known(self) -> None:
+        """Return when other processes can see what was handed in before."""
+        if self.is_shared:
+            await self._store.append(())
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
@@ -281,7 +298,7 @@ class Journals:
             StoreError: it could not be written.
         """
         if not plan.changes:
-            await self.settle(plan.tips[0])
+            await plan.tips[0].settle()
             return
         for tip in plan.tips:
             tip.writing += 1
@@ -301,19 +318,6 @@ class Journals:
             if failure is not None:
                 self.drop(tip, failure)
             tip.note_written()
-
-    async def settle(self, tip: Tip) -> None:
-        """Return when all that somebody waits for to be written of *tip* is durable.
-
-        Raises:
-            VersionConflict: it must not be used any more, as something was not written.
-        """
-        while tip.writing:
-            tip.written = tip.written or asyncio.Event()
-            tip.written.clear()
-            await tip.written.wait()
-        if tip.failure is not None:
-            raise VersionConflict(tip.execution.arn)
 
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from durably.engine.execution import Execution, readable_operations
 from durably.errors import InvalidParameterValueException
+from durably.seams import maybe
 from durably.wire.api import GetExecutionStateResponse
 from durably.wire.operation import ErrorObject, Operation
 
@@ -18,6 +19,8 @@ _OPERATION_BYTES = 400
 
 def page_of(operations: Sequence[Operation], max_items: int = MAX_PAGE_OPERATIONS) -> int:
     """Say how many of *operations*, from the first on, make one page: at least one, if any."""
+    if maybe("page of one"):
+        return min(len(operations), 1)
     size = 0
     for count, operation in enumerate(operations[:max_items]):
         size += _OPERATION_BYTES + _payload_bytes(operation)

@@ -54,12 +54,15 @@ async def remote_checkpoint(
 @asynccontextmanager
 async def _settled(journals: Journals, arn: str) -> AsyncGenerator[Execution]:
     """Give an execution of which all that may be told is durable."""
-    tip = await journals.pin(arn)
-    try:
-        await journals.settle(tip)
-        yield tip.execution
-    finally:
-        journals.unpin(tip)
+    while True:
+        tip = await journals.pin(arn)
+        try:
+            if await journals.is_outdated(tip):
+                continue
+            yield tip.execution
+            return
+        finally:
+            journals.unpin(tip)
 
 
 def _reply(

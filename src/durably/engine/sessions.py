@@ -135,6 +135,10 @@ class Session:
         """Give what a handler in this process is called with: the state as it was at the begin."""
         return self._input(len(self._operations))
 
+    async def make_known(self) -> None:
+        """Return when other processes know that it has begun: its token may come to them."""
+        await self._journals.make_known()
+
     def hand_out(self) -> bytes | None:
         """Give what a handler elsewhere is sent: a large state only as its first page.
 

@@ -10,7 +10,7 @@ from durably.engine.decisions import decide
 from durably.engine.execution import Execution
 from durably.engine.journals import Journals
 from durably.engine.rules import MAX_CONFLICTS
-from durably.engine.store import Store, Stored, VersionConflict
+from durably.engine.store import Change, Store, Stored, VersionConflict
 from durably.engine.tips import Tip
 from durably.errors import TooManyRequestsException
 
@@ -48,13 +48,22 @@ class Starts:
             tip = Tip(Execution())
             change = tip.take(decide(tip.execution, command, self._clock.now()))
             try:
-                await self._store.append((change,))
+                await self._create(tip, change)
             except VersionConflict:
                 continue
-            self._journals.keep(tip)
             self._on_wake()
             return command.arn
         raise TooManyRequestsException("The name is taken and freed too fast. Ask again.")
+
+    async def _create(self, tip: Tip, change: Change) -> None:
+        self._journals.hold(tip)
+        try:
+            await self._store.append((change,))
+        except BaseException as error:
+            self._journals.drop(tip, error)
+            raise
+        finally:
+            self._journals.unpin(tip)
 
     async def _find_started(self, command: Start) -> str | None:
         arn = await self._store.find_by_name(command.function_name, command.execution_name)

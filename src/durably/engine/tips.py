@@ -23,7 +23,16 @@ from durably.engine.facts import (
     timestamp_of,
 )
 from durably.engine.limits import SERVICE_MAX_OPERATIONS, SERVICE_MAX_STORED_BYTES
-from durably.engine.store import Change, KeepClaim, Stored, Summary, Wake, WakeAt, WakeUnlessClaimed
+from durably.engine.store import (
+    Change,
+    KeepClaim,
+    Stored,
+    Summary,
+    VersionConflict,
+    Wake,
+    WakeAt,
+    WakeUnlessClaimed,
+)
 from durably.wire.arns import title_of
 from durably.wire.operation import Operation
 
@@ -200,6 +209,19 @@ class Tip:
         self.writing -= 1
         if not self.writing and self.written is not None:
             self.written.set()
+
+    async def settle(self) -> None:
+        """Return when all that somebody waits for to be written is durable.
+
+        Raises:
+            VersionConflict: it must not be used any more, as something was not written.
+        """
+        while self.writing:
+            self.written = self.written or asyncio.Event()
+            self.written.clear()
+            await self.written.wait()
+        if self.failure is not None:
+            raise VersionConflict(self.execution.arn)
 
     def disarm(self) -> None:
         """Call off the timer of the invocation in flight."""

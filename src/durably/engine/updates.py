@@ -78,8 +78,7 @@ def checkpoint(
     if command.sequence is not None:
         check_client_token(command.client_token)
         facts.append(CheckpointAccepted(at, command.sequence + 1, command.client_token))
-    closing = _closing(updates)
-    if closing is not None:
+    if (closing := _closing(updates)) is not None:
         return facts + _close(execution, closing, at)
     return facts + paused_at_last(execution, at) if execution.pause else facts
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from durably.clock import Clock, SystemClock
 from durably.engine.store import KEY_BYTES, Change, Claim, Page, Query, Stored
 from durably.errors import InvalidStateError, StoreError, StoreReadOnlyError
 from durably.seams import IdSource, RandomIds
@@ -28,6 +29,7 @@ from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_lock import OwnerLock, is_held_here, refuse_links
 from durably.stores.sqlite_presence import YIELDING_SECONDS, HeldFiles
 from durably.stores.sqlite_queries import Queries
+from durably.stores.sqlite_thread import Beside, Look, WriterThread
 from durably.stores.sqlite_writer import GroupWriter
 
 T = TypeVar("T")
@@ -46,6 +48,8 @@ class SqliteStore:
         read_only: open beside the owner, without the lock; what writes raises
             `StoreReadOnlyError`.
         ids: where the store's key comes from, when it is made.
+        clock: what its writer measures with.
+        beside: makes what its writer has beside the event loop: a thread, but in a simulation.
     """
 
     def __init__(
@@ -54,10 +58,14 @@ class SqliteStore:
         *,
         read_only: bool = False,
         ids: IdSource | None = None,
+        clock: Clock | None = None,
+        beside: Callable[[Look], Beside] = WriterThread,
     ) -> None:
         self.path = database_path(location)
         self._is_read_only = read_only
         self._ids = ids or RandomIds()
+        self._clock = clock or SystemClock()
+        self._beside = beside
         self._writer: GroupWriter | None = None
         self._queries: Queries | None = None
         self._opened = ExitStack()
@@ -181,7 +189,7 @@ class SqliteStore:
         try:
             bring_up_to_date(connection, self.path, self._ids.nonce(KEY_BYTES))
             held = HeldFiles(Path(f"{self.path}{end}") for end in ("", "-wal", "-shm", ".lock"))
-            return GroupWriter(self.path, connection, held)
+            return GroupWriter(self.path, connection, held, self._clock, self._beside)
         except BaseException:
             connection.close()
             raise

@@ -6,9 +6,30 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic
+from typing import Protocol, TypeAlias
 
 _TICK_SECONDS = 0.0015
 _IDLE_SECONDS = 0.1  # so long it goes on looking after it was told to
+
+
+Look: TypeAlias = Callable[[], float | None]
+"""Does what is to be done; says after how many seconds to look again, `None`: nothing waits."""
+
+
+class Beside(Protocol):
+    """What works beside the event loop: a thread, or in a simulation what stands for one."""
+
+    def do(self, job: Callable[[], None], /) -> None:
+        """Run *job*, after those before it."""
+        ...
+
+    def watch(self) -> None:
+        """Look soon, and again until nobody has asked for it for a while."""
+        ...
+
+    def stop(self) -> None:
+        """End, after the jobs that there are. What is done after that is not asked for here."""
+        ...
 
 
 class WriterThread:
@@ -18,11 +39,10 @@ class WriterThread:
     itself, and most calls of `watch` cost nothing. It starts when it is first needed.
 
     Args:
-        look: does what has to be done, and says after how many seconds to look again; `None` when
-            there is nothing to wait for.
+        look: what is called.
     """
 
-    def __init__(self, look: Callable[[], float | None]) -> None:
+    def __init__(self, look: Look) -> None:
         self._look = look
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None

@@ -11,16 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
+from durably.clock import Clock
 from durably.engine.store import VersionConflict
 from durably.errors import StoreError
 from durably.stores.sqlite_errors import is_about_values, store_error
 from durably.stores.sqlite_file import reopen_for_writing
 from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_presence import HeldFiles
-from durably.stores.sqlite_thread import WriterThread
+from durably.stores.sqlite_thread import Beside, Look, WriterThread
 
 T = TypeVar("T")
 # What is done in a transaction. It checks before it changes anything.
@@ -63,13 +63,28 @@ class GroupWriter:
     disk is fast: the way to the thread and back would cost more than it gives. Work that finds
     itself alone is not even queued, once in a turn of the loop.
 
+    Args:
+        path: the file.
+        connection: to it.
+        held: the files that it is.
+        clock: what it measures with.
+        beside: makes what works beside the event loop.
+
     Attributes:
         held: the files; nothing is written when they are not those at their paths any more.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, held: HeldFiles) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        held: HeldFiles,
+        clock: Clock,
+        beside: Callable[[Look], Beside] = WriterThread,
+    ) -> None:
         self._path = path
         self.held = held
+        self._monotonic = clock.monotonic
         self._connection = connection
         self._ledger: Ledger | None = Ledger(connection)
         self._loop = asyncio.get_running_loop()
@@ -80,7 +95,7 @@ class GroupWriter:
         self._is_missed = False
         self._is_alone = False
         self._commit_seconds = 0.0
-        self._thread = WriterThread(self._write_late)
+        self._thread = beside(self._write_late)
 
     def has_unwritten(self) -> bool:
         """Say whether something was handed in that a reader cannot see yet."""
@@ -93,7 +108,7 @@ class GroupWriter:
         executions that nobody waits for may be written later; and if a change of one of these
         failed, so does this.
         """
-        handed = _Handed(work, arns, monotonic(), is_awaited=True)
+        handed = _Handed(work, arns, self._monotonic(), is_awaited=True)
         self._queue.append(handed)
         if self._is_alone and not self._is_scheduled:
             self._flush()
@@ -115,7 +130,7 @@ class GroupWriter:
 
         If it *can wait*, work on other executions may overtake it.
         """
-        at = monotonic() if can_wait else 0.0
+        at = self._monotonic() if can_wait else 0.0
         self._queue.append(_Handed(work, (arn,), at, is_awaited=False))
         self._thread.watch()
 
@@ -173,7 +188,7 @@ class GroupWriter:
             After how many seconds to look again, `None` when nothing waits.
         """
         try:
-            late_in = self._queue[0].at + _LATE_SECONDS - monotonic()
+            late_in = self._queue[0].at + _LATE_SECONDS - self._monotonic()
         except IndexError:
             return None
         if late_in > 0:
@@ -217,7 +232,7 @@ class GroupWriter:
         last = taken[-1]
         if last.is_awaited and all(one.is_awaited or one.arns == last.arns for one in taken):
             return taken
-        old = monotonic() - _SOON_SECONDS
+        old = self._monotonic() - _SOON_SECONDS
         wanted: set[str] = set()
         for handed in taken:
             if handed.arns is None:
@@ -265,12 +280,12 @@ class GroupWriter:
 
     def _commit(self, group: Sequence[_Handed]) -> None:
         assert self._ledger is not None, "the group was gathered in it"
-        began = monotonic()
+        began = self._monotonic()
         try:
             self._ledger.commit()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._fail(group, error)
-        self._commit_seconds += 0.1 * (monotonic() - began - self._commit_seconds)
+        self._commit_seconds += 0.1 * (self._monotonic() - began - self._commit_seconds)
 
     def _fail(self, group: Sequence[_Handed], error: Exception) -> None:
         """Undo the transaction and say so; if only one piece of work is to blame, find it."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 from durably.clients.in_memory import ARN, InMemoryClient
 from durably.context import DurableContext
 from durably.core.calls import Calls
+from durably.core.effects import Err, Ok, Outcome
 from durably.core.journal import Journal, due_at, is_outstanding
 from durably.core.observer import Observers
 from durably.core.scope import Scope
@@ -21,6 +22,7 @@ from durably.drivers.client import AnyClient, Listener
 from durably.drivers.futures import Ending, Suspended
 from durably.drivers.logs import DurableLogger
 from durably.drivers.settings import Host, RunSettings
+from durably.drivers.simulated import SimulatedRun
 from durably.drivers.tasks import TaskRun
 from durably.drivers.thread_backends import backend_for
 from durably.drivers.threads import ThreadRun
@@ -209,6 +211,7 @@ class Trial:
 
     Args:
         client: the name of one of `CLIENTS`.
+        seed: runs a plain function by the simulated driver, and not in threads.
         settings: changes of the settings.
     """
 
@@ -219,12 +222,14 @@ class Trial:
         *,
         backend: Backend | None = None,
         observers: Callable[[Journal], Observers] | None = None,
+        seed: int | None = None,
         **settings: Any,
     ) -> None:
         self.handler = handler
         self.backend = backend or Backend()
         self.client = CLIENTS[client](self.backend)
         self.observers = observers
+        self.seed = seed
         self.changes = settings
         self.on_run: Callable[[ThreadRun], None] = lambda run: None
         self.after_run: Callable[[ThreadRun], None] = lambda run: None
@@ -279,12 +284,34 @@ class Trial:
         assert set(threading.enumerate()) <= before
         return self.ending
 
+    def invoke_simulated(self, seed: int) -> Ending:
+        """Make one invocation of a plain function in this thread, in an order from *seed*."""
+        self.invocations += 1
+        journal = self.journal()
+        random = Random(seed)  # noqa: S311 - a test is to be repeated
+        exchange = SimulatedRun(journal, "token", self.settings(journal), random).run(self.handler)
+        try:
+            request = next(exchange)
+            while True:
+                request = exchange.send(self._sent(request))
+        except StopIteration as end:
+            ending: Ending = end.value
+            return ending
+
+    def _sent(self, request: CheckpointRequest) -> Outcome[CheckpointResponse]:
+        try:
+            return Ok(self.client.checkpoint(request))
+        except Exception as error:  # noqa: BLE001 - the driver classifies it
+            return Err(error)
+
     def invoke_in_real_time(self) -> Ending:
         """Make one invocation of a coroutine in an ordinary event loop."""
         return asyncio.run(self.invoke_in_tasks())
 
     def invoke(self) -> Ending:
         """Make one invocation."""
+        if self.seed is not None:
+            return self.invoke_simulated(self.seed)
         if not inspect.iscoroutinefunction(self.handler):
             return self.invoke_in_threads()
         ending: Ending = in_loop(self.invoke_in_tasks)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.commands import Pause, Stop
 from durably.engine.policy import ServicePolicy
-from durably.engine.store import VersionConflict
+from durably.engine.store import Change, VersionConflict
 from durably.engine.views import Standing
 from durably.errors import InvalidParameterValueException, StoreError
 from durably.wire.operation import OperationStatus
+from durably.wire.update import OperationAction
 from tests.unit.engine.shell import LEASE, Bench, FailingStore, GatedStore, run, send
 from tests.unit.engine.support import ERROR, PENDING, callback, invoke, step, succeeded, wait
 
@@ -328,5 +330,45 @@ def test_what_cannot_be_written_down_is_refused_and_changes_nothing() -> None:
             assert tip.execution.pause is None
             await journals.write(journals.plan(tip, Pause(), None))
             assert (await bench.service.why(arn)).standing is Standing.PAUSED
+
+    run(main)
+
+
+class LateToSay(FailingStore):
+    """Says that something was created only when its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        await super().append(changes)
+        if changes and not changes[0].expected_version:
+            await self.gate.wait()
+
+
+@pytest.mark.parametrize("max_idle", [0, 1000])
+def test_what_was_worked_on_before_its_start_was_answered_is_remembered_as_it_is(
+    max_idle: int,
+) -> None:
+    async def main() -> None:
+        store = LateToSay()
+        policy = ServicePolicy(max_idle_executions=max_idle)
+        async with Bench(store=store, policy=policy) as bench:
+            starting = asyncio.ensure_future(bench.start())
+            await asyncio.sleep(1)
+            session = await bench.begin()
+            await session.checkpoint(
+                (step("s"), step("s", OperationAction.SUCCEED), wait(seconds=1))
+            )
+            await session.end(PENDING)
+            store.gate.set()
+            await starting
+
+            await asyncio.sleep(1)
+            again = await bench.begin()
+
+            state = again.input().initial_execution_state
+            assert "s" in [operation.id for operation in state.operations]
 
     run(main)
