@@ -294,7 +294,7 @@ def i24(observed: Observed) -> list[str]:
 def i25(observed: Observed) -> list[str]:
     """A function and a name are one execution, which another input does not start."""
     found = []
-    deleted = {one.arn: one.done for one in observed.acted if one.kind == "delete"}
+    deleted = _deleted(observed)
     known: dict[tuple[str, str], tuple[str, str]] = {}
     for one in sorted(observed.started, key=lambda one: one.done):
         key = (one.function, one.name)
@@ -311,6 +311,15 @@ def i25(observed: Observed) -> list[str]:
         if one.payload != first[1] and one.refusal != _KNOWN:
             found.append(f"{where}: gave {one.arn or one.refusal}, its input was {first[1][:40]}")
     return found
+
+
+def _deleted(observed: Observed) -> dict[str, int]:
+    """Say when deletions were first asked for: one whose reply was lost is asked for again."""
+    deleted: dict[str, int] = {}
+    for act in observed.acted:
+        if act.kind == "delete":
+            deleted[act.arn] = min(act.sent, deleted.get(act.arn, act.sent))
+    return deleted
 
 
 def i26(observed: Observed) -> list[str]:
