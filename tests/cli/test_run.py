@@ -434,8 +434,8 @@ def test_every_command_explains_itself(shell: Shell) -> None:
     alone = shell.run()
     names = re.findall(r"^  (\w+) ", listing.partition("Commands:")[2], re.MULTILINE)
 
-    assert {"dev", "run", "serve", "worker"} <= set(names)
-    assert len(names) == len(set(names)) == 16
+    assert {"dev", "run", "serve", "worker", "workers"} <= set(names)
+    assert len(names) == len(set(names)) == 17
     assert "..." not in listing.partition("Commands:")[2]
     assert (alone.code, alone.out, alone.err) == (2, "", listing)
     assert "durably callback [OPTIONS] COMMAND" in shell.run("callback").err.splitlines()[0]

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_order(name: str) -> None:
     assert story_of(POLICIES[name], 5) == story_of(POLICIES[name], 5)
 
 
-@pytest.mark.parametrize("name", POLICIES.keys() - {"in order", "round robin"})
+@pytest.mark.parametrize("name", sorted(POLICIES.keys() - {"in order", "round robin"}))
 def test_another_seed_gives_another_order(name: str) -> None:
     stories = [story_of(POLICIES[name], seed)[0] for seed in range(3)]
 

@@ -29,7 +29,9 @@ from durably.wire.base import Timestamp
 @store_option
 @json_option
 def workers(*, url: str, as_json: bool) -> None:
-    """Print who works on a database: who is alive, what each holds, and what waits for a worker.
+    """Print who works on a database, and what there is to do.
+
+    Who is alive, what each holds, and what waits for a worker.
 
     A worker that is silent for longer than its lease is taken for dead, and what it holds goes to
     others. Those that are long dead are not shown.
