@@ -128,8 +128,8 @@ class SqliteDisk:
             note()
 
     def _fail(self, statement: str, *, is_after: bool = False) -> None:
-        if statement == "ROLLBACK":
-            return  # it touches no disk
+        if statement in {"BEGIN", "ROLLBACK"}:
+            return  # they touch no disk: a reader's transaction begins with what it reads
         kinds = {
             "disk fails": ("SQLITE_IOERR_FSYNC", sqlite3.SQLITE_IOERR_FSYNC),
             "disk is full": ("SQLITE_FULL", sqlite3.SQLITE_FULL),
