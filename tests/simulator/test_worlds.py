@@ -15,6 +15,8 @@ from tests.simulator.run import run
 from tests.simulator.shrink import Shrinking
 from tests.simulator.trace import SOMETIMES
 
+pytestmark = pytest.mark.timeout(240)  # a world is long, and longer while coverage is measured
+
 ROOT = Path(__file__).parents[2]
 STORES = ("memory", "shared", "sqlite")
 REGRESSIONS = (
