@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from durably.core.given import check_takes
 from durably.core.hints import annotation_of, item_caller, positional_parameters
+from durably.errors import ValidationError
 from durably.serdes import SerdesContext, typed_serdes
 
 if TYPE_CHECKING:
@@ -106,3 +108,9 @@ def test_a_class_that_tells_no_parameters_gets_the_context_and_the_item() -> Non
     body_of = item_caller(slice, ["x"])
 
     assert body_of("x", 0)("ctx") == slice("ctx", "x")
+
+
+def test_a_class_that_tells_no_parameters_is_taken_for_a_body() -> None:
+    check_takes(slice, "fn", 2, "two values")
+    with pytest.raises(ValidationError, match="must take three values"):
+        check_takes(len, "fn", 3, "three values")
