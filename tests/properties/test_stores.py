@@ -295,10 +295,6 @@ class SqliteMachine(StoreMachine):
 
 
 class PostgresMachine(StoreMachine):
-    # Of changes handed in at once, it may refuse one after one that nobody waits for was refused,
-    # where the others take it. Whoever is refused decides anew, so nothing is lost by it.
-    append_at_once = None  # type: ignore[assignment]
-
     is_shared = True
     address = ""
 

@@ -139,6 +139,8 @@ class PostgresWriter:
             return
         for number, call in enumerate(group):
             arn = refused.get(number)
+            if arn is not None and call.future is not None:
+                self._failed.pop(arn, None)  # whoever waits for this one is told of that one, too
             self._tell(call, None if arn is None else VersionConflict(arn))
 
     async def _blame(self, group: list[_Call], error: Exception) -> None:
