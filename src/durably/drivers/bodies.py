@@ -8,18 +8,24 @@ from inspect import CO_COROUTINE
 from typing import Any
 
 from durably.core.active import StepContext
-from durably.core.effects import Attempt
+from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.journal import Journal
 from durably.core.scope import Scope
 from durably.drivers.futures import Broken, Ending, Suspended
 from durably.drivers.logs import DurableLogger
 from durably.drivers.settings import RunSettings
 from durably.errors import (
+    ContextUsageError,
+    DurableSignal,
     InvocationExitError,
     TerminationReason,
+    UnrecoverableError,
     UnrecoverableExecutionError,
     UnrecoverableInvocationError,
 )
+
+PASSED_ON = (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt)
+"""What user code may raise that is no outcome of it."""
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
@@ -75,3 +81,15 @@ def foreign_cancellation() -> UnrecoverableInvocationError:
     """Say that user code was cancelled, and not by us: what it would have done is not known."""
     text = "cancelled by something other than durably"
     return UnrecoverableInvocationError(TerminationReason.CUSTOM, text)
+
+
+def outcome_of(body: Callable[[], Any]) -> Outcome[Any]:
+    """Run a *body* of user code, and say how it ended."""
+    try:
+        return Ok(body())
+    except PASSED_ON:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
+        return Err(error)
+    except BaseException as crash:
+        raise exited(crash) from crash

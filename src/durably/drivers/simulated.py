@@ -34,7 +34,7 @@ from durably.core.journal import Journal
 from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.drivers.bodies import exited, root_scope, step_context, stopped
+from durably.drivers.bodies import outcome_of, root_scope, step_context, stopped
 from durably.drivers.deadline import limit_of
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
 from durably.drivers.outbox import Batch, Outbox
@@ -64,8 +64,6 @@ Exchange: TypeAlias = Generator[CheckpointRequest, Outcome[CheckpointResponse], 
 _GIVES_WAY = 0.25
 _SENDS_EARLY = 0.25
 _ASKS_FOR_NEWS = 0.25
-_PASSED_ON = (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt)
-"""What user code may raise that is no outcome of it."""
 
 
 class SimulatedRun:
@@ -292,7 +290,7 @@ class SimulatedRun:
         scope.owner = self._strand
         token = active.set(scope)
         try:
-            return _outcome_of(lambda: body(self._settings.make_context(scope, self)))
+            return outcome_of(lambda: body(self._settings.make_context(scope, self)))
         finally:
             active.reset(token)
             scope.owner = None
@@ -307,7 +305,7 @@ class SimulatedRun:
         token = active.set(Attempting(scope, attempt, context))
         began = clock.monotonic()
         try:
-            outcome = _outcome_of(lambda: _value_of(body(), attempt))
+            outcome = outcome_of(lambda: _value_of(body(), attempt))
         finally:
             active.reset(token)
         if limit is not None and clock.monotonic() - began > limit.seconds:
@@ -338,17 +336,6 @@ class SimulatedRun:
 
 def _left_to_the_caller(_batch: Batch) -> None:
     """Send nothing: the run gives its requests to its caller."""
-
-
-def _outcome_of(body: Callable[[], Any]) -> Outcome[Any]:
-    try:
-        return Ok(body())
-    except _PASSED_ON:
-        raise
-    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
-        return Err(error)
-    except BaseException as crash:
-        raise exited(crash) from crash
 
 
 def _value_of(value: Any, attempt: Attempt) -> Any:

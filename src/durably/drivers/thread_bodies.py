@@ -14,13 +14,12 @@ from durably.core.active import Attempting, active
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.core.scope import Scope
 from durably.core.wraps import MakeWraps
-from durably.drivers.bodies import exited, step_context
+from durably.drivers.bodies import PASSED_ON, exited, step_context
 from durably.drivers.deadline import Limit, limit_of
 from durably.drivers.logs import package_log
 from durably.drivers.settings import RunSettings
 from durably.drivers.starting import start_thread
 from durably.drivers.wrapping import in_thread
-from durably.errors import ContextUsageError, DurableSignal, UnrecoverableError
 
 
 def run_attempt(
@@ -36,7 +35,7 @@ def run_attempt(
         if limit is None:
             return Ok(_run_plainly(body))
         return _run_within(body, attempt, limit, settings.clock)
-    except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
+    except PASSED_ON:
         raise
     except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
         return Err(error)
@@ -44,18 +43,6 @@ def run_attempt(
         raise exited(crash) from crash
     finally:
         active.reset(token)
-
-
-def run_context_body(body: Callable[[Any], Any], context: Any) -> Outcome[Any]:
-    """Run the *body* of a context, and say how it ended."""
-    try:
-        return Ok(body(context))
-    except (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt):
-        raise
-    except Exception as error:  # noqa: BLE001 - it is what the body raised, and its outcome
-        return Err(error)
-    except BaseException as crash:
-        raise exited(crash) from crash
 
 
 def wrapped(

@@ -26,7 +26,7 @@ from durably.core.journal import Journal
 from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.drivers.bodies import root_scope, stopped
+from durably.drivers.bodies import outcome_of, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.deadline import before_end
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -37,7 +37,7 @@ from durably.drivers.settings import RunSettings
 from durably.drivers.sleeping import Asleep, Awaited, BranchAsleep, Sleepers
 from durably.drivers.starting import start_thread
 from durably.drivers.thread_backends import ThreadBackend
-from durably.drivers.thread_bodies import run_attempt, run_context_body, wrapped
+from durably.drivers.thread_bodies import run_attempt, wrapped
 from durably.drivers.unwinding import Swallowed
 from durably.errors import (
     ContextUsageError,
@@ -394,7 +394,7 @@ class ThreadRun:
         scope.owner = threading.get_ident()
         token = active.set(scope)
         try:
-            return run_context_body(body, self.settings.make_context(scope, self))
+            return outcome_of(lambda: body(self.settings.make_context(scope, self)))
         finally:
             active.reset(token)
             scope.owner = None

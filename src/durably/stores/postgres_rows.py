@@ -11,8 +11,8 @@ import msgspec
 
 from durably.engine.roster import Backlog, Presence, Seen, claim_name
 from durably.engine.store import Listed, Query, Stored, Summary
-from durably.stores.instants import from_us, to_us
-from durably.stores.paging import place_of
+from durably.stores.instants import from_us
+from durably.stores.paging import list_parts
 from durably.stores.postgres_database import Row
 
 if TYPE_CHECKING:
@@ -105,25 +105,6 @@ def list_statement(
     text: Callable[..., sql.Composed], query: Query
 ) -> tuple[sql.Composed, dict[str, object]]:
     """Put together the statement that finds what *query* asks for, and give its parameters."""
-    parameters: dict[str, object] = {"limit": query.limit + 1}
-    parts = ["list"]
-    for name in ("function_name", "execution_name", "parent_arn"):
-        value = getattr(query, name)
-        if value is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = value
-    for name in ("started_after", "started_before"):
-        at = getattr(query, name)
-        if at is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = to_us(at)
-    if query.statuses:
-        parts.append("list_statuses")
-        parameters["statuses"] = list(query.statuses)
-    if query.is_parked is not None:
-        parts.append("list_parked" if query.is_parked else "list_not_parked")
-    if query.after is not None:
-        parts.append("list_newer" if query.oldest_first else "list_older")
-        parameters["after_start"], parameters["after_id"] = place_of(query.after)
-    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
+    statuses = {"statuses": list(query.statuses)} if query.statuses else {}
+    parts, parameters = list_parts(query, **statuses)
     return text(*parts), parameters

@@ -12,8 +12,8 @@ import msgspec
 
 from durably.engine.store import Listed, Page, Query, Stored, Summary
 from durably.errors import StoreCorruptedError
-from durably.stores.instants import from_us, to_us
-from durably.stores.paging import marker_after, place_of
+from durably.stores.instants import from_us
+from durably.stores.paging import list_parts, marker_after
 from durably.stores.sqlite_statements import Row, statement
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -109,37 +109,13 @@ def _read(body: bytes) -> Sequence[bytes]:
 
 
 def _list_statement(query: Query) -> tuple[str, dict[str, object]]:
-    parameters: dict[str, object] = {"limit": query.limit + 1}
-    parts = ["list"]
-    for name in ("function_name", "execution_name", "parent_arn"):
-        value = getattr(query, name)
-        if value is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = value
-    for name in ("started_after", "started_before"):
-        at = getattr(query, name)
-        if at is not None:
-            parts.append(f"list_{name}")
-            parameters[name] = to_us(at)
-    parts += _status_parts(query, parameters)
-    if query.after is not None:
-        parts.append("list_newer" if query.oldest_first else "list_older")
-        parameters["after_start"], parameters["after_id"] = place_of(query.after)
-    parts.append("list_oldest_first" if query.oldest_first else "list_newest_first")
-    return "\n".join(map(statement, parts)), parameters
-
-
-def _status_parts(query: Query, parameters: dict[str, object]) -> Sequence[str]:
-    parts: list[str] = []
+    statuses: dict[str, object] = {}
     if len(query.statuses) == 1:
-        parts.append("list_status")
-        parameters["status"] = query.statuses[0]
+        statuses["status"] = query.statuses[0]
     elif query.statuses:
-        parts.append("list_statuses")
-        parameters["statuses"] = msgspec.json.encode(query.statuses).decode()
-    if query.is_parked is not None:
-        parts.append("list_parked" if query.is_parked else "list_not_parked")
-    return parts
+        statuses["statuses"] = msgspec.json.encode(query.statuses).decode()
+    parts, parameters = list_parts(query, **statuses)
+    return "\n".join(map(statement, parts)), parameters
 
 
 def _listed(row: Row) -> Listed:
