@@ -22,6 +22,7 @@ from durably.engine.store import (
     VersionConflict,
 )
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError
+from durably.stores.admission import break_lines, rests_on_nothing
 from tests.simulator.loop import Place, Turn
 from tests.simulator.stage import Attempted, Stage, writing
 
@@ -280,6 +281,7 @@ class MemoryView(View):
         if self.stage.faults.hits("soon is lost", execution=change.arn):
             self.stage.trace.reach("soon change lost")
             self._refused[change.arn] = StoreUnavailableError("a change was lost: by chance")
+            break_lines((change,))
             return
         self._queue.append(_Handed((change,), None))
         self._commit_within(_SOON_SECONDS)
@@ -311,11 +313,9 @@ class MemoryView(View):
 
     def _do(self, handed: _Handed, broken: type[StoreError] | None) -> None:
         arns = [change.arn for change in handed.changes]
-        error = next((self._refused[arn] for arn in arns if arn in self._refused), None)
-        if error is None and broken is not None:
-            error = broken("the group could not be written: by chance")
-        if error is None:
-            error = self._write(handed)
+        error = self._carry_out(handed, arns, broken)
+        if error is not None:
+            break_lines(handed.changes)
         if handed.written is None:
             if error is not None:
                 self._refused[arns[0]] = error
@@ -325,6 +325,18 @@ class MemoryView(View):
         handed.error = error
         if not handed.written.done():
             handed.written.set_result(None)
+
+    def _carry_out(
+        self, handed: _Handed, arns: Sequence[str], broken: type[StoreError] | None
+    ) -> Exception | None:
+        error = next((self._refused[arn] for arn in arns if arn in self._refused), None)
+        if error is not None:
+            return error
+        if broken is not None:
+            return broken("the group could not be written: by chance")
+        if rests_on_nothing(handed.changes):
+            return VersionConflict(arns[0])
+        return self._write(handed)
 
     def _write(self, handed: _Handed) -> VersionConflict | None:
         try:

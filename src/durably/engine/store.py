@@ -77,6 +77,23 @@ class WakeUnlessClaimed(msgspec.Struct, frozen=True, gc=False):
 Wake: TypeAlias = KeepClaim | WakeAt | WakeUnlessClaimed
 
 
+class Line:
+    """What changes of one execution rest on, one upon the other: its state in one process.
+
+    A store that several processes write to breaks the line of a change that it does not write, and
+    writes none of a broken line. The version of a later one might fit, by what another process has
+    added, and yet it was decided on what never came to be.
+
+    Attributes:
+        is_broken: a change was not written.
+    """
+
+    __slots__ = ("is_broken",)
+
+    def __init__(self) -> None:
+        self.is_broken = False
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one transaction adds to one execution.
 
@@ -86,6 +103,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         claim_epoch: when given, the change is an owner's: it is refused unless the execution is
             claimed under exactly this epoch.
         callback_ids: callback ids that exist from now on.
+        line: what it rests on; `None`: on what is stored.
     """
 
     arn: str
@@ -95,6 +113,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     wake: Wake
     claim_epoch: int | None = None
     callback_ids: tuple[str, ...] = ()
+    line: Line | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):

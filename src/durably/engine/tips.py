@@ -26,6 +26,7 @@ from durably.engine.limits import SERVICE_MAX_OPERATIONS, SERVICE_MAX_STORED_BYT
 from durably.engine.store import (
     Change,
     KeepClaim,
+    Line,
     Stored,
     Summary,
     VersionConflict,
@@ -97,6 +98,7 @@ class Tip:
     """
 
     __slots__ = (
+        "_line",
         "_status",
         "_summary",
         "execution",
@@ -120,6 +122,7 @@ class Tip:
         self.failure: BaseException | None = None
         self.timer: Timer | None = None
         self.timer_due = 0
+        self._line = Line()
         self._summary: Summary | None = None
         self._status = execution.status
 
@@ -162,6 +165,7 @@ class Tip:
             wake=_KEEP if _is_kept(execution, epoch) else self._wake(epoch),
             claim_epoch=epoch,
             callback_ids=callback_ids,
+            line=self._line,
         )
 
     def _warn_of_quotas(self, operations_before: int, bytes_before: int) -> None:

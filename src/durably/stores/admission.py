@@ -51,6 +51,18 @@ def check_change(change: Change, version: int, epoch: int | None) -> None:
         raise VersionConflict(change.arn)
 
 
+def rests_on_nothing(changes: Sequence[Change]) -> bool:
+    """Whether one of *changes* was decided on a change that was not written."""
+    return any(change.line is not None and change.line.is_broken for change in changes)
+
+
+def break_lines(changes: Sequence[Change]) -> None:
+    """Note that *changes* were not written, so that nothing is written that rests on them."""
+    for change in changes:
+        if change.line is not None:
+            change.line.is_broken = True
+
+
 def name_of(change: Change) -> tuple[str, str]:
     """Give what may not be taken when *change* creates an execution."""
     return change.summary.function_name, change.summary.execution_name

@@ -10,9 +10,16 @@ from zlib import crc32
 import msgspec
 import psycopg
 
-from durably.engine.store import Change, KeepClaim, VersionConflict, WakeAt, WakeUnlessClaimed
+from durably.engine.store import (
+    Change,
+    KeepClaim,
+    Line,
+    VersionConflict,
+    WakeAt,
+    WakeUnlessClaimed,
+)
 from durably.errors import StoreError
-from durably.stores.admission import check_names
+from durably.stores.admission import break_lines, check_names, rests_on_nothing
 from durably.stores.instants import to_us
 from durably.stores.postgres_database import PostgresDatabase, pause_seconds
 from durably.stores.postgres_errors import Meaning, meaning_of, store_error
@@ -123,12 +130,17 @@ class PostgresWriter:
             self._work = None
 
     def _has_failed(self, call: _Call) -> bool:
-        """Hand on the failure of an earlier change of the same execution, once."""
+        """Hand on the failure of an earlier change of the same execution, once, or of its line."""
         for change in call.changes:
             if change.arn in self._failed:
                 if call.future is not None:
                     call.answer(self._failed.pop(change.arn))
+                break_lines(call.changes)
                 return True
+        if rests_on_nothing(call.changes):
+            call.answer(VersionConflict(call.changes[0].arn))
+            break_lines(call.changes)
+            return True
         return False
 
     async def _write(self, group: list[_Call]) -> None:
@@ -153,8 +165,10 @@ class PostgresWriter:
                 await self._write([call])
 
     def _tell(self, call: _Call, error: Exception | None) -> None:
-        if error is not None and call.future is None:
-            self._failed[call.changes[0].arn] = error
+        if error is not None:
+            break_lines(call.changes)
+            if call.future is None:
+                self._failed[call.changes[0].arn] = error
         call.answer(error)
 
     async def _written(self, group: list[_Call]) -> dict[int, str]:
@@ -178,7 +192,7 @@ class PostgresWriter:
     async def _try(self, group: list[_Call]) -> dict[int, str]:
         parameters = {
             "space": self._space,
-            "calls": _json([_as_json(call) for call in group]).decode(),
+            "calls": _json(_as_json(group)).decode(),
             "bodies": [body for call in group for body in call.bodies],
         }
         rows = await self._database.run(self._database.text("append"), parameters)
@@ -205,12 +219,19 @@ def _call_of(changes: Sequence[Change], future: asyncio.Future[None] | None) -> 
     return _Call(tuple(changes), future, [_pack(change.facts) for change in changes])
 
 
-def _as_json(call: _Call) -> dict[str, object]:
-    changes = zip(call.changes, call.bodies, strict=True)
-    return {
-        "is_soon": call.future is None,
-        "changes": [_change_as_json(change, body) for change, body in changes],
-    }
+def _as_json(group: Sequence[_Call]) -> list[dict[str, object]]:
+    lines: dict[Line | None, int] = {}  # each gets a number
+    return [
+        {
+            "is_soon": call.future is None,
+            "changes": [
+                _change_as_json(change, body)
+                | {"line": change.line and lines.setdefault(change.line, len(lines))}
+                for change, body in zip(call.changes, call.bodies, strict=True)
+            ],
+        }
+        for call in group
+    ]
 
 
 def _change_as_json(change: Change, body: bytes) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from durably.core.given import check_takes
-from durably.core.hints import annotation_of, item_caller, positional_parameters
+from durably.core.hints import annotation_of, handler_parameters, item_caller, positional_parameters
 from durably.errors import ValidationError
 from durably.serdes import SerdesContext, typed_serdes
 
@@ -114,3 +114,10 @@ def test_a_class_that_tells_no_parameters_is_taken_for_a_body() -> None:
     check_takes(slice, "fn", 2, "two values")
     with pytest.raises(ValidationError, match="must take three values"):
         check_takes(len, "fn", 3, "three values")
+
+
+def test_a_handler_needs_a_name_to_be_registered_as() -> None:
+    nameless = partial(lambda more, event, ctx: event, 1)
+
+    with pytest.raises(ValidationError, match="has no name to be registered as"):
+        handler_parameters(nameless)

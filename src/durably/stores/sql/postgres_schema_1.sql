@@ -146,6 +146,7 @@ CREATE FUNCTION {schema}.append(space integer, calls jsonb, bodies bytea[])
 RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql AS $$
 DECLARE
   broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
+  cut integer[] := '{{}}'; -- lines of which a change was refused, so that no later one may be taken
   taken integer := 0; -- how many bodies are behind us
   this_call jsonb;
   this_arn text;
@@ -166,12 +167,15 @@ BEGIN
   refused := -1;
   FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
     refused := refused + 1;
-    culprit := {schema}.refusal(space, this_call -> 'changes', broken);
+    culprit := {schema}.refusal(space, this_call -> 'changes', broken, cut);
     IF culprit IS NULL THEN
       PERFORM {schema}.take(space, this_call -> 'changes', bodies, taken);
     ELSE
       broken := CASE WHEN (this_call -> 'is_soon')::boolean
         THEN broken || culprit ELSE array_remove(broken, culprit) END;
+      cut := cut || ARRAY(
+        SELECT (one ->> 'line')::integer FROM jsonb_array_elements(this_call -> 'changes') AS one
+      );
       RETURN NEXT;
     END IF;
     taken := taken + jsonb_array_length(this_call -> 'changes');
@@ -180,20 +184,21 @@ END
 $$;
 
 -- Say which execution a call is refused for, if it comes too late for one.
-CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[]) RETURNS text
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[], cut integer[])
+RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   wanted record;
   held record;
 BEGIN
   FOR wanted IN
     SELECT * FROM jsonb_to_recordset(changes) AS (
-      arn text, version integer, epoch bigint, function text, name text
+      arn text, version integer, epoch bigint, function text, name text, line integer
     )
   LOOP
     SELECT fact_count, owner, epoch INTO held FROM {schema}.executions
     WHERE namespace_id = space AND arn = wanted.arn;
     IF wanted.arn = ANY (broken)
+      OR coalesce(wanted.line = ANY (cut), false)
       OR coalesce(held.fact_count, 0) <> wanted.version
       OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
       OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
