@@ -71,6 +71,7 @@ class Dispatcher:
         self._is_behind = False
         self._told = ""  # of a store that has not worked since
         self._extended_at = service.clock.monotonic()
+        self._missed: set[asyncio.Task[None]] = set()  # whose claim was not there to be extended
         self._started_at = service.clock.now()
         self._sharing = service.sharing
         service.on_wake(self._nudged.set)
@@ -340,9 +341,11 @@ class Dispatcher:
             return
         epochs = [(arn, claim.epoch) for arn, (claim, _) in claims.items()]
         until = self._service.clock.now() + self._policy.lease
-        for arn in await self._service.store.extend(self._worker, epochs, until):
-            claim, task = claims[arn]
-            if self._running.get(task) is claim:
+        missing = await self._service.store.extend(self._worker, epochs, until)
+        before, self._missed = self._missed, {claims[arn][1] for arn in missing}
+        for arn in missing:
+            # Once may mean that it ends just now: its claim is given up, and nobody has heard yet.
+            if (task := claims[arn][1]) in before and task in self._running:
                 log.warning("a claim was lost: %s", title_of(arn), extra={"executionArn": arn})
 
     async def _remove_expired(self) -> None:

@@ -176,3 +176,33 @@ def test_a_claim_that_is_lost_under_way_is_noticed(caplog: pytest.LogCaptureFixt
             await stop_work(dispatcher, work)
 
     run(main)
+
+
+def test_a_claim_that_is_given_up_while_the_leases_are_extended_is_not_called_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        class LateStore(FailingStore):
+            missing: int = 0
+
+            async def append(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                await super().append(*given, **named)
+                await asyncio.sleep(LEASE.total_seconds() / 2)
+
+            async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                lost = await super().extend(*given, **named)
+                self.missing += len(lost)
+                return lost
+
+        store = LateStore()
+        async with Bench({"f": at_once}, store=store) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            assert (await bench.service.wait_closed(arn)).result == "1"
+            await asyncio.sleep(LEASE.total_seconds())
+
+            assert store.missing, "it was extended while its end was being told"
+            assert "a claim was lost" not in caplog.text
+            await stop_work(dispatcher, work)
+
+    run(main)
