@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_what_would_break_is_named_with_its_line_and_nothing_is_written(store: S
 
 
 def _content(shell: Shell) -> list[tuple[object, ...]]:
-    with sqlite3.connect(f"file:{shell.database}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{shell.database}?mode=ro", uri=True)) as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return [
             row

@@ -67,7 +67,7 @@ def test_what_only_reads_like_a_comment_is_none() -> None:
     assert [rule for _, rule, _ in found] == ["clock"]
 
 
-@pytest.mark.parametrize("end", ["\\\r\n", '\r\r"""a\r"""', "\x0c"])
+@pytest.mark.parametrize("end", ["y = \\\r\n1", '\r\r"""a\r"""', "\x0c"])
 def test_it_counts_whatever_the_text_ends_with(end: str) -> None:
     assert lint(beside=f"  # durably: allow[clock] it is only logged\n{end}") == []
 
