@@ -216,9 +216,15 @@ async def test_a_failure_comes_with_all_that_was_said_of_it() -> None:
 
 
 async def test_a_header_or_a_version_that_says_two_things_is_refused() -> None:
-    async with engine_app() as (_, app), http_client(app) as client:
-        names = [("X-Amz-Durable-Execution-Name", name) for name in ("a", "b")]
+    async with engine_app() as (engine, app), http_client(app) as client:
         path = "/2015-03-31/functions/echo/invocations"
-        assert (await client.post(path, content=b"1", headers=names)).status_code == 400
+        for name, values in (
+            ("X-Amz-Durable-Execution-Name", ("a", "b")),
+            ("X-Amz-Invocation-Type", ("DryRun", "Event")),
+            ("X-Amz-Tenant-Id", ("a", "a")),
+        ):
+            twice = [(name, value) for value in values]
+            assert (await client.post(path, content=b"1", headers=twice)).status_code == 400, name
+        assert not (await engine.list()).executions
         versions = await client.get("/2015-03-31/functions?FunctionVersion=1")
         assert versions.json()["message"] == "FunctionVersion must be ALL."

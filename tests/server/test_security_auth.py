@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from durably import Engine
 from durably.server.access import Access, AccessKey, BearerToken, Permission
 from durably.server.app import make_app
+from durably.server.auth import UNSIGNED_PAYLOAD
 from durably.server.listening import bound_socket, listening, port_of
 from durably.server.routes import ROUTES
 from tests.app.functions import ALL
@@ -211,6 +212,8 @@ async def test_s14_a_body_may_be_left_unsigned_only_where_that_was_said() -> Non
             said = signed(headers={"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()})
             assert (await client.post(INVOKE, content=body, headers=said)).status_code == 200
             assert (await client.post(INVOKE, content=b"2", headers=said)).status_code == 403
+            twice = [*headers.items(), ("X-Amz-Content-SHA256", UNSIGNED_PAYLOAD)]
+            assert (await client.post(INVOKE, content=b"1", headers=twice)).status_code == 403
 
 
 async def test_a_bearer_token_is_as_good_as_a_signature() -> None:

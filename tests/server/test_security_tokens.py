@@ -78,6 +78,15 @@ async def test_s04_tokens_are_good_for_their_own_execution_only(api: Target) -> 
     assert await api.state() == before
 
 
+@pytest.mark.parametrize("added", ["=", "==", "\n", "A", "AAAA"])
+async def test_s04_a_token_is_written_in_one_way(api: Target, added: str) -> None:
+    before = await api.state()
+    body = {"CheckpointToken": api.token + added}
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.json()["message"] == "Invalid checkpoint token"
+    assert await api.state() == before
+
+
 async def test_a_new_key_leaves_those_under_way_alone_and_a_second_one_does_not(
     api: Target,
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from durably import Engine
+from durably.server.access import Access
 from durably.server.app import make_app
 from durably.server.connections import ConnectionLimits, Crowd
 from durably.server.guards import Limits
@@ -51,10 +52,12 @@ def answer(raw: bytes) -> tuple[int, dict[str, str], bytes]:
 
 @asynccontextmanager
 async def serving(
-    limits: Limits | None = None, connections: ConnectionLimits | None = None
+    limits: Limits | None = None,
+    connections: ConnectionLimits | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[Wire]:
     async with Engine("memory:", ALL, grace=0) as engine:
         bound = bound_socket()
-        app = make_app(engine, limits=limits)
+        app = make_app(engine, limits=limits, access=access)
         async with listening(app, [bound], limits=connections) as crowd:
             yield Wire(engine, port_of(bound), crowd)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from durably.errors import ApiError
 from durably.server.access import Access, AccessKey, BearerToken, Permission
 from durably.server.errors import denied
 
@@ -30,8 +31,6 @@ _SIGNED = re.compile(
 ).fullmatch
 _BEARER = re.compile(r"[Bb]earer (?P<token>[!-~]{1,4096})").fullmatch
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z").fullmatch
-_NOBODY = AccessKey("nobody", "0" * 40, frozenset())
-"""Signatures of unknown keys are compared, too, so that it takes as long to refuse them."""
 
 Credential: TypeAlias = AccessKey | BearerToken
 
@@ -89,8 +88,7 @@ class Authenticator:
             caller = Caller(self._bearer(bearer["token"]))
         else:
             caller = self._signer(said[0], headers, now)
-        if caller.credential is not _NOBODY:
-            caller.check_allowed(permission)
+        caller.check_allowed(permission)
         return caller
 
     def _bearer(self, token: str) -> BearerToken:
@@ -100,7 +98,7 @@ class Authenticator:
             if hmac.compare_digest(hashlib.sha256(known.secret.encode()).digest(), given):
                 found = known
         if found is None:
-            raise denied("UnrecognizedClientException", "The credentials are not known.")
+            raise _unknown()
         return found
 
     def _signer(self, text: str, headers: Headers, now: datetime) -> Caller:
@@ -116,7 +114,10 @@ class Authenticator:
         )
         _check_date(headers, signature, now)
         _check_signed_headers(headers, signature)
-        return Caller(self._keys.get(signature.key_id, _NOBODY), signature)
+        key = self._keys.get(signature.key_id)
+        if key is None:  # ids of keys are no secrets: how long this takes tells nothing
+            raise _unknown()
+        return Caller(key, signature)
 
     def verify(self, caller: Caller | None, scope: Scope, headers: Headers, body: bytes) -> None:
         """Check the signature of a request, now that all of it is here.
@@ -128,17 +129,20 @@ class Authenticator:
             return
         body_hash = self._body_hash(headers, body)
         made = _signature_of(caller.credential, caller.signature, scope, headers, body_hash)
-        is_right = hmac.compare_digest(made, caller.signature.value)
-        if not is_right or caller.credential is _NOBODY:
+        if not hmac.compare_digest(made, caller.signature.value):
             text = "The signature is not that of this request."
             raise denied("InvalidSignatureException", text)
 
     def _body_hash(self, headers: Headers, body: bytes) -> str:
         """Give what a signature must have for the body, whatever the request says that it has."""
-        said = headers.get("x-amz-content-sha256")
-        if said == UNSIGNED_PAYLOAD and self._access.allows_unsigned_payloads:
+        said = headers.getlist("x-amz-content-sha256")
+        if said == [UNSIGNED_PAYLOAD] and self._access.allows_unsigned_payloads:
             return UNSIGNED_PAYLOAD
         return hashlib.sha256(body).hexdigest()
+
+
+def _unknown() -> ApiError:
+    return denied("UnrecognizedClientException", "The credentials are not known.")
 
 
 def _check_date(headers: Headers, signature: _Signature, now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -33,7 +33,8 @@ class Limits:
         max_requests: how many requests may be worked on, those that wait for an execution's end
             left out, and those that are still arriving.
         max_waiting: how many Invokes may be under way, which may wait for long.
-        max_buffered_bytes: what the bodies may take that are arriving.
+        max_buffered_bytes: what the bodies may take that are arriving. When there is no room for
+            more, the one that has been arriving for longest is refused.
         body_seconds: how long a body may take to arrive.
         max_per_second: how many requests one credential may make in a second, at least 1.
         max_headers: how many headers a request may have.
@@ -110,6 +111,30 @@ def check_media(headers: Headers, *, is_json: bool) -> None:
             raise wrong_media("Send the body as application/json.")
 
 
+@dataclass(eq=False, slots=True)
+class _Arriving:
+    """A body, as far as it is here, and how long it is waited for."""
+
+    patience: asyncio.Timeout
+    body: bytearray = field(default_factory=bytearray)
+    _is_refused: bool = False
+
+    def refuse(self) -> None:
+        """Wait for no more of it."""
+        self._is_refused = True
+        if not self.patience.expired():
+            self.patience.reschedule(asyncio.get_running_loop().time())
+
+    def check_not_refused(self) -> None:
+        """Raise what is said to whoever sent it, if it was refused.
+
+        Raises:
+            TooManyRequestsException: it was.
+        """
+        if self._is_refused:
+            raise TooManyRequestsException("Too much arrives at the same time. Ask again later.")
+
+
 class Gate:
     """Counts what is under way, and refuses what is too much."""
 
@@ -118,6 +143,7 @@ class Gate:
         self._requests = 0
         self._waiting = 0
         self._buffered = 0
+        self._arriving: dict[_Arriving, None] = {}  # the oldest first
 
     @contextmanager
     def passed(self, *, waits: bool) -> Generator[None]:
@@ -151,30 +177,45 @@ class Gate:
             ApiError: it is too long, takes too long, or too much arrives at the same time.
             ClientDisconnect: the caller went away.
         """
-        body = bytearray()
         size = 0
+        arriving = _Arriving(asyncio.timeout(self.limits.body_seconds))
+        self._arriving[arriving] = None
         try:
-            async with asyncio.timeout(self.limits.body_seconds):
+            async with arriving.patience:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > _DRAINED:
                         break
                     if size <= max_bytes:
-                        body += chunk
-                        self._buffer(len(chunk))
+                        self._buffer(arriving, chunk)
         except TimeoutError:
+            arriving.check_not_refused()
             text = "The body took too long to arrive."
             raise ApiError(408, "RequestTimeoutException", text) from None
         finally:
-            self._buffered -= len(body)
+            self._forget(arriving)
         if size > max_bytes:
             raise too_large(max_bytes)
-        return bytes(body)
+        return bytes(arriving.body)
 
-    def _buffer(self, size: int) -> None:
-        self._buffered += size
-        if self._buffered > self.limits.max_buffered_bytes:
-            raise TooManyRequestsException("Too much arrives at the same time. Ask again later.")
+    def _buffer(self, arriving: _Arriving, chunk: bytes) -> None:
+        """Take one more chunk, in the place of what has been arriving for longest if need be.
+
+        Whoever sends slowly, so that others find no room, loses his own.
+        """
+        arriving.check_not_refused()
+        arriving.body += chunk
+        self._buffered += len(chunk)
+        while self._buffered > self.limits.max_buffered_bytes:
+            oldest = next(iter(self._arriving))
+            self._forget(oldest)
+            oldest.refuse()
+        arriving.check_not_refused()
+
+    def _forget(self, arriving: _Arriving) -> None:
+        if arriving in self._arriving:
+            del self._arriving[arriving]
+            self._buffered -= len(arriving.body)
 
 
 class Rates:

@@ -82,7 +82,7 @@ async def invoke(call: Call) -> Response:
 
 
 def _kind(call: Call) -> InvocationType:
-    text = call.headers.get("X-Amz-Invocation-Type")
+    text = _header(call, "X-Amz-Invocation-Type")
     if text is None:
         return InvocationType.REQUEST_RESPONSE
     for kind in InvocationType:

@@ -52,6 +52,12 @@ def test_a_token_changed_anywhere_is_refused(place: int) -> None:
         unseal_token(KEYS, ARN, changed(seal_token(KEYS, ARN, PARTS), place))
 
 
+@pytest.mark.parametrize("added", ["=", "==", "A" * 4000, "=" * 4000])
+def test_a_token_written_in_another_way_is_refused(added: str) -> None:
+    with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
+        unseal_token(KEYS, ARN, seal_token(KEYS, ARN, PARTS) + added)
+
+
 @pytest.mark.parametrize("token", ["", "x", "é", "A" * 5000, "====", "AAAA"])
 def test_what_is_no_token_is_refused_in_the_same_words(token: str) -> None:
     with pytest.raises(InvalidParameterValueException, match="Invalid checkpoint token"):
