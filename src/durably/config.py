@@ -40,8 +40,8 @@ from durably.limits import (
     Duration,
     as_count,
     as_name,
-    as_short_text,
     as_sub_type,
+    as_tenant_id,
     as_timedelta,
     duration_seconds,
 )
@@ -154,7 +154,8 @@ class InvokeConfig(Generic[ReplyT_co]):
     Attributes:
         payload_serdes: how the payload is written; without one, as plain JSON.
         result_serdes: how the result is read; without one, as plain JSON.
-        tenant_id: for which tenant, if the function isolates tenants.
+        tenant_id: for which tenant, if the function isolates tenants: 1 to 256 letters, digits, any
+            of `._:/=+-@`, and spaces between them.
     """
 
     payload_serdes: Serdes[Any] | None = None
@@ -165,7 +166,7 @@ class InvokeConfig(Generic[ReplyT_co]):
         check_serdes(self.payload_serdes, "payload_serdes")
         check_serdes(self.result_serdes, "result_serdes")
         if self.tenant_id is not None:
-            _set(self, "tenant_id", as_short_text(self.tenant_id, "tenant_id"))
+            _set(self, "tenant_id", as_tenant_id(self.tenant_id, "tenant_id"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,8 @@ TRACE_ID_RULE = (
     f"1 to {MAX_TRACE_ID_LENGTH} printable ASCII characters, the first and the last no space"
 )
 
+TENANT_ID_RULE = f"1 to {MAX_NAME_LENGTH} letters, digits, any of ._:/=+-@, and spaces between them"
+
 MAX_NESTING = 64
 """How deep contexts may lie in one another."""
 
@@ -40,6 +42,7 @@ MAX_COUNT = 2**63 - 1
 """No count is larger: it is what a database can hold."""
 
 _SECOND = timedelta(seconds=1)
+_is_tenant_id = re.compile(rf"(?! )[a-zA-Z0-9._:/=+@ -]{{1,{MAX_NAME_LENGTH}}}(?<! )").fullmatch
 _SUB_TYPE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -150,6 +153,26 @@ def as_text(text: object, field: str) -> str:
         said = f"must be text that UTF-8 can say, without lone surrogates, not {found!a:.100}"
         raise ValidationError(field, said) from None
     return found
+
+
+def as_tenant_id(text: object, field: str) -> str:
+    """Read the id of a tenant.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    found = as_short_text(text, field)
+    if not is_tenant_id(found):
+        raise ValidationError(field, f"must be {TENANT_ID_RULE}")
+    return found
+
+
+def is_tenant_id(text: str) -> bool:
+    """Whether *text* is of the characters that the service allows in the id of a tenant.
+
+    Nor may it begin or end with a space: functions are told it in a header, which drops those.
+    """
+    return _is_tenant_id(text) is not None
 
 
 def is_trace_id(text: str) -> bool:

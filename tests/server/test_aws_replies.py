@@ -13,6 +13,9 @@ BROKEN = {
     "a page of HTML": reply(b"<html>sign in</html>"),
     "an empty object": reply({}),
     "nothing": reply(b""),
+    "null": reply(None),
+    "a list": reply([1]),
+    "a text": reply("busy"),
 }
 ENDED: dict[str, Any] = {"NewExecutionState": {"Operations": []}}
 

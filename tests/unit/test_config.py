@@ -60,6 +60,10 @@ def waiting(**settings: Any) -> WaitForConditionConfig[int]:
         (lambda: StepConfig(sub_type="not a type"), "sub_type"),
         (lambda: InvokeConfig(tenant_id=""), "tenant_id"),
         (lambda: InvokeConfig(tenant_id="x" * 257), "tenant_id"),
+        (lambda: InvokeConfig(tenant_id="a\nb"), "tenant_id"),
+        (lambda: InvokeConfig(tenant_id="a*b"), "tenant_id"),
+        (lambda: InvokeConfig(tenant_id="é"), "tenant_id"),
+        (lambda: InvokeConfig(tenant_id=" a"), "tenant_id"),
         (lambda: CallbackConfig(timeout=-1), "timeout"),
         (lambda: CallbackConfig(timeout=100_000_000), "timeout"),
         (lambda: CallbackConfig(heartbeat_timeout=timedelta(days=-1)), "heartbeat_timeout"),
@@ -163,7 +167,7 @@ def test_the_type_of_a_configuration_may_be_written_out() -> None:
     assert StepConfig[int](timeout=5).timeout == 5
     assert CallbackConfig[int](timeout=5).timeout == 5
     assert WaitForCallbackConfig[int](timeout=5).timeout == 5
-    assert InvokeConfig[int](tenant_id="t").tenant_id == "t"
+    assert InvokeConfig[int](tenant_id="t: 1@a").tenant_id == "t: 1@a"
     assert ChildConfig[int](sub_type="Saga").sub_type == "Saga"
 
 

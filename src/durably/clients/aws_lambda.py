@@ -80,12 +80,18 @@ def _told(ask: Callable[..., Any], body: dict[str, Any], members: tuple[str, ...
     Raises:
         DurableExecutionClientError: none has.
     """
+    misread: Exception | None = None
     for _ in range(MAX_ATTEMPTS):
-        reply = ask(**body)
+        try:
+            reply = ask(**body)
+        except (AttributeError, TypeError) as error:
+            misread = error  # so botocore says of a body that it is JSON, and no object
+            continue
         if any(member in reply for member in members):
             return reply
     text = f"{MAX_ATTEMPTS} replies in a row were cut off, or not the service's: they lack {{}}"
-    raise DurableExecutionClientError(text.format(" and ".join(members)), scope="invocation")
+    said = text.format(" and ".join(members))
+    raise DurableExecutionClientError(said, scope="invocation") from misread
 
 
 @cache
