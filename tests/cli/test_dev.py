@@ -23,6 +23,7 @@ SMALL_RUNTIME = Path(__file__).parents[1] / "server" / "small_runtime.py"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - it must not be served there by mistake
 LANGUAGES = SMALL_RUNTIME.with_name("languages")
 SMALL = f"{sys.executable} {SMALL_RUNTIME}"
+SECRET = "canary-7c2d"
 
 HELLO = dedent(
     """
@@ -51,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_it_says_where_it_listens_and_what_it_found(folder: Path) -> None:
-    far = ["--function", "far=http://127.0.0.1:9"]
+    far = ["--function", f"far=http://127.0.0.1:9/?key={SECRET}"]
     with dev_server(folder, "app.py", *far, "--plain-function", f"small={SMALL}") as server:
         server.until_said("here I am")
         assert server.stop() == 0
@@ -59,7 +60,7 @@ def test_it_says_where_it_listens_and_what_it_found(folder: Path) -> None:
     assert server.said == [
         f"API        {server.endpoint}  export AWS_ENDPOINT_URL_LAMBDA={server.endpoint}",
         "Store      memory:",
-        "Functions  far    http://127.0.0.1:9",
+        "Functions  far    http://127.0.0.1:9/?…",
         "           hello  app.py",
         "           relay  app.py",
         f"           small  {SMALL}  (not durable)",
@@ -260,7 +261,9 @@ def test_whatever_the_umask_nobody_else_reads_its_files(folder: Path) -> None:
         (["app.py", "--function", "hello=echo"], "Two functions are called 'hello'."),
         (["--function", "f="], "Command: is empty"),
         (["--function", "f='"], 'Command: "\'": No closing quotation'),
-        (["--function", "f=http://u:p@h"], "Url: must be http://HOST:PORT or https://…"),
+        (["--function", f"f=http://u:{SECRET}@h"], "Url: must be http://HOST:PORT or https://…"),
+        (["--function", f"http://u:{SECRET}@h/"], "'http://…@h/' does not name a function."),
+        (["--function", f"a b=http://h/?key={SECRET}"], "'a b=http://h/?…' does not name a functi"),
         (["missing.py"], "There is no file 'missing.py'."),
         (["app.py", "--region", "at home"], "Region: must be letters, digits and '-'"),
     ],
@@ -272,6 +275,7 @@ def test_what_cannot_be_served_is_said_at_once(
 
     assert done.code == 2
     assert said in done.err
+    assert SECRET not in done.out + done.err
 
 
 def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_once(
@@ -322,7 +326,7 @@ def test_serve_takes_credentials_from_a_file_and_tells_who_has_done_what(tmp_pat
         )
     )
     with dev_server(tmp_path, *words, command="serve") as server:
-        with pytest.raises(ClientError, match="InvalidSignatureException"):
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
             server.invoke("seven", {})
         server.client = boto_client(server.endpoint, "AKIDSOME", secrets["AKIDSOME"])
         reply = server.client.invoke(FunctionName="seven", Payload="{}")

@@ -29,6 +29,7 @@ class HostedFunction:
     """
 
     is_durable = True
+    capacity = None
 
     def __init__(
         self, function: DurableFunction, connect: Connect, threads: ThreadPoolExecutor

@@ -29,10 +29,12 @@ RUNTIME = "/2018-06-01/runtime"
 
 @asynccontextmanager
 async def service_with(
-    elsewhere: Mapping[str, RemoteFunction], here: Mapping[str, DurableFunction] | None = None
+    elsewhere: Mapping[str, RemoteFunction],
+    here: Mapping[str, DurableFunction] | None = None,
+    max_concurrency: int = 100,
 ) -> AsyncIterator[Service]:
     """Give a service that works, with these functions."""
-    settings = EngineSettings(store_url="memory:")
+    settings = EngineSettings(store_url="memory:", max_concurrency=max_concurrency)
     assembly = Assembly(MemoryStore(), here or {}, settings, elsewhere=elsewhere)
     await assembly.open()
     try:

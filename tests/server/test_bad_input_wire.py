@@ -8,10 +8,12 @@ import pytest
 
 from durably import TooManyRequestsException
 from durably.engine.views import Standing
+from durably.server.access import Access, AccessKey
 from durably.server.app import make_app
 from durably.server.guards import Gate as Door
 from durably.server.guards import Limits
 from tests.app.functions import GATES, Gate, reach
+from tests.server.test_security_auth import signed
 from tests.server.wire import FUNCTIONS, INVOKE, Wire, answer, head, serving
 
 
@@ -78,13 +80,41 @@ async def test_a_body_shorter_than_was_said_does_nothing(wire: Wire) -> None:
     ids=str,
 )
 async def test_a_head_that_lies_starts_nothing(wire: Wire, lines: tuple[str, ...]) -> None:
-    status, _, _ = await wire.say(f"POST {INVOKE} HTTP/1.1", *lines, body=b"zz\r\n")
+    status, headers, body = await wire.say(f"POST {INVOKE} HTTP/1.1", *lines, body=b"zz\r\n")
     assert 400 <= status < 500
+    check_shape(headers, body)
     assert await untouched(wire)
 
 
+def check_shape(headers: dict[str, str], body: bytes) -> None:
+    """See that a refusal is the service's, whoever has made it."""
+    said = json.loads(body)
+    assert said["__type"].lower() == headers["x-amzn-errortype"]
+    assert said["Type"] == "User"
+    assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"
+    assert headers["connection"] == "close"
+    assert len(headers["x-amzn-requestid"]) == 36
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x16\x03\x01\x02\x00", b"GET", b"GET / HTTP/x", b"x" * 99_999], ids=len
+)
+async def test_what_is_no_request_is_refused_in_the_shape_of_the_service(
+    wire: Wire, raw: bytes
+) -> None:
+    reader, writer = await wire.connect()
+    writer.write(raw + b"\r\n\r\n")
+    status, headers, body = answer(await reader.read())
+    writer.close()
+    assert status == 400
+    check_shape(headers, body)
+
+
 async def test_a_chunk_that_is_none_starts_nothing(wire: Wire) -> None:
-    await wire.say(f"POST {INVOKE} HTTP/1.1", "Transfer-Encoding: chunked", body=b"zz\r\nx\r\n")
+    line = f"POST {INVOKE} HTTP/1.1"
+    said = await wire.say(line, "Transfer-Encoding: chunked", body=b"zz\r\nx\r\n")
+    check_shape(*said[1:])
     assert await untouched(wire)
 
 
@@ -164,6 +194,41 @@ async def test_too_much_at_the_same_time_is_sent_away() -> None:
             assert (await wire.say(*lines, body=said))[0] == 429
         small = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 1")
         assert (await wire.say(*small, body=b"1"))[0] == 200
+
+
+async def test_bodies_that_trickle_make_room_for_those_that_arrive() -> None:
+    async with serving(Limits(max_buffered_bytes=1000)) as wire:
+        first, *slow = [await wire.connect() for _ in range(3)]
+        for _, writer in (first, *slow):
+            writer.write(head(f"POST {INVOKE} HTTP/1.1", "Content-Length: 5000") + b"1" * 400)
+
+        status, headers, body = answer(await first[0].read())
+
+        assert (status, headers["connection"]) == (429, "close")
+        assert json.loads(body)["message"].startswith("Too much arrives")
+        large = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 900")
+        for _ in range(2):  # what made room is not counted any more
+            assert (await wire.say(*large, body=b"1" * 900))[0] == 200
+        assert [answer(await reader.read())[0] for reader, _ in slow] == [429, 429]
+        for _, writer in (first, *slow):
+            writer.close()
+
+
+async def test_a_body_is_not_waited_for_where_the_credentials_cannot_be_known() -> None:
+    access = Access(keys=(AccessKey("AKIDEXAMPLE", "a-secret-access-key-of-length"),))
+    stranger = AccessKey("AKIDSTRANGER", "a-secret-access-key-of-length")
+    said = signed(url=f"http://localhost{INVOKE}", key=stranger, headers={"Host": "localhost"})
+    async with serving(access=access) as wire:
+        for credentials in (said["Authorization"], "Bearer a-token-that-is-guessed"):
+            status, headers, _ = await wire.say(
+                f"POST {INVOKE} HTTP/1.1",
+                "Content-Length: 100",
+                f"X-Amz-Date: {said['X-Amz-Date']}",
+                f"Authorization: {credentials}",
+            )
+            assert status == 403
+            assert headers["x-amzn-errortype"] == "unrecognizedclientexception"
+            assert headers["connection"] == "close"
 
 
 async def test_a_caller_that_vanishes_stops_nothing(wire: Wire) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from durably.engine.invokers import Call, FunctionError
@@ -24,7 +25,8 @@ from durably.server.processes import (
     Surroundings,
     split_command,
 )
-from tests.server.support import RuntimeClient, runtimes, service_with, wait_for_event
+from tests.server.dev_server import dev_server
+from tests.server.support import RUNTIME, RuntimeClient, runtimes, service_with, wait_for_event
 
 pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("small_runtime.py")
@@ -174,6 +176,52 @@ async def test_one_that_has_asked_may_wait_for_as_long_as_it_likes(tmp_path: Pat
         asking.cancel()
 
     assert function.said[0] == "the process ended: exit status 0"
+
+
+async def test_one_that_asks_once_and_goes_silent_is_ended_and_fails_what_waits(
+    tmp_path: Path,
+) -> None:
+    settings = FunctionSettings(name="f", is_durable=False, timeout_seconds=0.1)
+    async with running(
+        tmp_path, command="sleep 600", settings=settings, start_seconds=0.3
+    ) as function:
+        with pytest.raises(httpx.ReadTimeout):  # in its place, and for no longer
+            await function.client.http.get(f"{RUNTIME}/invocation/next", timeout=0.05)
+        while function.process.runtime.asking:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+        with pytest.raises(FunctionError, match="signal: SIGKILL"):
+            await function.do("pid")
+
+    ended = "did not ask for an invocation within 0.3 seconds"
+    assert function.said.count(ended) == 2  # the second one did not ask at all
+
+
+def test_nothing_of_it_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
+    shell = f"sh -c '{sys.executable} {SCRIPT}; true'"
+    with dev_server(tmp_path, "--plain-function", f"f={shell}") as server:
+        server.invoke("f", {"do": "pid"})
+        server.process.kill()
+        server.process.wait()
+
+    with (tmp_path / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # free once it is gone
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.5, "0.5"), (3, "3"), (900.0, "900"), (1_000_000.0, "1000000")]
+)
+def test_a_time_out_is_told_in_digits(tmp_path: Path, seconds: float, said: str) -> None:
+    settings = FunctionSettings(name="f", timeout_seconds=seconds)
+    around = Surroundings(endpoint="", region="local", folder=tmp_path, environ={})
+    environ = around.environ_for(settings, "app", 1)
+    assert environ["AWS_LAMBDA_FUNCTION_TIMEOUT"] == said
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e300])
+def test_a_time_out_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ValidationError, match="at most 366 days"):
+        FunctionSettings(name="f", timeout_seconds=seconds)
 
 
 def test_a_process_has_ten_seconds_to_ask_for_an_invocation() -> None:

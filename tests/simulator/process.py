@@ -184,6 +184,9 @@ class ObservedInvoker:
     def holds_thread(self, function_name: str) -> bool:
         return False  # plain functions are simulated elsewhere
 
+    def capacity(self, function_name: str) -> int | None:
+        return self._inner.capacity(function_name)
+
     async def invoke(self, session: Session) -> InvocationOutput:
         is_elsewhere = session.function_name in self._elsewhere
         visit = self._stage.visits[session.request_id] = Visited(

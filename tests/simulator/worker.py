@@ -239,6 +239,7 @@ class RemoteFunctionProxy:
     """A function of some worker, as the service calls it."""
 
     is_durable = True
+    capacity = None
 
     def __init__(
         self,

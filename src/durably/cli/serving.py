@@ -31,7 +31,7 @@ from durably.server.access import (
 from durably.server.attached import FunctionSettings
 from durably.server.connections import allow_open_files
 from durably.server.credentials import read_credentials
-from durably.server.http_target import split_url
+from durably.server.http_target import shown_address, split_url
 from durably.server.listening import bound_socket
 from durably.server.processes import split_command
 from durably.server.serving import Serving, Source
@@ -140,13 +140,13 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
     name, equals, where = text.partition("=")
     if not equals or not is_function_name(name):
         step = "Write NAME=COMMAND or NAME=URL, as in --function 'resize=node resize.mjs'."
-        raise Trouble(f"{text!r} does not name a function.", step)
+        raise Trouble(f"{shown_address(text)!r} does not name a function.", step)
     settings = FunctionSettings(
         name=name,
         is_durable=is_durable,
         timeout_seconds=options["timeout"],
         memory_mb=options["memory"],
-        handler=where,
+        handler=shown_address(where),
     )
     source = Source(settings=settings, where=where)
     if source.is_address:
@@ -258,4 +258,4 @@ def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[s
 
 def _where(source: Source) -> str:
     kind = "" if source.settings.is_durable else "  (not durable)"
-    return f"{source.where}{kind}"
+    return f"{source.settings.handler}{kind}"

@@ -162,9 +162,10 @@ class Dispatcher:
         """Claim once, and sleep until there may be more to claim."""
         functions = tuple(self._functions())
         plain = tuple(filter(self._invoker.holds_thread, functions))
-        others = tuple(name for name in functions if name not in plain)
+        bounded = tuple(name for name in functions if self._invoker.capacity(name) is not None)
+        others = tuple(name for name in functions if name not in {*plain, *bounded})
         self._is_behind = True
-        asked: tuple[str, ...] = ()
+        asked = await self._claim_bounded(bounded)
         # Those that hold a thread first: they never take all the room.
         for names, room in ((plain, self._free_threads), (others, self._free)):
             if names and (limit := room()) > 0:
@@ -174,7 +175,16 @@ class Dispatcher:
         if not self._nudged.is_set() and not maybe("second look"):
             await self._sleep(asked)
 
-    async def _claim(self, functions: Sequence[str], limit: int) -> None:
+    async def _claim_bounded(self, functions: Sequence[str]) -> tuple[str, ...]:
+        """Claim no more of each than would not just wait; give those that can take more."""
+        while names := tuple(name for name in functions if self._room(name) > 0):
+            limit = min(self._room(name) for name in names)
+            if await self._claim(names, limit) < limit:
+                return names
+        return ()
+
+    async def _claim(self, functions: Sequence[str], limit: int) -> int:
+        """Launch what is due of these, *limit* of it at most, and say how many that were."""
         await self._extend_if_late()
         now = self._service.clock.now()
         names = self._claim_names(functions)
@@ -186,6 +196,7 @@ class Dispatcher:
                 await self._give_back(claim)
             else:
                 self._launch(claim)
+        return 0 if self._draining.is_set() else len(claims)
 
     def _claim_names(self, functions: Sequence[str]) -> tuple[str, ...]:
         return tuple([claim_name(name, self._policy.version) for name in functions])
@@ -207,6 +218,10 @@ class Dispatcher:
 
     def _free(self) -> int:
         return self._policy.max_concurrency - len(self._running)
+
+    def _room(self, name: str) -> int:
+        held = sum(claim.function_name == name for claim in self._running.values())
+        return min(self._free(), (self._invoker.capacity(name) or 0) - held)
 
     def _free_threads(self) -> int:
         holds_thread = self._invoker.holds_thread

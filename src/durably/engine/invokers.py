@@ -26,6 +26,10 @@ class Invoker(Protocol):
         """Whether an invocation of that function occupies a thread of this process."""
         ...
 
+    def capacity(self, function_name: str) -> int | None:
+        """How many invocations of that function can be under way; `None`: as many as there are."""
+        ...
+
     async def invoke(self, session: Session) -> InvocationOutput:
         """Give what the handler answers. Whatever is raised counts as a failed invocation."""
         ...
@@ -67,6 +71,9 @@ class InProcessInvoker(Generic[ClientT]):
         """Whether it is a plain function."""
         function = self._functions.get(function_name)
         return function is not None and not function.is_async
+
+    def capacity(self, function_name: str) -> None:
+        """No function of this process has a limit of its own."""
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Run one invocation.
@@ -155,6 +162,11 @@ class RemoteFunction(Protocol):
         """Whether it speaks the protocol. A plain one is called once, with its input."""
         ...
 
+    @property
+    def capacity(self) -> int | None:
+        """How many calls it can work on at once; further ones wait. `None`: that is not known."""
+        ...
+
     async def call(self, call: Call, /) -> bytes:
         """Give the function's answer.
 
@@ -179,6 +191,13 @@ class RemoteInvoker:
     def holds_thread(self, function_name: str) -> bool:
         """A function elsewhere holds none."""
         return function_name not in self._functions and self._others.holds_thread(function_name)
+
+    def capacity(self, function_name: str) -> int | None:
+        """Give what is known of a function elsewhere."""
+        function = self._functions.get(function_name)
+        if function is None:
+            return self._others.capacity(function_name)
+        return function.capacity
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Run one invocation.

@@ -26,17 +26,11 @@ from durably.seams import IdSource, RandomIds
 from durably.server.access import Access
 from durably.server.auth import Authenticator, Caller
 from durably.server.calls import GONE, Call, Query
-from durably.server.errors import api_error_of, refusal, unknown_operation
+from durably.server.errors import HEADERS, api_error_of, refusal, unknown_operation
 from durably.server.functions import EngineFunctions, Functions
 from durably.server.guards import Gate, Limits, Rates, check_head, check_media
 from durably.server.routes import ROUTES, Body, Route
 
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 
@@ -113,7 +107,7 @@ class _Application:
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         is_secure = self._access.is_behind_proxy or scope["scheme"] == "https"
-        fixed = _HEADERS | _ONLY_TLS if is_secure else _HEADERS
+        fixed = HEADERS | _ONLY_TLS if is_secure else HEADERS
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from durably.engine.arns import LATEST, Home
 from durably.engine.invokers import Call, FunctionError, RemoteFunction
+from durably.errors import TooManyRequestsException, ValidationError
 from durably.handler import DurableFunction
 from durably.seams import IdSource, RandomIds
 from durably.server.functions import FunctionCall, FunctionInfo, FunctionReply, info_of
@@ -19,6 +20,13 @@ log = logging.getLogger("durably.server")
 
 DEFAULT_FUNCTION_SECONDS = 900
 DEFAULT_MEMORY_MB = 128
+MAX_FUNCTION_SECONDS = 366 * 24 * 60 * 60
+MAX_POSTED = 1000
+"""How many posted calls of one function may be under way, or wait for it."""
+
+MAX_POSTED_BYTES = 256 * 1024 * 1024
+"""What the payloads of all posted calls may take."""
+
 _UNHANDLED = "Unhandled"
 
 
@@ -29,7 +37,7 @@ class FunctionSettings:
     Attributes:
         name: what it is called by.
         is_durable: whether it speaks the protocol. A plain one is called once, with its input.
-        timeout_seconds: how long one invocation of it may take.
+        timeout_seconds: how long one invocation of it may take: at most 366 days.
         memory_mb: what it is told that it may use. Nothing holds it to that.
         handler: what its process runs, or its address, for people to read.
     """
@@ -39,6 +47,10 @@ class FunctionSettings:
     timeout_seconds: float = DEFAULT_FUNCTION_SECONDS
     memory_mb: int = DEFAULT_MEMORY_MB
     handler: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_seconds <= MAX_FUNCTION_SECONDS:
+            raise ValidationError("timeout", "must be more than 0 seconds, and at most 366 days")
 
 
 class AttachedFunction(RemoteFunction, Protocol):
@@ -70,7 +82,7 @@ class Attached:
         self._here = here
         self._home = home
         self._ids = ids or RandomIds()
-        self._posted: set[asyncio.Task[None]] = set()
+        self._posted: dict[asyncio.Task[None], FunctionCall] = {}
         self.elsewhere = MappingProxyType({one.settings.name: one for one in elsewhere})
 
     def known(self) -> Sequence[FunctionInfo]:
@@ -108,10 +120,18 @@ class Attached:
         """Take a call of a function that is not durable, and make it soon, once.
 
         Nothing records it: it is lost with this process, and when it fails.
+
+        Raises:
+            TooManyRequestsException: too many are posted already.
         """
+        posted = self._posted.values()
+        number = sum(one.function.name == call.function.name for one in posted)
+        size = len(call.payload) + sum(len(one.payload) for one in posted)
+        if number >= MAX_POSTED or size > MAX_POSTED_BYTES:
+            raise TooManyRequestsException("Too many calls are posted. Ask again later.")
         task = asyncio.create_task(self._make(call), name=f"durably {call.function.name}")
-        self._posted.add(task)
-        task.add_done_callback(self._posted.discard)
+        self._posted[task] = call
+        task.add_done_callback(self._posted.pop)
 
     async def _make(self, call: FunctionCall) -> None:
         reply = await self.call(call)

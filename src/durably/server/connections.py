@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from durably.errors import ApiError
+from durably.seams import RandomIds
+from durably.server.errors import HEADERS, refusal
 
 _BACKLOG = 2048
 _FILES = 10_240  # the most that macOS allows, and more than a server here needs
@@ -133,6 +138,15 @@ class Connection(H11Protocol):
         """See what is still missing of a request."""
         super().data_received(data)
         self._look()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, in the shape of the service, and hang up."""
+        ids = {"Connection": "close", "x-amzn-RequestId": str(RandomIds().uuid4())}
+        said = refusal(ApiError(400, "BadRequestException", msg), {**HEADERS, **ids})
+        head = h11.Response(status_code=400, headers=said.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(said.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is here."""

@@ -20,6 +20,14 @@ log = logging.getLogger("durably.server")
 
 JSON = "application/json"
 
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every reply has."""
+
 _SERVER_ERROR = 500
 _CAPITALISED = frozenset(
     {

@@ -6,6 +6,7 @@ It is what the Lambda runtime interface emulator serves.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +22,8 @@ EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 UNREACHABLE_TYPE = "Runtime.Unreachable"
 _READ_BYTES = 65_536
 _OK = 200
+_USER = re.compile(r"//.*@", re.DOTALL)
+_QUERY = re.compile(r"(//[^?]*)\?.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,10 @@ class HttpTarget:
         """See `RemoteFunction`."""
         return self.settings.is_durable
 
+    @property
+    def capacity(self) -> None:
+        """Nobody knows how many calls an address can take."""
+
     async def call(self, call: Call) -> bytes:
         """Post *call*, and give the answer.
 
@@ -53,20 +60,20 @@ class HttpTarget:
         payload = call.payload()
         if payload is None:
             raise lost(EXIT_ERROR[1])
-        seconds = self.settings.timeout_seconds
+        seconds, shown = self.settings.timeout_seconds, shown_address(self.url)
         try:
             async with asyncio.timeout(seconds):
                 return await self._post(call, payload)
         except TimeoutError:
             raise timed_out(seconds) from None
         except OSError as error:
-            text = f"{self.url} cannot be reached: {error.strerror or type(error).__name__}"
+            text = f"{shown} cannot be reached: {error.strerror or type(error).__name__}"
             raise FunctionError(text, error_type=UNREACHABLE_TYPE) from error
         except (h11.LocalProtocolError, UnicodeError) as error:
-            text = f"{self.url} cannot be called: {type(error).__name__}"
+            text = f"{shown} cannot be called: {type(error).__name__}"
             raise FunctionError(text, error_type=UNREACHABLE_TYPE) from error
         except h11.RemoteProtocolError as error:
-            text = f"{self.url} broke off its answer: {error}"
+            text = f"{shown} broke off its answer: {error}"
             raise FunctionError(text, error_type=INVALID_RESPONSE_TYPE) from error
 
     async def _post(self, call: Call, payload: bytes) -> bytes:
@@ -85,13 +92,19 @@ class HttpTarget:
             writer.close()
 
 
+def shown_address(url: str) -> str:
+    """Give *url* as it may be shown: without a user, a password and a query."""
+    return _QUERY.sub(r"\1?…", _USER.sub("//…@", url))
+
+
 def split_url(url: str) -> SplitResult:
     """Read the address of a function, with the emulator's path if it has none.
 
     Raises:
         ValidationError: it is none that could be called.
     """
-    refusal = ValidationError("url", f"must be http://HOST:PORT or https://…, not {url!r}")
+    said = f"must be http://HOST:PORT or https://…, without a user, not {shown_address(url)!r}"
+    refusal = ValidationError("url", said)
     try:
         split = urlsplit(url)
         is_text = url.isascii() and url.isprintable() and " " not in url

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,19 @@ from durably.words import in_words
 
 START_SECONDS = 10.0
 """How long a process may take at least until it asks for an invocation: as on Lambda."""
+
+_TIED = (
+    "/bin/sh",
+    "-c",
+    (
+        "exec 3<&0 </dev/null;"
+        " ( (trap '' TERM; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 & );"
+        ' exec "$@" 3<&-'
+    ),
+    "durably",
+)
+"""Runs the command that follows, as this very process, and ends it with all that it has started
+when nobody holds the other end of standard input any more: when this server is gone."""
 
 _ANYTHING = "durably"
 _FIRST_PAUSE_SECONDS = 0.25
@@ -60,7 +74,7 @@ class Surroundings:
             "AWS_ENDPOINT_URL_LAMBDA": self.endpoint,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory_mb),
             "AWS_LAMBDA_FUNCTION_NAME": settings.name,
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": f"{settings.timeout_seconds:g}",
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": f"{settings.timeout_seconds:.15g}",
             "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{settings.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": "local",
@@ -97,8 +111,8 @@ class FunctionProcess:
         environ: its environment.
         folder: where it is run.
         say: told every line that the process writes, and what becomes of it.
-        start_seconds: how long it may take until it asks for an invocation; or the function's
-            time-out, if that is longer.
+        start_seconds: how long it may take until it asks for an invocation, at the start and after
+            each answer; or the function's time-out, if that is longer.
     """
 
     def __init__(
@@ -119,8 +133,10 @@ class FunctionProcess:
         self._say = say
         self._process: Process | None = None
         self._told: Process | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._hurry = asyncio.Event()
         runtime.on_timeout = self._end_at_time_out
+        runtime.on_change = self._look
 
     async def run(self) -> None:
         """Start the process, and again whenever it ends; ever later while it does nothing."""
@@ -157,8 +173,8 @@ class FunctionProcess:
         """Run the process once. `True`: it ended because it was told to."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._words,
-                stdin=DEVNULL,
+                *_tied(self._words, self._environ),
+                stdin=PIPE,
                 stdout=PIPE,
                 stderr=STDOUT,
                 env=self._environ,
@@ -169,18 +185,19 @@ class FunctionProcess:
             self._give_up(f"{self._words[0]} cannot be started: {error.strerror}")
             return False
         self._process = process
+        self._look()
         showing = asyncio.create_task(self._show(process))
-        loop = asyncio.get_running_loop()
-        patience = loop.call_later(self._start_seconds, self._end_unless_it_has_asked)
         try:
             code = await process.wait()
             is_told = self._told is process
             self._give_up("" if is_told else f"the process ended: {_exit_text(code)}")
             return is_told
         finally:
-            patience.cancel()
             self._process = None
+            self._look()
             await asyncio.shield(_end(process))
+            if process.stdin is not None:
+                process.stdin.close()
             await _ended(showing)
 
     def _give_up(self, why: str) -> None:
@@ -189,9 +206,19 @@ class FunctionProcess:
         error = lost(f"Error: Runtime exited: {why or 'it was started anew'}")
         self.runtime.end(error, with_waiting=not self.runtime.has_asked)
 
-    def _end_unless_it_has_asked(self) -> None:
-        if not self.runtime.has_asked:
-            self._kill(f"did not ask for an invocation within {in_words(self._start_seconds)}")
+    def _look(self) -> None:
+        """Wait for a process that neither asks for an invocation nor works on one; not for long."""
+        is_awaited = self._process is not None and not self.runtime.is_present
+        if is_awaited and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(self._start_seconds, self._end_silent)
+        elif not is_awaited and self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _end_silent(self) -> None:
+        self._patience = None
+        self._kill(f"did not ask for an invocation within {in_words(self._start_seconds)}")
 
     def _end_at_time_out(self) -> None:
         seconds = self.runtime.settings.timeout_seconds
@@ -213,6 +240,15 @@ class FunctionProcess:
                 self._say(line.decode(errors="replace").rstrip("\r"))
         if rest:
             self._say(rest.decode(errors="replace"))
+
+
+def _tied(words: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Give what runs a command so that it does not outlive this process, however that ends.
+
+    What cannot be started stays as it is, so that whoever starts it is told why.
+    """
+    is_there = shutil.which(words[0], path=environ.get("PATH")) is not None
+    return (*_TIED, *words) if is_there else words
 
 
 async def _end(process: Process) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,6 +30,9 @@ from durably.server.attached import FunctionSettings
 log = logging.getLogger("durably.server")
 
 MAX_ANSWER_BYTES = MAX_SYNCHRONOUS_PAYLOAD_BYTES + 100
+MAX_ASKING = 100
+"""How many runtimes of one function may wait for its next invocation."""
+
 _ERROR_TYPE_HEADER = "Lambda-Runtime-Function-Error-Type"
 _PREFIX = "/2018-06-01/runtime"
 
@@ -68,6 +72,8 @@ class Runtime:
         settings: what holds for the function.
         clock: where the deadlines that it is told come from.
         on_timeout: told when it has not answered in time, to have its process ended.
+        on_change: told when `is_present` may have changed.
+        asking: how many runtimes wait for a call.
         has_asked: whether a runtime has asked for an invocation since `begin`.
         has_handed_out: whether one was given one since then.
     """
@@ -75,6 +81,8 @@ class Runtime:
     settings: FunctionSettings
     clock: Clock
     on_timeout: Callable[[], None] = lambda: None
+    on_change: Callable[[], None] = lambda: None
+    asking: int = 0
     has_asked: bool = False
     has_handed_out: bool = False
     _waiting: deque[_Pending] = field(default_factory=deque["_Pending"])
@@ -89,9 +97,19 @@ class Runtime:
         return self.settings.is_durable
 
     @property
+    def capacity(self) -> int:
+        """See `RemoteFunction`. One call may wait for a process that is still to come up."""
+        return max(self.asking + len(self._taken), 1)
+
+    @property
     def is_busy(self) -> bool:
         """Whether a runtime works on a call."""
         return bool(self._taken)
+
+    @property
+    def is_present(self) -> bool:
+        """Whether a runtime waits for a call, or works on one."""
+        return self.asking > 0 or self.is_busy
 
     async def call(self, call: Call) -> bytes:
         """Have a runtime answer *call*. Its time runs from when one has taken it.
@@ -114,6 +132,7 @@ class Runtime:
             pending.answer.cancel()
             self._taken.pop(call.request_id, None)
             self._idle.set()
+            self.on_change()
 
     def begin(self) -> None:
         """Note that a new process is on its way."""
@@ -134,6 +153,17 @@ class Runtime:
         while self._taken:
             self._idle.clear()
             await self._idle.wait()
+
+    @contextmanager
+    def asked(self) -> Generator[None]:
+        """Count a runtime among those that wait for a call."""
+        self.asking += 1
+        self.on_change()
+        try:
+            yield
+        finally:
+            self.asking -= 1
+            self.on_change()
 
     async def wait_for_call(self) -> None:
         """Wait until there is a call to take."""
@@ -184,6 +214,7 @@ class Runtime:
     def answer(self, request_id: str, answer: bytes | FunctionError) -> bool:
         """Take what a runtime says of a call. `False`: it has no such call, and nothing changed."""
         pending = self._taken.pop(request_id, None)
+        self.on_change()
         if pending is None or pending.answer.done():
             return False
         if isinstance(answer, bytes):
@@ -222,7 +253,9 @@ def runtime_app(runtimes: Mapping[int, Runtime]) -> Starlette:
                 return _refused(403, "InvalidStateTransition", "This port serves no function.")
             return await handle(runtime, request)
 
-        return Route(f"{_PREFIX}{path}", endpoint, methods=[method])
+        made = Route(f"{_PREFIX}{path}", endpoint, methods=[method])
+        made.methods = {method}  # HEAD is no other way to write GET: it would take an invocation
+        return made
 
     return Starlette(
         routes=[
@@ -230,7 +263,8 @@ def runtime_app(runtimes: Mapping[int, Runtime]) -> Starlette:
             route("/invocation/{request_id}/response", "POST", _response),
             route("/invocation/{request_id}/error", "POST", _error),
             route("/init/error", "POST", _init_error),
-        ]
+        ],
+        exception_handlers={HTTPException: _unknown},
     )
 
 
@@ -245,12 +279,14 @@ def _is_from_browser(request: Request) -> bool:
 
 
 async def _next(runtime: Runtime, request: Request) -> Response:
-    while True:
-        if not await _is_still_there(request, runtime.wait_for_call()):
-            return Response()  # to nobody
-        taken = runtime.take()
-        if taken is not None:
-            return _HandOut(runtime, taken)
+    if runtime.asking >= MAX_ASKING:
+        return _refused(429, "TooManyRequests", f"{MAX_ASKING} runtimes wait already.")
+    with runtime.asked():
+        while await _is_still_there(request, runtime.wait_for_call()):
+            taken = runtime.take()
+            if taken is not None:
+                return _HandOut(runtime, taken)
+    return Response()  # to nobody
 
 
 class _HandOut(Response):
@@ -343,6 +379,13 @@ def _accepted() -> Response:
 
 def _no_such_call() -> Response:
     return _refused(400, "InvalidRequestID", "Invalid request ID")
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), "it is told of no others"
+    refused = _refused(error.status_code, "UnknownOperation", "There is no such operation.")
+    refused.headers.update(error.headers or {})
+    return refused
 
 
 def _refused(status: int, error_type: str, text: str) -> Response:

@@ -105,6 +105,7 @@ class FakeFunction:
     """A function that is invoked in the place of a durable one, and called once."""
 
     is_durable = False
+    capacity = None
 
     def __init__(self, fake: Fake) -> None:
         self.fake = fake

@@ -1,0 +1,146 @@
+"""How much functions behind the Runtime API may hold: places of others, calls, connections."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+
+from durably import Engine, TooManyRequestsException
+from durably.engine.arns import Home
+from durably.engine.invokers import Call
+from durably.server.app import make_app
+from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
+from durably.server.functions import FunctionCall, FunctionInfo
+from durably.server.runtime_api import MAX_ASKING
+from tests.app.functions import ALL
+from tests.server.served import http_client
+from tests.server.support import RUNTIME, request_id_of, runtimes, service_with
+
+DURABLE = FunctionSettings(name="slow")
+PLAIN = FunctionSettings(name="plain", is_durable=False)
+OTHER = FunctionSettings(name="other", is_durable=False)
+DONE = {"Status": "SUCCEEDED", "Result": "1"}
+HERE = {function.name: function for function in ALL}
+
+
+async def test_what_waits_for_a_slow_process_takes_no_place_of_another_function() -> None:
+    async with (
+        runtimes(DURABLE) as [(runtime, client)],
+        service_with({"slow": runtime}, HERE, max_concurrency=2) as service,
+    ):
+        slow = [await service.start("slow", "1") for _ in range(5)]
+        taken = await client.next()
+
+        closed = await service.wait_closed(await service.start("echo", "2"))
+
+        assert closed.result == "2"
+        await client.say(request_id_of(taken), "response", DONE)
+        for _ in slow[1:]:
+            await client.answer(DONE)
+        assert [(await service.wait_closed(arn)).result for arn in slow] == ["1"] * 5
+
+
+async def test_a_function_has_as_many_invocations_as_runtimes_that_ask() -> None:
+    async with (
+        runtimes(DURABLE) as [(runtime, client)],
+        service_with({"slow": runtime}, max_concurrency=2) as service,
+    ):
+        asking = [asyncio.create_task(client.next()) for _ in range(3)]
+        while runtime.asking < 3:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            await service.start("slow", "1")
+
+        first, *_ = taken = [await one for one in asyncio.as_completed(asking[:2])]
+
+        assert len({request_id_of(one) for one in taken}) == 2
+        assert runtime.capacity == 3
+        await client.say(request_id_of(first), "response", DONE)
+        await asking[2]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/invocation/next", 405),
+        ("POST", "/invocation/next", 405),
+        ("GET", "/init/error", 405),
+        ("GET", "/nowhere", 404),
+    ],
+)
+async def test_an_invocation_is_taken_in_one_way(method: str, path: str, status: int) -> None:
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await runtime.wait_for_call()
+
+        reply = await client.http.request(method, f"{RUNTIME}{path}")
+
+        assert reply.status_code == status
+        assert reply.headers["content-type"] == "application/json"
+        if method != "HEAD":
+            assert reply.json()["errorType"] == "UnknownOperation"
+        assert not runtime.is_busy
+        await client.answer("yes")
+        assert await answered == b'"yes"'
+
+
+async def test_only_so_many_runtimes_wait_for_one_function() -> None:
+    async with runtimes(DURABLE, OTHER) as [(runtime, client), (other, stranger)]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=client.http.base_url, limits=limits) as many:
+            path = f"{RUNTIME}/invocation/next"
+            asking = [asyncio.create_task(many.get(path, timeout=None)) for _ in range(MAX_ASKING)]
+            while runtime.asking < MAX_ASKING:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+
+            refused = await client.http.get(path)
+
+            assert (refused.status_code, refused.json()["errorType"]) == (429, "TooManyRequests")
+            allowed = asyncio.create_task(stranger.next())
+            asking.pop().cancel()
+            while runtime.asking == MAX_ASKING or not other.asking:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            for one in (*asking, allowed):
+                one.cancel()
+            await asyncio.gather(*asking, allowed, return_exceptions=True)
+
+
+async def test_calls_that_are_posted_are_bounded() -> None:
+    async with AsyncExitStack() as opened:
+        [(plain, worker), (other, _)] = await opened.enter_async_context(runtimes(PLAIN, OTHER))
+        attached = Attached({}, [plain, other], Home())
+        opened.push_async_callback(attached.close)
+        engine = await opened.enter_async_context(Engine("memory:", ALL, grace=0))
+        client = await opened.enter_async_context(http_client(make_app(engine, functions=attached)))
+
+        async def post(name: str) -> httpx.Response:
+            path = f"/2015-03-31/functions/{name}/invocations"
+            return await client.post(path, content=b"1", headers={"X-Amz-Invocation-Type": "Event"})
+
+        for _ in range(MAX_POSTED):
+            assert (await post("plain")).status_code == 202
+        refused = await post("plain")
+
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+        assert refused.json()["__type"] == "TooManyRequestsException"
+        assert (await post("other")).status_code == 202
+        await worker.answer(1)
+        while (again := await post("plain")).status_code == 429:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        assert again.status_code == 202
+
+
+async def test_what_posted_calls_carry_is_bounded() -> None:
+    async with runtimes(PLAIN) as [(plain, _)]:
+        attached = Attached({}, [plain], Home())
+        info = attached.find("plain", None) or FunctionInfo(name="plain")
+        large = FunctionCall(function=info, payload=b" " * 64 * 1024 * 1024)  # one, told four times
+        for _ in range(4):
+            await attached.post(large)
+        with pytest.raises(TooManyRequestsException):
+            await attached.post(FunctionCall(function=info, payload=b"1"))
+        await attached.close()
