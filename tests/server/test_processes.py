@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -200,7 +201,10 @@ async def test_one_that_asks_once_and_goes_silent_is_ended_and_fails_what_waits(
 def test_nothing_of_it_is_left_when_the_server_is_killed(tmp_path: Path) -> None:
     shell = f"sh -c '{sys.executable} {SCRIPT}; true'"
     with dev_server(tmp_path, "--plain-function", f"f={shell}") as server:
-        server.invoke("f", {"do": "pid"})
+        call = b'{"do": "hang"}'  # or it would notice by itself, as it asks for the next one
+        server.client.invoke(FunctionName="f", InvocationType="Event", Payload=call)
+        while not (tmp_path / "hanging").exists():
+            Event().wait(0.01)
         server.process.kill()
         server.process.wait()
 

@@ -20,6 +20,7 @@ from durably.errors import InvalidParameterValueException
 _TOKEN = struct.Struct(">BQQ")
 _TOKEN_VERSION = 1
 _MAC_BYTES = 19  # with the 17 before it 36, which base64 writes without padding
+_TOKEN_LETTERS = 48
 NONCE_BYTES = 16
 """How much chance a callback id is made of."""
 
@@ -54,8 +55,7 @@ def unseal_token(keys: Sequence[bytes], arn: str, token: str) -> TokenParts:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
     body, mac = raw[: _TOKEN.size], raw[_TOKEN.size :]
     is_ours = _is_among(mac, (_token_mac(key, arn, body) for key in keys))
-    is_as_written = b64encode(raw).decode() == token  # a decoder takes other ways to write it
-    if not is_ours or not is_as_written or len(body) != _TOKEN.size:
+    if not is_ours or len(token) != _TOKEN_LETTERS:  # a decoder takes other ways to write it
         raise InvalidParameterValueException(INVALID_TOKEN)
     _, epoch, sequence = _TOKEN.unpack(body)
     return TokenParts(epoch, sequence)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -382,9 +383,9 @@ def _no_such_call() -> Response:
 
 
 async def _unknown(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException), "it is told of no others"
-    refused = _refused(error.status_code, "UnknownOperation", "There is no such operation.")
-    refused.headers.update(error.headers or {})
+    said = cast("HTTPException", error)
+    refused = _refused(said.status_code, "UnknownOperation", "There is no such operation.")
+    refused.headers.update(said.headers or {})
     return refused
 
 
