@@ -178,8 +178,7 @@ class Dispatcher:
     async def _claim_bounded(self, functions: Sequence[str]) -> tuple[str, ...]:
         """Claim no more of each than would not just wait; give those that can take more."""
         while names := tuple(name for name in functions if self._room(name) > 0):
-            limit = min(self._room(name) for name in names)
-            if await self._claim(names, limit) < limit:
+            if not await self._claim(names, 1):
                 return names
         return ()
 
@@ -187,9 +186,8 @@ class Dispatcher:
         """Launch what is due of these, *limit* of it at most, and say how many that were."""
         await self._extend_if_late()
         now = self._service.clock.now()
-        names = self._claim_names(functions)
         claims = await self._service.store.claim(
-            self._worker, names, now, self._policy.lease, limit
+            self._worker, self._claim_names(functions), now, self._policy.lease, limit
         )
         for claim in claims:
             if self._draining.is_set():
@@ -395,8 +393,7 @@ def _shown(error: ErrorObject | None) -> str:
 def _recorded(error: Exception) -> ErrorObject:
     """Give what the history says of a failed invocation.
 
-    User code that wants to end this process is, in the terms of the service, one whose process has
-    ended.
+    User code that wants to end this process is one whose process has ended, to the service.
     """
     if isinstance(error, InvocationExitError):
         return ErrorObject(error_type=EXIT_ERROR[0], error_message=str(error))
