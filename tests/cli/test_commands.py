@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import signal
 import subprocess
 from typing import Any
@@ -198,6 +199,29 @@ def test_why_says_what_would_wake_it(store: Shell) -> None:
     assert [one["CallbackId"] for one in document["WaitsFor"]] == [store.callback_id]
     assert document["HasWorker"] is bool(store.workers)
     assert "Unless something wakes it, it times out at" in asked
+
+
+def test_commands_to_type_next_name_a_store_that_is_not_the_default(shell: Shell) -> None:
+    other = ("--store", "sqlite:two words.db")
+    said = "--store 'sqlite:two words.db'`"
+
+    started = shell.run("start", f"{ORDERS}:approve", "--name", "a", *other)
+    suspended = shell.run("run", f"{ORDERS}:approve", "--name", "a", "--no-wait", *other)
+    why = shell.run("why", "a", *other)
+    paused = shell.run("pause", "a", *other)
+    still = shell.run("why", "a", *other)
+    resumed = shell.run("resume", "a", *other)
+    listed = shell.run("list", *other)
+
+    assert f"`durably worker FILE {said}" in started.err
+    assert f"`durably why a {said}" in suspended.err
+    assert f"`durably worker FILE {said}, or `durably run FILE:approve --name a {said}" in why.out
+    assert f"`durably resume a {said}" in paused.err
+    assert f"`durably resume a {said}" in still.out
+    assert f"`durably worker FILE {said}" in resumed.err
+    assert f"`durably worker FILE {said}" in listed.err
+    [typed] = re.findall(r"durably (callback succeed .*)", why.out)
+    assert shell.run(*shlex.split(typed.replace("TEXT", "yes"))).code == 0
 
 
 def test_what_comes_next_is_named_by_the_list(shell: Shell) -> None:

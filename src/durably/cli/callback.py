@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from durably.cli.errors import Trouble
-from durably.cli.options import store_option, text_of
+from durably.cli.options import store_option, text_of, with_store
+from durably.cli.printing import safe
 from durably.cli.stores import ask
 from durably.engine.control import (
     AnyRequest,
@@ -68,5 +69,6 @@ def _tell(url: str, request: AnyRequest) -> None:
     try:
         ask(url, request)
     except ResourceNotFoundException as error:
-        step = "`durably why NAME` shows the callbacks that an execution waits for."
+        why = safe(with_store("durably why NAME", url))
+        step = f"`{why}` shows the callbacks that an execution waits for."
         raise Trouble(error.message, step) from error

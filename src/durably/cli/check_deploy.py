@@ -11,7 +11,7 @@ import click
 from durably.app.execution import function_in, name_in
 from durably.cli.errors import FAILED
 from durably.cli.loading import load_functions
-from durably.cli.options import json_option, store_option
+from durably.cli.options import json_option, store_option, with_store
 from durably.cli.printing import colored, counted, print_json_lines, safe, without_none
 from durably.cli.replay import difference_lines
 from durably.cli.run import stdout_for_results
@@ -79,7 +79,7 @@ def check_deploy(ctx: click.Context, *, files: tuple[str, ...], url: str, as_jso
         print_json_lines(document for one in checked.broken for document in _documents(one))
     else:
         _tell(checked.broken)
-    _sum_up(checked)
+    _sum_up(checked, url)
     ctx.exit(FAILED if checked.broken else 0)
 
 
@@ -174,10 +174,11 @@ def _documents(broken: Broken) -> Iterator[dict[str, Any]]:
         )
 
 
-def _sum_up(checked: Checked) -> None:
+def _sum_up(checked: Checked, url: str) -> None:
     for arn in checked.unreadable:
-        said = f"{safe(name_in(arn))} cannot be read, whatever the code is; see `durably why`."
-        click.echo(said, err=True)
+        why = with_store(f"durably why {name_in(arn)}", url)
+        said = f"{name_in(arn)} cannot be read, whatever the code is; see `{why}`."
+        click.echo(safe(said), err=True)
     count, broken = checked.count, len(checked.broken)
     many = counted(count, "execution")
     verdict = f"{broken} of them would break" if broken else "all of them would go on"

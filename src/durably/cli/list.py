@@ -11,7 +11,7 @@ import click
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of
 from durably.app.settings import is_postgres
-from durably.cli.options import json_option, store_option
+from durably.cli.options import json_option, store_option, with_store
 from durably.cli.printing import (
     clock_time,
     console,
@@ -84,7 +84,8 @@ def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: A
         _print_table(page, nexts)
         if has_owner is False and any(one.summary.ended_at is None for one in page.executions):
             said = "No process works on this store, so nothing happens until one does: "
-            click.echo(f"{said}`durably worker FILE` would.", err=True)
+            worker = safe(with_store("durably worker FILE", url))
+            click.echo(f"{said}`{worker}` would.", err=True)
     else:
         click.echo("There are none.", err=True)
     if page.next_marker is not None:

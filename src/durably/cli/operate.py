@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from durably.cli.options import store_option
+from durably.cli.options import store_option, with_store
 from durably.cli.printing import safe
 from durably.cli.stores import arn_of, ask, has_worker, read
 from durably.engine.control import (
@@ -42,9 +42,8 @@ def stop(*, execution: str, reason: str | None, url: str) -> None:
 def pause(*, execution: str, reason: str | None, url: str) -> None:
     """Let no further invocation of an execution run until `resume`."""
     ask(url, PauseRequest(arn_of(url, execution), reason))
-    click.echo(
-        f"{safe(execution)} is paused. `durably resume {safe(execution)}` ends that.", err=True
-    )
+    command = safe(with_store(f"durably resume {execution}", url))
+    click.echo(f"{safe(execution)} is paused. `{command}` ends that.", err=True)
 
 
 @click.command()
@@ -58,7 +57,8 @@ def resume(*, execution: str, reason: str | None, url: str) -> None:
     if has_worker(url, arn):
         click.echo(f"{safe(execution)} goes on.", err=True)
     else:
-        said = "can go on, and does when a process works on the store: `durably worker FILE` would"
+        worker = safe(with_store("durably worker FILE", url))
+        said = f"can go on, and does when a process works on the store: `{worker}` would"
         click.echo(f"{safe(execution)} {said}.", err=True)
 
 

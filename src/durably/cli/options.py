@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from durably.app.settings import DEFAULT_URL
+from durably.app.settings import DEFAULT_URL, shown_url
 from durably.cli.errors import Trouble
 from durably.errors import SerdesError
 from durably.serdes_json import read_json
@@ -31,6 +32,11 @@ def store_option(command: F) -> F:
         show_envvar=True,
         help="Where executions are kept: sqlite:PATH or postgresql://…",
     )(command)
+
+
+def with_store(command: str, url: str) -> str:
+    """Give *command* as it is typed for the store at *url*: nothing is added for the default."""
+    return command if url == DEFAULT_URL else f"{command} --store {shlex.quote(shown_url(url))}"
 
 
 def json_option(command: F) -> F:

@@ -21,7 +21,7 @@ from durably.app.loops import run_loop
 from durably.app.names import as_execution_name
 from durably.app.operations import origin_of
 from durably.app.payloads import check_input
-from durably.app.settings import DEFAULT_URL, EngineSettings, is_postgres, make_store, shown_url
+from durably.app.settings import EngineSettings, is_postgres, make_store
 from durably.app.signals import StopSignals
 from durably.cli.errors import FAILED, INTERRUPTED, SUSPENDED, Trouble
 from durably.cli.following import Follower, Left
@@ -32,6 +32,7 @@ from durably.cli.options import (
     json_of,
     log_level_option,
     store_option,
+    with_store,
     work_options,
 )
 from durably.cli.others import Others
@@ -234,12 +235,17 @@ def tell(
 
 
 def _tell_why_left(wanted: Wanted, arn: str, why: Left) -> int:
-    name, title = safe(execution_name_of(arn)), safe(title_of(arn))
+    title = safe(title_of(arn))
+
+    def typed(verb: str) -> str:
+        command = f"durably {verb} {execution_name_of(arn)}"
+        return f"`{safe(with_store(command, wanted.settings.store_url))}`"
+
     match why:
         case Left.PAUSED:
-            _say(f"{title} is paused; `durably resume {name}` lets it go on.")
+            _say(f"{title} is paused; {typed('resume')} lets it go on.")
         case Left.SUSPENDED:
-            _say(f"{title} is suspended; `durably why {name}` says what it waits for.")
+            _say(f"{title} is suspended; {typed('why')} says what it waits for.")
         case Left.INTERRUPTED:
             _say(f"{title} is suspended, and nothing that was recorded is lost.")
     _say(_how_to_go_on(wanted, arn))
@@ -260,9 +266,7 @@ def _print_result(result: str | None, results: TextIO) -> None:
 
 def _how_to_go_on(wanted: Wanted, arn: str) -> str:
     words = ["durably", "run", wanted.target, "--name", execution_name_of(arn)]
-    if wanted.settings.store_url != DEFAULT_URL:
-        words += ["--store", shown_url(wanted.settings.store_url)]
-    return f"Go on with: {safe(shlex.join(words))}"
+    return f"Go on with: {safe(with_store(shlex.join(words), wanted.settings.store_url))}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from durably.app.payloads import check_input
 from durably.app.settings import is_postgres
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY, load_function
-from durably.cli.options import input_option, json_of, store_option
+from durably.cli.options import input_option, json_of, store_option, with_store
 from durably.cli.printing import safe
 from durably.cli.stores import ask, has_worker, is_held
 from durably.engine.control import StartRequest
@@ -41,8 +41,9 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
         function_name, functions = target, EMPTY
         if not is_postgres(url) and not is_held(url):
             said = f"No process works on {url}, so nobody here knows a function {target!r}."
-            step = f"Name its file, as in `durably start FILE:{target}`, or start `durably worker`."
-            raise Trouble(said, step)
+            named = with_store(f"durably start FILE:{target}", url)
+            worker = with_store("durably worker FILE", url)
+            raise Trouble(said, f"Name its file, as in `{named}`, or start `{worker}`.")
     try:
         arn = ask(url, StartRequest(function_name, payload, name), functions)
     except ResourceNotFoundException as error:
@@ -52,4 +53,5 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
     if arn is None or not has_worker(url, arn):
         said = f"No worker that is alive has {function_name}"
         said = said if is_postgres(url) else "No process works on this store"
-        click.echo(f"{safe(said)}: `durably worker FILE` would.", err=True)
+        worker = with_store("durably worker FILE", url)
+        click.echo(safe(f"{said}: `{worker}` would."), err=True)

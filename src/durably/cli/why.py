@@ -13,8 +13,8 @@ import click
 from durably.app.execution import function_in, name_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_of
-from durably.app.settings import DEFAULT_URL, is_postgres, shown_url
-from durably.cli.options import json_option, store_option
+from durably.app.settings import DEFAULT_URL, is_postgres
+from durably.cli.options import json_option, store_option, with_store
 from durably.cli.outcome import ended_line, error_text, places_in
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import Hands, hands_for, read
@@ -46,7 +46,7 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
         found = await service.why(arn)
         description = await service.get(arn)
         origin = await origin_of(service, description)
-        lines = await _awaited_by(service, found)
+        lines = await _awaited_by(service, found, url)
         return description, found, lines, origin, await hands_for(service, url, arn)
 
     description, found, lines, origin, hands = read(url, look)
@@ -57,7 +57,7 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
     runs = found.standing is Standing.RUNNING
     is_held = hands.has_owner if runs else hands.has_worker
     now = SystemClock().now()
-    for line in sentences(description, found, now, is_held=is_held, origin=origin):
+    for line in sentences(description, found, now, is_held=is_held, origin=origin, url=url):
         click.echo(line)
     for line in lines[:_MAX_LINES]:
         click.echo(line)
@@ -69,16 +69,16 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
 
 
 def _how_to_go_on(description: Description, url: str) -> str:
-    named = "" if url == DEFAULT_URL else f" --store {shlex.quote(shown_url(url))}"
+    worker = with_store("durably worker FILE", url)
     if is_postgres(url):
         of = "" if description.version == LATEST else f" in version {description.version}"
         option = "" if description.version == LATEST else f" --version {description.version}"
         said = f"No worker that is alive has {description.function_name}{of}, so nothing happens"
-        return safe(f"{said} until one does: start `durably worker FILE{named}{option}`.")
+        return safe(f"{said} until one does: start `{worker}{option}`.")
     words = ["durably", "run", f"FILE:{description.function_name}"]
     words += ["--name", description.execution_name]
     said = "No process works on this store, so nothing happens until one does: start "
-    return f"{said}`durably worker FILE`, or `{safe(shlex.join(words) + named)}`."
+    return safe(f"{said}`{worker}`, or `{with_store(shlex.join(words), url)}`.")
 
 
 def _document(found: Why, *, has_worker: bool) -> dict[str, Any]:
@@ -129,6 +129,7 @@ def sentences(
     *,
     is_held: bool = True,
     origin: str | None = None,
+    url: str = DEFAULT_URL,
 ) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
     name, begun = safe(description.execution_name), since(found.since, now)
@@ -137,7 +138,8 @@ def sentences(
         state = found.status.value if description.is_closed else "parked"
         yield f"{title} is {state}: {short(found.damage, 300)}."
         does = "delete" if description.is_closed else "stop"
-        yield f"`durably {does} {name}` does that. Other executions are not concerned."
+        command = safe(with_store(f"durably {does} {name}", url))
+        yield f"`{command}` does that. Other executions are not concerned."
         return
     if found.standing is Standing.CLOSED:
         said = short(error_text(description.error, origin), 300)
@@ -148,7 +150,8 @@ def sentences(
     if found.parked_reason is not None:
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
     if found.standing in _NEEDS_RESUME:
-        yield f"Nothing lets it go on before `durably resume {name}`."
+        command = safe(with_store(f"durably resume {name}", url))
+        yield f"Nothing lets it go on before `{command}`."
     if not _deaths(found, is_held=is_held):
         yield from _failures(found)
     if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
@@ -202,20 +205,20 @@ _STANDINGS = {
 }
 
 
-async def _awaited_by(service: Service, found: Why, depth: int = 1) -> list[str]:
+async def _awaited_by(service: Service, found: Why, url: str, depth: int = 1) -> list[str]:
     """Say what is waited for, and what the invoked ones among that wait for themselves."""
     now = service.clock.now()
     lines: list[str] = []
     for awaited in found.waits_for:
-        lines += [f"{'  ' * depth}{line}" for line in _lines_of(awaited, now)]
+        lines += [f"{'  ' * depth}{line}" for line in _lines_of(awaited, now, url)]
         if awaited.child_arn is not None and depth < _MAX_DEPTH and len(lines) < _MAX_LINES:
             child = await service.why(awaited.child_arn)
             lines.append(f"{'  ' * depth}  which {_clause_of(child, now)}")
-            lines += await _awaited_by(service, child, depth + 2)
+            lines += await _awaited_by(service, child, url, depth + 2)
     return lines
 
 
-def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
+def _lines_of(awaited: Awaited, now: datetime, url: str) -> Iterator[str]:
     operation = awaited.operation
     words = f"• {safe(label_of(operation))} ({safe(kind_of(operation))}): {awaited.waker}"
     if awaited.child_arn is not None:
@@ -233,7 +236,8 @@ def _lines_of(awaited: Awaited, now: datetime) -> Iterator[str]:
         yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
-        yield f"  durably callback succeed {callback.callback_id} --payload TEXT"
+        command = f"durably callback succeed {callback.callback_id} --payload TEXT"
+        yield f"  {safe(with_store(command, url))}"
 
 
 def _clause_of(found: Why, now: datetime) -> str:

@@ -10,7 +10,7 @@ import click
 
 from durably.app.settings import shown_url
 from durably.cli.errors import Trouble
-from durably.cli.options import json_option, store_option
+from durably.cli.options import json_option, store_option, with_store
 from durably.cli.printing import (
     clock_time,
     console,
@@ -39,7 +39,8 @@ def workers(*, url: str, as_json: bool) -> None:
 
     async def look(service: Service) -> tuple[Roster, datetime]:
         if service.sharing is None:
-            step = "`durably list` shows what goes on there; workers are those of postgresql://…"
+            shows = safe(with_store("durably list", url))
+            step = f"`{shows}` shows what goes on there; workers are those of postgresql://…"
             raise Trouble(f"{safe(shown_url(url))} is for one process at a time.", step)
         return await service.sharing.roster(), service.clock.now()
 
@@ -50,7 +51,8 @@ def workers(*, url: str, as_json: bool) -> None:
     if roster.workers:
         _print_workers(roster, now)
     else:
-        click.echo("Nobody works on it: `durably worker FILE` would.", err=True)
+        worker = safe(with_store("durably worker FILE", url))
+        click.echo(f"Nobody works on it: `{worker}` would.", err=True)
     if roster.backlogs:
         _print_backlogs(roster, now)
     elif roster.workers:
