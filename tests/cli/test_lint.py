@@ -141,6 +141,14 @@ def test_what_is_not_python_is_a_finding(
     assert said in done.out
 
 
+def test_what_is_no_text_and_mentions_nothing_durable_is_left_alone(
+    shell: Shell, wrong: Path
+) -> None:
+    wrong.write_bytes(b"# coding: nonsense\nyear = '\xff'")
+
+    assert shell.run("lint", wrong).code == 0
+
+
 def test_files_are_read_in_the_encoding_that_they_name(shell: Shell, wrong: Path) -> None:
     latin = WRONG.replace("\N{SNOWMAN}", "\xfc")
     wrong.write_bytes(f"# coding: latin-1\n{latin}".encode("latin-1"))

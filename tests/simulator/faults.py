@@ -12,6 +12,8 @@ from random import Random
 
 from tests.simulator.observed import Fault
 
+WRONG_ANSWER = "answer is wrong"
+"""PENDING, from a function that has come to its end."""
 KINDS = (
     "append fails before",
     "append fails after",
@@ -29,6 +31,8 @@ KINDS = (
     "network is slow",
     "throttled",
     "token is refused",
+    "reply tells of the past",
+    WRONG_ANSWER,
     "hint is lost",
     "hint comes twice",
     "hint comes late",

@@ -313,19 +313,31 @@ class _Draw:
         branches = tuple(self.block(min(each, rng.randint(0, 3)), depth) for _ in range(count))
         is_throwing = rng.random() < 0.2
         gives = self.payload() if rng.random() < 0.2 else None
+        completion = self.completion(count)
         if rng.random() < 0.1:  # the whole batch is too large to be recorded, no item of it is
-            gives = Payload("large", CHILD_BYTES // (count or 1) + 100)
+            gives = Payload("large", CHILD_BYTES // (count - 1 if count > 1 else 1) + 100)
+            if count > 1 and rng.random() < 0.5:  # and one of its items is late
+                place = rng.randrange(count)
+                branches = (*branches[:place], self.late(branches[place]), *branches[place + 1 :])
+                completion = Completion(min_successful=count - 1)
         self.is_risky = self.is_risky and is_throwing
         return Fan(
             name=name,
             kind=kind,
             branches=branches,
             limit=rng.choice((None, None, 1, 2, 3)),
-            completion=self.completion(count),
+            completion=completion,
             flat=rng.random() < 0.3,
             throws=is_throwing,
             gives=gives,
         )
+
+    def late(self, block: Block) -> Block:
+        """Put a wait before a block, and let it hardly be stopped by what ends the wait."""
+        wait = Wait(name=self.name("late"), seconds=5)
+        if self.rng.random() < 0.5:
+            return (wait, *block)
+        return (Guard(body=(wait,), greedy=True), *block, self.step())
 
     def completion(self, count: int) -> Completion:
         """Draw when a batch of *count* stops."""

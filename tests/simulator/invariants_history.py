@@ -10,11 +10,8 @@ from itertools import pairwise
 from durably.wire.history import Event
 from durably.wire.update import OperationAction, OperationUpdate
 from tests.simulator.observed import Observed, Seen, Write
-from tests.simulator.records import Record, details_of, is_last, kind_of, times
+from tests.simulator.records import Record, details_of, is_ending, is_last, kind_of, times
 
-_ENDINGS = frozenset(
-    {"ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionStopped"}
-)
 # What the service does by itself, and so may do to what a closed context has left behind.
 _MOVES = ("Wait", "Callback", "ChainedInvoke")
 
@@ -35,7 +32,7 @@ def i5(observed: Observed) -> list[str]:
                     closed[event.id] = event.event_id
             if over is not None and event.event_type != "InvocationCompleted":
                 found.append(f"{where}: the execution was over with event {over}")
-            if event.event_type in _ENDINGS:
+            if is_ending(event):
                 over = event.event_id
     return found
 
@@ -50,7 +47,7 @@ def _changes(events: Iterable[Event]) -> Counter[Change]:
     for event in events:
         about = kind_of(event)
         if about is None or event.id is None:
-            if event.event_type in _ENDINGS:
+            if is_ending(event):
                 changes["", event.event_type] += 1
             continue
         changes[event.id, about[1] if is_last(event) or about[1] == "STARTED" else "RETRY"] += 1

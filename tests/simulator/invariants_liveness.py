@@ -74,25 +74,39 @@ def l2(observed: Observed) -> list[str]:
 
 
 def l3(observed: Observed) -> list[str]:
-    """An execution is parked only when so many invocations in a row have failed."""
+    """An execution is parked when so many invocations in a row have failed, and by no fewer.
+
+    None fails but by a fault. One that was lost need not count: a shutdown or a store may have been
+    the cause.
+    """
     found = []
+    most = observed.threshold
     for seen in observed.executions:
-        failures = _failures_in_a_row(seen)
-        if seen.standing == "parked" and failures < observed.threshold:
-            found.append(
-                f"{seen.arn}: parked after {failures} failures, {observed.threshold} it may have"
-            )
+        rows = _failures_in_a_row(seen)
+        told = max(sum(one not in _LOST for one in row) for row in rows)
+        if seen.standing == "parked" and len(rows[-1]) < most:
+            found.append(f"{seen.arn}: parked after {len(rows[-1])} failures, {most} it may have")
+        if told > most:
+            found.append(f"{seen.arn}: not parked after {told} failures in a row")
+        if any(rows) and not any(one.execution in {"", seen.arn} for one in observed.faults):
+            found.append(f"{seen.arn}: invocations fail by no fault: {rows}")
     return found
 
 
-def _failures_in_a_row(seen: Seen) -> int:
-    count = 0
-    for event in reversed(seen.events):
+_LOST = frozenset({"Runtime.ExitError", "Runtime.AuthorityLost"})
+
+
+def _failures_in_a_row(seen: Seen) -> list[list[str | None]]:
+    """Give types of errors of invocations with nothing between them, row by row; the last last."""
+    rows: list[list[str | None]] = [[]]
+    for event in seen.events:
         details = event.invocation_completed_details
-        if details is None or details.error is None:
-            break
-        count += 1
-    return count
+        if details is not None and details.error is not None:
+            payload = details.error.payload
+            rows[-1].append(None if payload is None else payload.error_type)
+        elif rows[-1]:
+            rows.append([])
+    return rows
 
 
 def l4(observed: Observed) -> list[str]:

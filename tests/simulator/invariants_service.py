@@ -13,6 +13,7 @@ from tests.simulator.records import Record, details_of, fold, kind_of
 _EXPIRED = "CallbackTimeoutException"
 _GONE = "ResourceNotFoundException"
 _DIVERGED = "NonDeterministicExecutionError"
+_INVALID = "Runtime.InvalidResponse"
 _KNOWN = "DurableExecutionAlreadyStartedException"
 
 
@@ -87,6 +88,8 @@ def i14(observed: Observed) -> list[str]:
             seen = observed.by_arn[invocation.execution]
             if not _is_outstanding(seen.events, invocation.id):
                 found.append(f"{where}: answered PENDING, and nothing is outstanding")
+            elif _is_refused(seen.events, invocation.id):
+                found.append(f"{where}: answered PENDING, rightly, and was refused")
         if invocation.answer in {"SUCCEEDED", "FAILED"} and not _is_broken_off(
             observed, invocation
         ):
@@ -97,6 +100,13 @@ def i14(observed: Observed) -> list[str]:
                 for sent in _unanswered(observed.writes, invocation)
             ]
     return found
+
+
+def _is_refused(events: Sequence[Event], request_id: str) -> bool:
+    """Whether the answer of an invocation was taken for one that cannot be."""
+    ends = [details_of(one) for one in events if one.event_type == "InvocationCompleted"]
+    errors = [one.error.payload for one in ends if one.request_id == request_id and one.error]
+    return any(one is not None and one.error_type == _INVALID for one in errors)
 
 
 def _is_broken_off(observed: Observed, invocation: Invocation) -> bool:

@@ -2,6 +2,7 @@
 to repeat it.
 
     python -m tests.simulator.main --seeds 2000
+    python -m tests.simulator.main --seeds 2000 --until-failure
     python -m tests.simulator.main --repeat 1234@0a1b2c3 --trace
     python -m tests.simulator.main --repeat '{"seed": 1234, "store": "sqlite"}' --shrink
 
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total.add(verdict)
         if verdict.violations and len(total.failed) <= _SHOWN_FAILURES:
             _show_failure(verdict)
+        if verdict.violations and asked.until_failure:
+            break
         if monotonic() - told_at > _EVERY_SECONDS:
             told_at = monotonic()
             _show_progress(total, asked.seeds, told_at - began)
@@ -103,6 +106,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="only this one; by default each seed's own",
     )
     parser.add_argument(
+        "--until-failure", action="store_true", help="end with the first seed that fails"
+    )
+    parser.add_argument(
         "--repeat", metavar="CASE", help="run one case again, as a failure named it"
     )
     parser.add_argument("--trace", action="store_true", help="with it: show what happened")
@@ -118,7 +124,10 @@ def _verdicts(asked: argparse.Namespace) -> Iterator[Verdict]:
         yield from map(run, cases)
         return
     with ProcessPoolExecutor(asked.processes) as pool:
-        yield from pool.map(run, cases, chunksize=_CHUNK)
+        try:
+            yield from pool.map(run, cases, chunksize=_CHUNK)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _repeat(text: str, *, is_traced: bool, is_shrunk: bool) -> int:

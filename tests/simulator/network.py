@@ -63,7 +63,9 @@ class Network:
             Exception: whatever *work* raises.
         """
         if self.stage.faults.hits("throttled", execution=execution):
-            raise TooManyRequestsException("Rate exceeded: by chance.")
+            raise TooManyRequestsException(
+                "Rate exceeded: the quota is invalid."
+            )  # its text misleads
         request = _Request(self, to, work, execution, repeats)
         if not self.stage.faults.hits("request is lost", execution=execution):
             self.later(request.arrive, execution)

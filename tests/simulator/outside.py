@@ -53,6 +53,7 @@ class Outside:
 
     Attributes:
         arns: by the names of the starts.
+        told: how an execution had ended, and the tick at which that was told.
         open_tasks: what is still to be done.
     """
 
@@ -64,7 +65,7 @@ class Outside:
         self.acted: list[Acted] = []
         self.replies: list[Reply] = []
         self.reads: dict[str, list[Read]] = {}
-        self.told: dict[str, str] = {}
+        self.told: dict[str, tuple[str, int]] = {}
         self._stage = stage
         self._api = api
         self._programs: dict[str, Program] = {one.name: one for one in scenario.programs}
@@ -177,10 +178,11 @@ class Outside:
             except ApiError:
                 return True  # deleted
             if found.status.value in CLOSED:
-                self.told[arn] = found.status.value
+                self.told[arn] = (found.status.value, self._stage.trace.tick())
             return True
 
         await self._asked(once)
+        await self.read(arn)  # it must be there by now
 
     # Operators
 

@@ -103,6 +103,16 @@ def error_of(details: Any) -> ErrorObject | None:
     return None if error is None else error.payload
 
 
+_ENDINGS = frozenset(
+    {"ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionStopped"}
+)
+
+
+def is_ending(event: Event) -> bool:
+    """Whether an execution ends with it."""
+    return event.event_type in _ENDINGS
+
+
 def is_last(event: Event) -> bool:
     """Whether an event closes its operation; of a step's events, those of a last attempt do."""
     kind = kind_of(event)

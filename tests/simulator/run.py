@@ -22,7 +22,7 @@ from tests.simulator.loop import Stuck
 from tests.simulator.observed import CLOSED, Fault, Hook, Observed, Read, Replay, Seen, Write
 from tests.simulator.outside import Outside, read_history
 from tests.simulator.reached import reached
-from tests.simulator.records import details_of
+from tests.simulator.records import details_of, is_ending
 from tests.simulator.replayed import Replayer
 from tests.simulator.worker import INVOCATION_SECONDS
 from tests.simulator.world import BYSTANDER, Disturbances, World
@@ -289,8 +289,12 @@ class _Story:
             standing=why.standing.value,
             wakes=tuple(map(str, (*filter(None, [why.wakes_at]), *why.waits_for))),
         )
-        if outside.told.get(arn, told.status.value) != told.status.value:
-            self.told.append(f"{arn}: is {told.status.value}, and {outside.told[arn]} was told")
+        status, since = outside.told.get(arn, (told.status.value, 0))
+        if status != told.status.value:
+            self.told.append(f"{arn}: is {told.status.value}, and {status} was told")
+        for read in outside.reads[arn]:
+            if since and read.tick > since and not any(map(is_ending, read.events or ())):
+                self.told.append(f"{arn}: {status} was told, and is not there at tick {read.tick}")
 
     def _see_gone(self, arn: str) -> None:
         reads = (

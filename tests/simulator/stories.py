@@ -160,13 +160,13 @@ class Story:
             details = ResultDetails(result=result(json.dumps(given)))
             self.event("ExecutionSucceeded", execution_succeeded_details=details)
 
-    def fail_invocation(self) -> None:
-        """Let it die."""
+    def fail_invocation(self, error_type: str = "Runtime.ExitError") -> None:
+        """Let it die, or fail."""
         details = InvocationCompletedDetails(
             start_timestamp=self.now(),
             end_timestamp=self.now(),
             request_id=self.invocations[-1].id,
-            error=error("Runtime.ExitError", "the process died"),
+            error=error(error_type, "it failed"),
         )
         self.event("InvocationCompleted", invocation_completed_details=details)
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from durably.wire.base import Timestamp
-from durably.wire.history import Event
+from durably.wire.history import Event, EventError
+from durably.wire.operation import ErrorObject
 from tests.simulator.invariants import INVARIANTS, violations
 from tests.simulator.ledger import Entry
 from tests.simulator.model import wire_id
@@ -260,14 +261,30 @@ def rounds(count: int) -> Change:
     return lambda observed: replace(observed, rounds=(one,) * count)
 
 
-def parked(failures: int) -> Change:
+def refused_while_pending(observed: Observed) -> Observed:
+    """Have the service say that the first PENDING cannot be."""
+    pending = {one.id for one in observed.invocations if one.answer == "PENDING"}
+    error = EventError(truncated=False, payload=ErrorObject(error_type="Runtime.InvalidResponse"))
+
+    def refused(event: Event) -> Event:
+        details = event.invocation_completed_details
+        if details is None or details.request_id not in pending:
+            return event
+        details = msgspec.structs.replace(details, error=error)
+        return msgspec.structs.replace(event, invocation_completed_details=details)
+
+    return with_events(observed, lambda events: [refused(one) for one in events])
+
+
+def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = True) -> Change:
     def change(observed: Observed) -> Observed:
         story = Story("p0", "run")
         for _ in range(failures):
             story.begin()
-            story.fail_invocation()
+            story.fail_invocation(error)
         seen = story.seen("RUNNING", standing="parked")
-        return replace(observed, executions=(seen, *observed.executions[1:]))
+        observed = replace(observed, executions=(seen, *observed.executions[1:]))
+        return replace(observed, faults=(fault(),)) if is_faulty else observed
 
     return change
 
@@ -294,6 +311,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("I13", running_together),
     ("I14", without("WaitStarted", "WaitSucceeded", of="3")),
     ("I14", lambda one: with_write(one, -3, acknowledged=False, invocation="run 5")),
+    ("I14", refused_while_pending),
     ("I15", lambda one: with_invocation(one, 0, tasks=1)),
     ("I15", lambda one: with_write(one, 0, sent=LATE)),
     ("I16", woken_early),
@@ -322,6 +340,8 @@ BROKEN: list[tuple[str, Change]] = [
     ("L1", lambda one: without("WaitSucceeded", of="3")(with_seen(one, status="RUNNING"))),
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting")),
     ("L3", parked(9)),
+    ("L3", parked(11)),
+    ("L3", parked(10, is_faulty=False)),
     ("L4", rounds(11)),
     ("model", lambda one: with_seen(one, result='"another"')),
     ("model", without("StepStarted", "StepSucceeded", of="2")),
@@ -346,6 +366,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("L1", lambda one: without("CallbackSucceeded", of="4")(waiting(replace(one, replies=())))),
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting", wakes=("timer",))),
     ("L3", parked(10)),
+    ("L3", parked(12, "Runtime.ExitError")),
     ("L4", rounds(10)),
 ]
 

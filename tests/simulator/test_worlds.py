@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.simulator import main as simulator
 from tests.simulator.case import Case, case_of
 from tests.simulator.main import main
-from tests.simulator.run import run
+from tests.simulator.run import Verdict, run
 from tests.simulator.shrink import Shrinking
 from tests.simulator.trace import SOMETIMES
 
@@ -20,6 +23,8 @@ pytestmark = pytest.mark.timeout(240)  # a world is long, and longer while cover
 ROOT = Path(__file__).parents[2]
 STORES = ("memory", "shared", "sqlite")
 REGRESSIONS = (
+    # Changed code that waits for what never ends failed with another error than changed code does.
+    "195",
     # A process refused a checkpoint that rested on what another process had written.
     '{"seed": 9, "store": "shared"}',
     # A callback that another process had made could not be answered.
@@ -166,6 +171,19 @@ def test_the_command_tells_what_was_run_and_reached(capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "3   3 on memory" in said
     assert all(state in said for state in SOMETIMES)
+
+
+def test_it_can_end_with_the_first_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(case: Case) -> Verdict:
+        found = {"I1": ["entered again"]} if case.seed == 1 else {}
+        return replace(run(case), violations=found)
+
+    monkeypatch.setattr(simulator, "run", failing)
+
+    assert main(["--seeds", "3", "--processes", "1", "--until-failure"]) == 1
+    assert re.search(r"^seeds +2 ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_case_is_run_again_by_its_seed_and_commit(capsys: pytest.CaptureFixture[str]) -> None:

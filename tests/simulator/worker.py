@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from random import Random
 from typing import Any, TypeAlias, TypeVar
+
+from msgspec.structs import replace
 
 from durably.core.effects import Err, Ok, Outcome
 from durably.drivers.paging import await_state, checkpoint_and_await_pages
@@ -29,14 +31,18 @@ from durably.wire.api import (
     GetExecutionStateResponse,
 )
 from durably.wire.base import decode_wire, encode_api, encode_invocation
-from durably.wire.invocation import InvocationInput, InvocationOutput
+from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
+from durably.wire.operation import Operation
 from tests.simulator.code import Code
+from tests.simulator.faults import WRONG_ANSWER
 from tests.simulator.loop import Place, kept_tasks
 from tests.simulator.network import LostError, Network, Repeats
 from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes, writing
 
 _TRIES = 3
 INVOCATION_SECONDS = 90.0
+_MISLEADING = "Invalid checkpoint token: the store failed."
+"""What an error of the service says. Its code alone tells that trying again may help (R5)."""
 
 T = TypeVar("T")
 Find: TypeAlias = Callable[[], tuple[Place, Service] | None]
@@ -69,6 +75,7 @@ class Worker:
         handed_out.set(visit.began)
         invocation = decode_wire(payload, InvocationInput)
         client = WorkerClient(self._stage, self._network, self.place, visit, find, self._host)
+        client.note(invocation.initial_execution_state.operations)
         if invocation.initial_execution_state.next_marker:
             self._stage.trace.reach("state read in pages")
         tasks: list[asyncio.Task[object]] = []
@@ -132,6 +139,8 @@ class WorkerClient:
         self._place = place
         self._visit = visit
         self._find = find
+        self._past: dict[str, Operation] = {}
+        self._over: dict[str, None] = {}
 
     @property
     def aws_request_id(self) -> str:
@@ -187,7 +196,7 @@ class WorkerClient:
                     self._note_refusal(error)
                 raise
             except StoreError as error:
-                raise ServiceException("The store failed.") from error
+                raise ServiceException(_MISLEADING) from error
             write.accept(stage.trace.tick())
             write.token_out = response.checkpoint_token
             return write, encode_api(response)
@@ -195,7 +204,27 @@ class WorkerClient:
         write, text = await self._ask(serve)
         write.acknowledged = True
         visit.is_dismissed |= write.token_out is None
-        return decode_wire(text, CheckpointResponse)
+        return self._with_the_past(decode_wire(text, CheckpointResponse))
+
+    def note(self, operations: Iterable[Operation]) -> None:
+        """Remember how operations stood before they came to their end."""
+        for one in operations:
+            if one.is_terminal:
+                self._over[one.id] = None
+            else:
+                self._past[one.id] = one
+
+    def _with_the_past(self, response: CheckpointResponse) -> CheckpointResponse:
+        """Let a reply tell, after its news, how things stood that have come to their end (R10)."""
+        state = response.new_execution_state
+        self.note(state.operations)
+        past = tuple(self._past[one] for one in self._over if one in self._past)
+        if not past or not self._stage.faults.hits(
+            "reply tells of the past", execution=self._visit.execution
+        ):
+            return response
+        told = replace(state, operations=(*state.operations, *past))
+        return replace(response, new_execution_state=told)
 
     def _note_refusal(self, error: InvalidParameterValueException) -> None:
         trace = self._stage.trace
@@ -215,7 +244,7 @@ class WorkerClient:
             try:
                 return encode_api(await service.get_execution_state(request))
             except StoreError as error:
-                raise ServiceException("The store failed.") from error
+                raise ServiceException(_MISLEADING) from error
 
         for _ in range(_TRIES - 1):
             with suppress(LostError, ServiceException, TooManyRequestsException):
@@ -266,7 +295,7 @@ class RemoteFunctionProxy:
         visit = self._stage.visits[call.request_id]
         visit.node = worker.place.name
         try:
-            return await self._network.ask(
+            answer = await self._network.ask(
                 worker.place,
                 lambda: worker.run(visit, payload, self._find, self._name),
                 execution=visit.execution,
@@ -277,3 +306,8 @@ class RemoteFunctionProxy:
             raise FunctionError(str(error), error_type="Sandbox.Timedout") from error
         except TooManyRequestsException as error:
             raise FunctionError(str(error), error_type="TooManyRequests") from error
+        if visit.answer == "SUCCEEDED" and self._stage.faults.hits(
+            WRONG_ANSWER, execution=visit.execution
+        ):
+            return encode_invocation(InvocationOutput(status=InvocationStatus.PENDING))
+        return answer

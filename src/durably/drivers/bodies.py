@@ -18,9 +18,9 @@ from durably.errors import (
     ContextUsageError,
     DurableSignal,
     InvocationExitError,
+    NonDeterministicExecutionError,
     TerminationReason,
     UnrecoverableError,
-    UnrecoverableExecutionError,
     UnrecoverableInvocationError,
 )
 
@@ -53,7 +53,7 @@ def stopped(journal: Journal, reason: TerminationReason) -> Ending:
     """
     if journal.has_outstanding():
         return Suspended(reason)
-    return Broken(UnrecoverableExecutionError(TerminationReason.CUSTOM, _NOTHING_OUTSTANDING))
+    return Broken(NonDeterministicExecutionError(_NOTHING_OUTSTANDING))
 
 
 _NOTHING_OUTSTANDING = (

@@ -80,6 +80,8 @@ def lint_file(path: Path) -> list[Finding]:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = content.decode(encoding)
     except (LookupError, SyntaxError, UnicodeDecodeError) as error:
+        if _MARK.encode() not in content.lower():
+            return []
         return [_unreadable(str(path), f"this is not the text of a program: {error}")]
     return lint_text(text, str(path))
 

@@ -12,7 +12,7 @@ import pytest
 from durably import DurableContext, StepConfig
 from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_UNWIND_SECONDS
 from durably.drivers.futures import Broken, Returned, Suspended
-from durably.errors import TerminationReason, UnrecoverableExecutionError
+from durably.errors import NonDeterministicExecutionError, TerminationReason
 from durably.retries import RetryDecision
 from durably.wire.api import CheckpointRequest
 from tests.unit.core.support import must_not_run
@@ -431,7 +431,7 @@ def test_an_execution_that_waits_for_what_never_ends_fails() -> None:
     ending = trial.invoke()
 
     assert isinstance(ending, Broken)
-    assert isinstance(ending.error, UnrecoverableExecutionError)
+    assert isinstance(ending.error, NonDeterministicExecutionError)
     assert "never ends" in str(ending.error)
 
 
