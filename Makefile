@@ -99,7 +99,7 @@ chaos: $(READY)
 	@$(RUN) -m tests.chaos.main --kills $(KILLS)
 
 mutants: $(READY)
-	@echo "mutants: small faults put into the code, which the tests must notice"
+	@echo "mutants: defects put into the code, which the tests and simulated worlds must notice"
 	@$(RUN) -m tests.mutants.main
 
 conformance: $(READY)-conformance

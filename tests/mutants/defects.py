@@ -24,6 +24,7 @@ class Defect:
         origin: where it was met.
         path: the file, within the package.
         tests: the files of tests that are about its place.
+        unmet: why no simulated world can meet it, if none can.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Defect:
     find: str
     put: str
     tests: tuple[str, ...]
+    unmet: str = ""
 
 
 DEFECTS = (
@@ -102,6 +104,7 @@ DEFECTS = (
         find="        except UnrecoverableError as error:\n            return Broken(error)\n",
         put="        except UnrecoverableError:\n            return ending\n",
         tests=_SDK,
+        unmet="drawn programs await what they ask for, so that nothing is left to be sent",
     ),
     Defect(
         name="a control-flow signal is an ordinary exception",
@@ -120,6 +123,9 @@ DEFECTS = (
         find="        if self._ending is not None:\n            self._refuse(scope, suspended())",
         put="        if self._ending is self:\n            self._refuse(scope, suspended())",
         tests=("tests/unit/drivers/test_task_swallowing.py",),
+        unmet=(
+            "what is asked for after the signal is refused a second time, when it is to be recorded"
+        ),
     ),
     Defect(
         name="a control-flow signal is not sticky: threads",
@@ -129,6 +135,7 @@ DEFECTS = (
         find="if self._ending is None and not is_asleep:",
         put="if not is_asleep:",
         tests=_SDK,
+        unmet="threads are not simulated",
     ),
     Defect(
         name="a replay is not compared with the record",
@@ -220,6 +227,7 @@ DEFECTS = (
         find="return is_ours and raw.hex() == callback_id",
         put="return len(mac) == len(nonce) and raw.hex() == callback_id",
         tests=(_ENGINE + "test_tokens.py",),
+        unmet="a store finds callbacks by their whole ids, so it finds no forged one",
     ),
     Defect(
         name="an execution that crashes every worker is never parked",
@@ -275,6 +283,7 @@ DEFECTS = (
             '__import__("datetime").UTC) + self._policy.lease'
         ),
         tests=(_PLANTED,),
+        unmet="the only process on a store voids all claims when it starts",
     ),
     # The stores
     Defect(
@@ -303,6 +312,7 @@ DEFECTS = (
         find="if change.expected_version != version or (wanted is not None and wanted != epoch):",
         put="if change.expected_version != version or (wanted is not None and epoch is None):",
         tests=_STORES,
+        unmet="the only process on a store refuses such a write before the store is asked",
     ),
     Defect(
         name="claims whose lease ran out are never found again",
@@ -321,6 +331,7 @@ DEFECTS = (
         find='"PRAGMA synchronous = FULL",',
         put='"PRAGMA synchronous = NORMAL",',
         tests=("tests/stores/test_sqlite_file.py",),
+        unmet="what a disk has acknowledged and lost, no simulated world sees",
     ),
     Defect(
         name="a commit that failed is tried again",

@@ -1,8 +1,13 @@
 """`make mutants`: defects that other systems had are planted one by one; a test must notice each.
 
-Each is put into a copy of the source, and the few test files that are about its place are run
-there. The exit code is 1 if one survives: then a test is missing. A defect whose anchor is not
-found exactly once is an error, too: the code has moved on, and the list must follow.
+Each is put into a copy of the source. The few test files that are about its place are run there,
+and then simulated worlds, seed after seed, until one violates something. Both must notice it, but
+for those defects that say why no simulation can. The exit code is 1 if one survives: then a test is
+missing. A defect whose anchor is not found exactly once is an error, too: the code has moved on,
+and the list must follow.
+
+When all were tried, the table of `docs/explanation/mutants.md` is written; with `CI=true` it is
+left alone.
 """
 
 from __future__ import annotations
@@ -23,11 +28,16 @@ from queue import SimpleQueue
 from time import monotonic
 
 from tests.mutants.defects import DEFECTS, Defect
+from tests.mutants.page import PAGE, Row, write_page
 
 _ROOT = Path(__file__).parents[2]
 _COPIED = ("src", "tests", "pyproject.toml")
 _SECONDS = 60.0
+_SIMULATED_SECONDS = 900.0
+_SEEDS = 2000
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?::\S+)", re.MULTILINE)
+_VIOLATED = re.compile(r"^ +([\w, ]+?) +--repeat '", re.MULTILINE)
+_COUNT = re.compile(r"^seeds +([\d,]+) ", re.MULTILINE)
 
 
 class Verdict(StrEnum):
@@ -40,12 +50,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A defect, what became of it, and what noticed it or why it could not be tried."""
+    """A defect, what became of it, and what noticed it or why it could not be tried.
+
+    Attributes:
+        seeds: how many simulated worlds it took until one violated something; 0: none was tried.
+        violated: what that violated.
+    """
 
     defect: Defect
     verdict: Verdict
     by: str
     seconds: float
+    seeds: int = 0
+    violated: str = ""
 
 
 class Copy:
@@ -61,8 +78,8 @@ class Copy:
             else:
                 shutil.copy(source, folder / name)
 
-    def try_out(self, defect: Defect) -> Outcome:
-        """Plant *defect*, run its tests, and take it out again."""
+    def try_out(self, defect: Defect, seeds: int) -> Outcome:
+        """Plant *defect*, run its tests and at most *seeds* worlds, and take it out again."""
         path = self._folder / "src" / "durably" / defect.path
         clean = path.read_text()
         began = monotonic()
@@ -70,27 +87,43 @@ class Copy:
         if found != 1:
             return Outcome(defect, Verdict.UNUSABLE, f"its anchor is there {found} times", 0.0)
         path.write_text(clean.replace(defect.find, defect.put))
+        count, violated = 0, ""
         try:
-            code, text = self.run(defect.tests)
+            verdict, by = _judge(*self.run(defect.tests))
+            if verdict is Verdict.KILLED and not defect.unmet:
+                count, violated = self.simulate(seeds, on_sqlite="sqlite" in defect.path)
         finally:
             path.write_text(clean)
-        return Outcome(defect, *_judge(code, text), monotonic() - began)
+        if count and not violated:
+            verdict = Verdict.SURVIVED
+        return Outcome(defect, verdict, by, monotonic() - began, count, violated)
 
     def run(self, tests: Iterable[str]) -> tuple[int | None, str]:
         """Run *tests* to the first failure; the code is `None` when they hang."""
-        program = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line"]
+        program = ["pytest", "-x", "-q", "--tb=line"]
         program += ["-p", "no:cacheprovider", "-p", "tests.mutants.quick", *tests]
+        return self._python(program, _SECONDS)
+
+    def simulate(self, seeds: int, *, on_sqlite: bool) -> tuple[int, str]:
+        """Run worlds until one violates something; give their number, and what was violated."""
+        program = ["tests.simulator.main", "--until-failure", "--processes", "1"]
+        program += ["--store", "sqlite"] if on_sqlite else []
+        _, text = self._python([*program, "--seeds", str(seeds)], _SIMULATED_SECONDS)
+        count, violated = _COUNT.search(text), _VIOLATED.search(text)
+        return int(count[1].replace(",", "")) if count else 1, violated[1] if violated else ""
+
+    def _python(self, program: Sequence[str], seconds: float) -> tuple[int | None, str]:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         environment["PYTHONPATH"] = os.pathsep.join((str(self._folder / "src"), str(self._folder)))
         try:
-            done = subprocess.run(  # noqa: S603 - pytest, on tests of ours
-                program,
+            done = subprocess.run(  # noqa: S603 - Python, on programs of ours
+                [sys.executable, "-m", *program],
                 cwd=self._folder,
                 env=environment,
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=_SECONDS,
+                timeout=seconds,
             )
         except subprocess.TimeoutExpired:
             return None, ""
@@ -119,14 +152,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             copies.put(Copy(Path(name) / str(number)))
         if not _is_sound(copies, {test for one in chosen for test in one.tests}):
             return 2
-        outcomes = _try_all(copies, chosen, asked.jobs)
+        outcomes = _try_all(copies, chosen, asked)
     _report(outcomes, monotonic() - began)
+    if len(chosen) == len(DEFECTS) and os.environ.get("CI") != "true":
+        rows = [Row(one.defect, one.by, one.seeds, one.violated) for one in outcomes]
+        PAGE.write_text(write_page(rows))
     return int(any(one.verdict is not Verdict.KILLED for one in outcomes))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.main", description=__doc__)
     parser.add_argument("only", nargs="*", help="only defects whose name contains one of these")
+    parser.add_argument(
+        "--seeds", type=int, default=_SEEDS, help=f"worlds for each, at most; {_SEEDS} by default"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time; 2 by default")
     return parser.parse_args(arguments)
 
@@ -142,16 +181,18 @@ def _is_sound(copies: SimpleQueue[Copy], tests: set[str]) -> bool:
     return code == 0
 
 
-def _try_all(copies: SimpleQueue[Copy], defects: list[Defect], jobs: int) -> list[Outcome]:
+def _try_all(
+    copies: SimpleQueue[Copy], defects: list[Defect], asked: argparse.Namespace
+) -> list[Outcome]:
     def try_out(defect: Defect) -> Outcome:
         copy = copies.get()
         try:
-            return copy.try_out(defect)
+            return copy.try_out(defect, asked.seeds)
         finally:
             copies.put(copy)
 
     outcomes: dict[str, Outcome] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(asked.jobs) as pool:
         for future in as_completed([pool.submit(try_out, one) for one in defects]):
             one = future.result()
             outcomes[one.defect.name] = one
@@ -167,6 +208,9 @@ def _report(outcomes: list[Outcome], seconds: float) -> None:
         defect = one.defect
         print(f"{one.verdict:<8}  {defect.name:<{width}}  {one.by}")
         print(f"{'':8}  {'':{width}}  {defect.rule}; seen in {defect.origin}")
+        if one.seeds:
+            said = f"violated {one.violated}" if one.violated else "no world violated anything"
+            print(f"{'':8}  {'':{width}}  {said}, {one.seeds} worlds")
     killed = sum(one.verdict is Verdict.KILLED for one in outcomes)
     print(f"\nmutants: {killed} of {len(outcomes)} defects noticed, in {seconds:.0f} s")
 
