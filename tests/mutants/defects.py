@@ -256,10 +256,10 @@ DEFECTS = (
         rule="P9, I7, I18",
         origin="hatchet#4619, dbos-java#493",
         path="engine/journals.py",
-        find="plan.changes += (self._start_child(tip.execution, fact, now),)",
+        find="plan.changes += (first_change(tip.execution, fact, self._policy, now),)",
         put=(
-            "child = self._start_child(tip.execution, fact, now)\n"
-            "                    self._spawn(self._store.append((child,)))"
+            "child = first_change(tip.execution, fact, self._policy, now)\n"
+            "                    self.spawn(self._store.append((child,)))"
         ),
         tests=(_PLANTED,),
     ),
@@ -405,6 +405,24 @@ DEFECTS = (
         find="new_execution_state=ExecutionState(operations=push.operations if is_news else ()),",
         put="new_execution_state=ExecutionState(operations=push.operations),",
         tests=(_ENGINE + "test_sessions.py",),
+    ),
+    Defect(
+        name="a child completes only an invoke that its own process knows of",
+        rule="P9, P14",
+        origin="a simulated world of several processes",
+        path="engine/journals.py",
+        find="if parent is None or not has_invoked(parent.execution, child):",
+        put="if parent is None:",
+        tests=(_ENGINE + "test_overtaken.py",),
+    ),
+    Defect(
+        name="what was captured counts as told",
+        rule="P2, I6",
+        origin="a simulated world of several processes",
+        path="engine/news.py",
+        find="        self._undelivered.clear()\n        self._told = self.heard\n",
+        put="        self._undelivered.clear()\n",
+        tests=(_ENGINE + "test_overtaken.py",),
     ),
     Defect(
         name="an invocation begins with what is only being written",

@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-_STORES = ("memory", "memory", "memory", "sqlite", "memory")
+_STORES = ("memory", "memory", "memory", "sqlite", "shared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +16,7 @@ class Case:
 
     Attributes:
         seed: everything follows from it.
-        store: `memory`, `sqlite`, or `shared`: a memory that several processes use, which no seed
-            has by itself as long as there is no such store.
+        store: `memory`, `sqlite`, or `shared`: a memory that several processes use.
         without: kinds of faults that never happen.
         skipped: numbers of faults that do not happen.
         scenarios: the numbers of those that are played; `None`: all.

@@ -23,8 +23,9 @@ from durably.engine.store import (
 )
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError
 from durably.stores.admission import break_lines, rests_on_nothing
+from tests.simulator.durable import noting
 from tests.simulator.loop import Place, Turn
-from tests.simulator.stage import Attempted, Stage, writing
+from tests.simulator.stage import Attempted, Stage
 
 T = TypeVar("T")
 
@@ -265,7 +266,8 @@ class MemoryView(View):
         self._timer: Turn | None = None
 
     async def write(self, changes: Sequence[Change], note: Callable[[], None]) -> None:
-        handed = _Handed(tuple(changes), self.stage.loop.create_future(), noting(self.stage, note))
+        noted = noting(self.stage, changes, note)
+        handed = _Handed(tuple(changes), self.stage.loop.create_future(), noted)
         self._queue.append(handed)
         if self._timer is None and self.stage.is_likely(0.3):
             self._commit()
@@ -336,28 +338,18 @@ class MemoryView(View):
             return broken("the group could not be written: by chance")
         if rests_on_nothing(handed.changes):
             return VersionConflict(arns[0])
-        return self._write(handed)
+        conflict = self.take(handed.changes)
+        if conflict is None:
+            handed.note()
+        return conflict
 
-    def _write(self, handed: _Handed) -> VersionConflict | None:
+    def take(self, changes: Sequence[Change]) -> VersionConflict | None:
+        """Have the store take *changes*, or say why it does not."""
         try:
-            at_once(self.inner.append(handed.changes))
+            at_once(self.inner.append(changes))
         except VersionConflict as conflict:
             return conflict
-        handed.note()
         return None
-
-
-def noting(stage: Stage, note: Callable[[], None]) -> Callable[[], None]:
-    """Give what to call when a write is durable: whatever it was sent for is accepted then."""
-    write = writing.get()
-    if write is None:
-        return note
-
-    def accept() -> None:
-        note()
-        write.accept(stage.trace.tick())
-
-    return accept
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

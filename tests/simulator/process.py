@@ -31,7 +31,7 @@ from durably.wire.update import OperationUpdate
 from tests.simulator.code import Code
 from tests.simulator.disk import View
 from tests.simulator.loop import Place, kept_tasks
-from tests.simulator.stage import Attempted, BackendClock, Stage, Visited, handed_out, writing
+from tests.simulator.stage import Attempted, BackendClock, Stage, Visited, handed_out
 from tests.simulator.worker import RemoteFunctionProxy
 
 
@@ -42,7 +42,6 @@ class Setup:
     Attributes:
         functions: all that can be started.
         served: those that workers run.
-        hears: processes are told of what others have made due.
     """
 
     policy: ServicePolicy
@@ -50,7 +49,6 @@ class Setup:
     dispatchers: int
     functions: Sequence[str]
     served: Sequence[str]
-    hears: bool
 
 
 class Process:
@@ -84,7 +82,6 @@ class Process:
             lambda name: Target(name, "$LATEST") if name in known else None,
             setup.policy,
         )
-        self._wakers: list[Callable[[], None]] = []
         self.service.on_wake = self._take_waker  # type: ignore[method-assign]
         inner = RemoteInvoker(remote, InProcessInvoker(code, self._connect))
         self._invoker = ObservedInvoker(stage, place, inner, frozenset(remote))
@@ -134,19 +131,9 @@ class Process:
         """How many invocations it has under way."""
         return sum(dispatcher.running for dispatcher in self.dispatchers)
 
-    def hear(self) -> None:
-        """Be told by another process that something may be due."""
-        for waker in self._wakers:
-            self._hint(waker)
-
-    def tell_others(self, tell: Callable[[], None]) -> None:
-        """Call *tell* whenever something may be due."""
-        Service.on_wake(self.service, tell)
-
     # What is between the parts of the product
 
     def _take_waker(self, waker: Callable[[], None]) -> None:
-        self._wakers.append(waker)
         Service.on_wake(self.service, lambda: self._hint(waker))
 
     def _hint(self, waker: Callable[[], None]) -> None:
@@ -166,8 +153,9 @@ class Process:
 
 def is_left_open(task: asyncio.Task[Any]) -> bool:
     """Whether a task of an invocation lives on, and is not the service's."""
-    name = getattr(task.get_coro(), "__qualname__", "")
-    return not task.done() and not name.startswith("Journals.")
+    code = getattr(task.get_coro(), "cr_code", None)
+    is_services = code is not None and "/durably/engine/" in code.co_filename
+    return not (task.done() or is_services)
 
 
 class ObservedInvoker:
@@ -241,21 +229,18 @@ class ObservedClient:
             updates=request.updates,
             client_token=f"{self.request_id} {next(self._sent)}",
         )
-        self._stage.writes.append(write)
-        token = writing.set(write)
+        self._stage.ask(write)
         try:
             response = await self._inner.checkpoint(request)
         except ApiError as error:
-            write.done, write.accepted = self._stage.trace.tick(), False
+            self._stage.answer(write, is_accepted=False)
             if isinstance(error, InvalidParameterValueException) and self._session.is_over:
                 self._stage.trace.reach("zombie refused")
             raise
         except asyncio.CancelledError:
             write.is_given_up = True
             raise
-        finally:
-            writing.reset(token)
-        write.accept(self._stage.trace.tick())
+        self._stage.answer(write, is_accepted=True)
         write.acknowledged = True
         if response.checkpoint_token is None:
             self._stage.visits[self.request_id].is_dismissed = True

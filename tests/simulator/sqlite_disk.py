@@ -24,7 +24,8 @@ from durably.stores import sqlite_lock
 from durably.stores.sqlite import SqliteStore
 from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_thread import Look
-from tests.simulator.disk import View, noting
+from tests.simulator.disk import View
+from tests.simulator.durable import noting
 from tests.simulator.loop import Place
 from tests.simulator.stage import BackendClock, Stage
 
@@ -216,7 +217,7 @@ class SqliteView(View):
             _noting.reset(token)
 
     async def write(self, changes: Sequence[Change], note: Callable[[], None]) -> None:
-        await self.noting(noting(self.stage, note), self.store.append(changes))
+        await self.noting(noting(self.stage, changes, note), self.store.append(changes))
         if self.stage.faults.hits("disk is slow"):
             await asyncio.sleep(self.stage.faults.pick(0.1, 10))
 

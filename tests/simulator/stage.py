@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -21,7 +21,7 @@ from tests.simulator.trace import Trace
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Attempted:
     """A write by an owner while it is under way; `Write` says what the fields mean.
 
@@ -60,9 +60,6 @@ class Attempted:
 
 _FIELDS = tuple(field.name for field in fields(Write))
 
-
-writing: ContextVar[Attempted | None] = ContextVar("writing", default=None)
-"""The checkpoint that is being carried out here."""
 
 passes: ContextVar[list[int] | None] = ContextVar("passes", default=None)
 """Set where one invocation calls its handler again and again: its number, once it has one."""
@@ -143,6 +140,7 @@ class Stage:
     Attributes:
         random: chance in what is neither a fault nor the order of callbacks.
         writes: what owners of executions have written, or have tried to.
+        asked: checkpoints that are neither accepted nor refused yet, by the execution.
         visits: invocations, by their ids.
         in_flight: how many writes of an execution's owner are under way.
         jump_seconds: how far the backend's clock has been put forward.
@@ -155,11 +153,27 @@ class Stage:
     trace: Trace
     lease: timedelta
     writes: list[Attempted] = field(default_factory=list[Attempted])
+    asked: defaultdict[str, list[Attempted]] = field(default_factory=lambda: defaultdict(list))
     visits: dict[str, Visited] = field(default_factory=dict[str, Visited])
     rounds: list[Round] = field(default_factory=list[Round])
     in_flight: Counter[str] = field(default_factory=Counter[str])
     jump_seconds: float = 0.0
     offsets: dict[str, float] = field(default_factory=dict[str, float])
+
+    def ask(self, write: Attempted) -> None:
+        """Note that a checkpoint is about to be carried out."""
+        self.writes.append(write)
+        self.asked[write.execution].append(write)
+
+    def answer(self, write: Attempted, *, is_accepted: bool) -> None:
+        """Note what came of a checkpoint."""
+        if write in self.asked[write.execution]:
+            self.asked[write.execution].remove(write)
+        tick = self.trace.tick()
+        if is_accepted:
+            write.accept(tick)
+        else:
+            write.done, write.accepted = tick, False
 
     def is_likely(self, chance: float) -> bool:
         """Draw whether something is so."""

@@ -31,6 +31,12 @@ REGRESSIONS = (
     '{"seed": 13, "store": "shared"}',
     # An invocation came with its token before its begin was written.
     '{"seed": 60, "store": "shared"}',
+    # An invocation was told what was refused, and not told what was written.
+    '{"seed": 8, "store": "shared"}',
+    # What was called refused was written later.
+    '{"seed": 128, "store": "shared"}',
+    # A child ended in a process that did not know of the invoke that waited for it.
+    '{"seed": 178, "store": "shared"}',
 )
 """Runs that have failed by a defect of the product."""
 
@@ -110,7 +116,7 @@ def test_a_case_can_be_read_from_what_it_says(case: Case) -> None:
 
 def test_a_seed_alone_says_all() -> None:
     assert case_of(1234).text == "1234"
-    assert {case_of(seed).store for seed in range(8)} == {"memory", "sqlite"}
+    assert {case_of(seed).store for seed in range(8)} == {"memory", "shared", "sqlite"}
 
 
 @pytest.mark.parametrize("changes", [{"is_calm": True}, {"is_plain": True}, {"scenarios": (0, 1)}])

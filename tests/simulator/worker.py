@@ -37,7 +37,7 @@ from tests.simulator.code import Code
 from tests.simulator.faults import WRONG_ANSWER
 from tests.simulator.loop import Place, kept_tasks
 from tests.simulator.network import LostError, Network, Repeats
-from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes, writing
+from tests.simulator.stage import Attempted, Stage, Visited, handed_out, passes
 
 _TRIES = 3
 INVOCATION_SECONDS = 90.0
@@ -185,19 +185,18 @@ class WorkerClient:
                 token_in=request.checkpoint_token,
                 client_token=request.client_token or "",
             )
-            stage.writes.append(write)
-            writing.set(write)
+            stage.ask(write)
             asked = decode_wire(encode_api(request), CheckpointRequest)
             try:
                 response = await service.checkpoint(asked)
             except ApiError as error:
-                write.done, write.accepted = stage.trace.tick(), False
+                stage.answer(write, is_accepted=False)
                 if isinstance(error, InvalidParameterValueException):
                     self._note_refusal(error)
                 raise
             except StoreError as error:
                 raise ServiceException(_MISLEADING) from error
-            write.accept(stage.trace.tick())
+            stage.answer(write, is_accepted=True)
             write.token_out = response.checkpoint_token
             return write, encode_api(response)
 

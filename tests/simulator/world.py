@@ -44,6 +44,7 @@ from tests.simulator.programs import (
     Together,
     Wait,
 )
+from tests.simulator.shared_disk import Commons, SharedView
 from tests.simulator.sqlite_disk import SqliteDisk, SqliteView
 from tests.simulator.stage import PlaceClock, Stage, WorldLedger
 from tests.simulator.trace import Trace
@@ -64,6 +65,7 @@ class Shape:
     Attributes:
         processes: of the backend. Only one may have a store to itself.
         is_shared: the store is that of a database, which others use at the same time.
+        hears: processes are told by hints of what others do to such a store.
         workers: processes that run functions elsewhere.
         spread: within how many seconds the scenarios begin.
         calm_at: when nothing goes wrong any more.
@@ -164,6 +166,7 @@ class World:
         self._ids = RandomIds(Random(f"{case.seed} ids"))
         self._file = SqliteDisk(self.stage, self._ids) if case.store == "sqlite" else None
         self.inner: Store = MemoryStore(ids=self._ids)
+        self._commons = Commons(self.inner, hints=self.shape.hears)
 
     # What is played
 
@@ -248,8 +251,6 @@ class World:
             self.stage, place, self._view(place), self._code(place), self.remote, self._setup()
         )
         self.processes[number] = process
-        if self.shape.hears and self.shape.is_shared:
-            process.tell_others(lambda: self._tell_others(process))
         self.stage.trace.say(f"{place.name} starts")
         return self.loop.run_in(place, process.open())
 
@@ -273,7 +274,9 @@ class World:
             view = SqliteView(self.stage, place, self._file)
             self.inner = view.store
             return view
-        return MemoryView(self.stage, place, self.inner, is_owner=not self.shape.is_shared)
+        if self.shape.is_shared:
+            return SharedView(self.stage, place, self._commons)
+        return MemoryView(self.stage, place, self.inner, is_owner=True)
 
     def _code(self, place: Place) -> Code:
         plugins = (self.hooks.make,) if self.shape.has_hooks else ()
@@ -299,13 +302,7 @@ class World:
             dispatchers=shape.dispatchers,
             functions=(*served, BYSTANDER),
             served=served,
-            hears=shape.hears,
         )
-
-    def _tell_others(self, teller: Process) -> None:
-        for process in list(self.processes.values()):
-            if process is not teller and process.place.is_alive:
-                self.loop.call_in_world(self.stage.random.uniform(0, 0.01), process.hear)
 
     def bury(self, process: Process) -> None:
         """Let go of what a dead process held of the machine."""

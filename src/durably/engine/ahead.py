@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from durably.engine.commands import Command
+from durably.engine.commands import BeginInvocation, Command
+from durably.engine.execution import Execution
 from durably.errors import ApiError
 
 
@@ -17,16 +18,14 @@ class Said:
     """One command of an invocation.
 
     Attributes:
-        mark: how far into `Execution.changes` it was decided.
         is_awaited: somebody waits for it; otherwise it is durable with what comes after it.
         error: why it was refused, when it was decided anew.
     """
 
-    __slots__ = ("command", "error", "is_awaited", "mark")
+    __slots__ = ("command", "error", "is_awaited")
 
-    def __init__(self, command: Command, mark: int, *, is_awaited: bool) -> None:
+    def __init__(self, command: Command, *, is_awaited: bool) -> None:
         self.command = command
-        self.mark = mark
         self.is_awaited = is_awaited
         self.error: ApiError | None = None
 
@@ -36,17 +35,19 @@ class Ahead:
 
     Attributes:
         turn: held by whoever decides them anew.
+        is_behind: that is under way; what is said now comes after it.
     """
 
-    __slots__ = ("_said", "turn")
+    __slots__ = ("_said", "is_behind", "turn")
 
     def __init__(self) -> None:
         self._said: list[Said] = []
         self.turn = asyncio.Lock()
+        self.is_behind = False
 
-    def note(self, command: Command, mark: int, *, is_awaited: bool) -> Said:
+    def note(self, command: Command, *, is_awaited: bool) -> Said:
         """Note that *command* has been said."""
-        said = Said(command, mark, is_awaited=is_awaited)
+        said = Said(command, is_awaited=is_awaited)
         self._said.append(said)
         return said
 
@@ -64,3 +65,13 @@ class Ahead:
         if place is not None:
             earlier = [one for one in self._said[:place] if one.is_awaited]
             self._said[: place + 1] = earlier
+
+
+def has_begun_with(command: Command, execution: Execution) -> bool:
+    """Whether *command* is how the invocation in flight has begun, and that was written."""
+    invocation = execution.invocation
+    return (
+        isinstance(command, BeginInvocation)
+        and invocation is not None
+        and invocation.epoch == command.epoch
+    )

@@ -63,3 +63,11 @@ def child_end(child: Execution, parent: Execution) -> CompleteInvoke:
         operation_id = next((key for key, arn in parent.children.items() if arn == child.arn), "")
     status = OperationStatus(child.status.value)
     return CompleteInvoke(operation_id, status, child.result, child.error)
+
+
+def has_invoked(parent: Execution, child: Execution) -> bool:
+    """Whether *parent*, as it is known here, has the invoke that *child* stands for."""
+    operation_id = child.start.parent_operation_id
+    if operation_id is None:  # its record is damaged, and only the parent knows
+        return child.arn in parent.children.values()
+    return operation_id in parent.places

@@ -17,7 +17,7 @@ from typing import Any
 
 from durably.clock import Clock
 from durably.engine.alarms import Alarms
-from durably.engine.children import child_end, child_start
+from durably.engine.children import child_end, has_invoked
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
 from durably.engine.execution import Execution
@@ -26,6 +26,7 @@ from durably.engine.facts import (
     ChainedInvokeStarted,
     Fact,
 )
+from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
@@ -165,10 +166,12 @@ class Journals:
             await tip.settle()
         except VersionConflict:
             return True
-        stored = await self._store.find(tip.execution.arn) if self.is_shared else None
-        if stored is None or stored.version <= tip.execution.version:
+        if not self.is_shared:
             return False
-        self.drop(tip, VersionConflict(stored.arn))
+        stored = await self._store.find(tip.execution.arn)
+        if stored is not None and stored.version <= tip.execution.version:
+            return False
+        self.drop(tip, VersionConflict(tip.execution.arn))
         return True
 
     async def make_known(self) -> None:
@@ -196,11 +199,9 @@ class Journals:
                 try:
                     plan = self.plan(tip, command, epoch, is_orphan=is_orphan)
                     break
-                except ParentNeeded as needed:
-                    try:
-                        parent = await self.pin(needed.arn)
-                    except ResourceNotFoundException:
-                        is_orphan = True
+                except ParentNeeded:
+                    parent = await pin_parent(self, tip.execution)
+                    is_orphan = parent is None
             change = plan.changes[0] if is_soon and len(plan.changes) == 1 else None
             if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
                 self._store.append_soon(change)
@@ -218,7 +219,7 @@ class Journals:
         Raises:
             ApiError: it is refused. Nothing has changed.
             VersionConflict: the tip must not be used any more.
-            ParentNeeded: load that execution first.
+            ParentNeeded: pin the parent first.
         """
         if tip.failure is not None:
             raise VersionConflict(tip.execution.arn)
@@ -246,13 +247,13 @@ class Journals:
             self.drop(tip, error)
             raise
 
-    def _parent_of(self, execution: Execution) -> Tip | None:
-        arn = execution.start.parent_arn
+    def _parent_of(self, child: Execution) -> Tip | None:
+        arn = child.start.parent_arn
         if arn is None:
             return None
         parent = self._tips.get(arn)
-        if parent is None:
-            raise ParentNeeded(arn)
+        if parent is None or not has_invoked(parent.execution, child):
+            raise ParentNeeded
         return parent
 
     def _follow(
@@ -265,7 +266,7 @@ class Journals:
             if isinstance(fact, ChainedInvokeStarted):
                 after = facts[number + 1] if number + 1 < len(facts) else None
                 if not isinstance(after, ChainedInvokeFailed):
-                    plan.changes += (self._start_child(tip.execution, fact, now),)
+                    plan.changes += (first_change(tip.execution, fact, self._policy, now),)
             else:
                 closed = tip.execution if type(fact) in CLOSING else None
                 plan.settled += ((tip.execution.arn, closed),)
@@ -273,11 +274,6 @@ class Journals:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
             self._alarms.arm(tip)
-
-    def _start_child(self, parent: Execution, fact: ChainedInvokeStarted, now: datetime) -> Change:
-        child = Tip(Execution())
-        command = child_start(parent.start, fact, self._policy)
-        return child.take(decide(child.execution, command, now))
 
     def _complete_invoke(self, plan: Plan, child: Execution, parent: Tip, now: datetime) -> None:
         facts = decide(parent.execution, child_end(child, parent.execution), now)
@@ -291,14 +287,16 @@ class Journals:
     async def write(self, plan: Plan) -> None:
         """Return when *plan* is durable and what it implies has been done.
 
-        A plan that changes nothing waits for what is being written: its answer rests on it.
+        A plan that changes nothing waits for what is being written, and looks whether another
+        process has changed something: its answer rests on it.
 
         Raises:
             VersionConflict: what it rests on, or itself, was not written.
             StoreError: it could not be written.
         """
         if not plan.changes:
-            await plan.tips[0].settle()
+            if await self.is_outdated(plan.tips[0]):
+                raise VersionConflict(plan.tips[0].execution.arn)
             return
         for tip in plan.tips:
             tip.writing += 1

@@ -17,12 +17,8 @@ NOTABLE = frozenset({*CLOSING, Parked, ChainedInvokeStarted})
 """What has consequences beyond the execution itself."""
 
 
-class ParentNeeded(Exception):  # noqa: N818 - not an error: load it, and decide again
+class ParentNeeded(Exception):  # noqa: N818 - not an error: pin it, and decide again
     """The command ends a child, and its parent's state is not at hand to complete the invoke."""
-
-    def __init__(self, arn: str) -> None:
-        super().__init__(arn)
-        self.arn = arn
 
 
 @dataclass(slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 
-from durably.engine.ahead import Ahead, Said
+from durably.engine.ahead import Ahead, Said, has_begun_with
 from durably.engine.arns import parse_execution_arn
 from durably.engine.commands import (
     BeginInvocation,
@@ -16,12 +17,9 @@ from durably.engine.commands import (
     FailInvocation,
     Surroundings,
 )
-from durably.engine.execution import (
-    changed_since,
-    readable_operations,
-    updated_operation_ids,
-)
+from durably.engine.execution import readable_operations, updated_operation_ids
 from durably.engine.journals import Journals
+from durably.engine.news import NOTHING, News
 from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
 from durably.engine.sharing import know_targets
@@ -59,15 +57,13 @@ class Session:
 
     __slots__ = (
         "_ahead",
-        "_heard",
+        "_failure",
         "_is_handed_out",
         "_journals",
-        "_listener",
+        "_news",
         "_operations",
         "_surroundings",
         "_tip",
-        "_told",
-        "_undelivered",
         "_updated",
         "epoch",
         "is_over",
@@ -86,13 +82,12 @@ class Session:
         self._journals = journals
         self._tip = tip
         self._ahead = Ahead() if journals.is_shared else None
+        self._failure: StoreError | None = None
         self._surroundings = surroundings
-        self._listener: Listener | None = None
         self._is_handed_out = False
-        self._undelivered: deque[Push] = deque()
         self._operations = readable_operations(tip.execution)
         self._updated = updated_operation_ids(tip.execution)
-        self._told = self._heard = len(tip.execution.changes)
+        self._news = News(len(tip.execution.changes))
         self._say(begin, is_awaited=False)  # it is written with what it says first, or soon
         invocation = tip.execution.invocation
         assert invocation is not None, "it has just begun"
@@ -178,11 +173,12 @@ class Session:
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True)
         try:
+            self._await_turn()
             if updates and updates[-1].type is OperationType.EXECUTION:
                 await self._journals.ask_tip(self._tip, command, self.epoch)
                 return CheckpointResponse()
             plan = self._journals.plan(self._tip, command, self.epoch)
-            push = self._capture()
+            push = self._news.capture(self._tip.execution)
             await self._journals.write(plan)
         except VersionConflict as error:
             push = await self._say_again(said, error)
@@ -190,8 +186,10 @@ class Session:
             self._settle(said)
             raise
         self._settle(said)
-        is_news = self._is_next(push)
-        self._heard = max(self._heard, push.mark)
+        is_news = self._news.is_next(push)
+        if not is_news:
+            await self._catch_up()  # the listener has been told, or is told by the end of it
+        self._news.hear(push.mark)
         return CheckpointResponse(
             checkpoint_token=self.token if self._has_authority() else None,
             new_execution_state=ExecutionState(operations=push.operations if is_news else ()),
@@ -214,6 +212,7 @@ class Session:
         command = Checkpoint(self.epoch, (update,), self._surroundings)
         said = self._say(command, is_awaited=False)
         try:
+            self._await_turn()
             self._journals.post(self._tip, command, self.epoch)
         except VersionConflict as error:
             if said is None:
@@ -228,44 +227,20 @@ class Session:
 
     def listen(self, listener: Listener) -> None:
         """Tell *listener* what changes from outside from now on, and what has until now."""
-        self._listener = listener
-        if self._told < len(self._tip.execution.changes) and not self._tip.writing:
-            self.tell(self._capture())
+        self._news.listener = listener
+        if self._news.are_there(self._tip.execution) and not self._tip.writing:
+            self.tell(self.capture())
 
     def capture(self) -> Push:
         """See `Audience.capture`. What nobody listens for is left for the next reply."""
-        return Push((), 0) if self._listener is None else self._capture()
-
-    def _capture(self) -> Push:
-        execution = self._tip.execution
-        operations = changed_since(execution, self._told)
-        self._told = len(execution.changes)
-        push = Push(operations, self._told)
-        self._undelivered.append(push)
-        return push
+        return NOTHING if self._news.listener is None else self._news.capture(self._tip.execution)
 
     def tell(self, push: Push) -> None:
         """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
-        if self._is_next(push):
-            self._tell(push)
-        elif not push.mark and self._listener is not None:
-            self.listen(self._listener)  # it was decided when nobody listened, and is durable now
-
-    def _tell(self, push: Push) -> None:
-        if push.operations and self._listener is not None and self._listener(push.operations):
-            self._heard = max(self._heard, push.mark)
-
-    def _is_next(self, push: Push) -> bool:
-        """Whether *push*, which is durable now, is still to be delivered; have those before told.
-
-        Whoever waits for an earlier one may be woken later. It is durable, too, and must not
-        undo in the invocation's eyes what this one says.
-        """
-        if all(one is not push for one in self._undelivered):
-            return False
-        while (earlier := self._undelivered.popleft()) is not push:
-            self._tell(earlier)
-        return True
+        if self._news.is_next(push):
+            self._news.tell(push)
+        elif push is NOTHING and self._news.listener is not None:
+            self.listen(self._news.listener)  # decided when nobody listened, and durable now
 
     def release(self) -> None:
         """See `Audience.release`."""
@@ -283,26 +258,41 @@ class Session:
     def _say(self, command: Command, *, is_awaited: bool) -> Said | None:
         if self._ahead is None:
             return None
-        return self._ahead.note(command, len(self._tip.execution.changes), is_awaited=is_awaited)
+        return self._ahead.note(command, is_awaited=is_awaited)
 
     def _settle(self, said: Said | None) -> None:
         if self._ahead is not None and said is not None:
             self._ahead.settle(said)
+
+    def _await_turn(self) -> None:
+        """Let what was said before be said again first, where that is under way.
+
+        Raises:
+            VersionConflict: it is; whatever has been noted is said with it.
+        """
+        if self._ahead is not None and self._ahead.is_behind:
+            raise VersionConflict(self.arn)
 
     async def _say_again(self, said: Said | None, conflict: VersionConflict) -> Push:
         """Have *said* decided anew, and give what has changed by now.
 
         Raises:
             InvalidParameterValueException: the claim is lost, or it was refused.
+            StoreError: nobody knows what becomes of it.
         """
         if said is not None:
             self.is_over = False  # if it was released, then by an end that did not come to be
         await self._catch_up()
         if said is None or self._ahead is None or self._ahead.is_open(said):
+            if self._failure is not None:
+                raise self._failure
             raise InvalidParameterValueException(INVALID_TOKEN) from conflict
         if said.error is not None:
             raise said.error
-        return self._capture()
+        with suppress(VersionConflict):  # then what comes of that is told in its turn
+            await self._tip.settle()
+            return self._news.capture(self._tip.execution)
+        return NOTHING
 
     async def _catch_up(self) -> None:
         """Go on from what the execution is now, and say again what was not written."""
@@ -314,8 +304,10 @@ class Session:
                     await self._rejoin(self._ahead)
                 except VersionConflict:
                     continue  # somebody was first once more
-                except (ResourceNotFoundException, StoreError):
+                except ResourceNotFoundException:
                     self.is_over = True
+                except StoreError as error:
+                    self.is_over, self._failure = True, error
 
     async def _rejoin(self, ahead: Ahead) -> None:
         tip = await self._journals.pin(self.arn)
@@ -323,32 +315,39 @@ class Session:
             if not await self._journals.is_claimed_under(self.arn, self.epoch):
                 self.is_over = True
                 return
-            first = ahead.first()
-            fork = self._told if first is None else min(self._told, first.mark)
-            self._undelivered = deque(push for push in self._undelivered if push.mark <= fork)
-            self._told, self._heard = fork, min(self._heard, fork)
             self._tip = tip
+            self._news.go_back()
             self._journals.open_session(tip, self)
-            while (said := ahead.first()) is not None:
-                if not self._has_begun_with(said.command):
-                    try:
-                        await self._journals.ask_tip(tip, said.command, self.epoch)
-                    except ApiError as refusal:
-                        said.error = refusal
-                ahead.settle(said)
-            if self._listener is not None:
-                self.tell(self._capture())
+            ahead.is_behind = True
+            while not await self._has_said_all(ahead):
+                pass
+            ahead.is_behind = False
+            self.tell(self.capture())
+        except asyncio.CancelledError:
+            self._journals.drop(tip, VersionConflict(self.arn))  # the rest is said by another task
+            raise
         finally:
+            ahead.is_behind = False
             self._journals.unpin(tip)
 
-    def _has_begun_with(self, command: Command) -> bool:
-        """Whether *command* is how the invocation began, and that was written."""
-        invocation = self._tip.execution.invocation
-        return (
-            isinstance(command, BeginInvocation)
-            and invocation is not None
-            and invocation.epoch == self.epoch
-        )
+    async def _has_said_all(self, ahead: Ahead) -> bool:
+        """Say again what was said first. `True`: there is none, and all that is known is durable.
+
+        Raises:
+            VersionConflict: somebody was first once more.
+            StoreError: it could not be written, or nobody knows.
+        """
+        await self._tip.settle()  # somebody else may be changing it
+        said = ahead.first()
+        if said is None:
+            return True
+        if not has_begun_with(said.command, self._tip.execution):
+            try:
+                await self._journals.ask_tip(self._tip, said.command, self.epoch)
+            except ApiError as refusal:
+                said.error = refusal
+        ahead.settle(said)
+        return False
 
     async def end(self, output: InvocationOutput) -> None:
         """Take the handler's answer.
@@ -356,7 +355,7 @@ class Session:
         Raises:
             StoreError: it could not be written; the claim will run out.
         """
-        seen = None if self._is_handed_out else self._heard
+        seen = None if self._is_handed_out else self._news.heard
         await self._finish(EndInvocation(self.epoch, output, seen))
 
     async def fail(self, error: ErrorObject, *, is_counted: bool = True) -> None:
