@@ -283,7 +283,6 @@ DEFECTS = (
             '__import__("datetime").UTC) + self._policy.lease'
         ),
         tests=(_PLANTED,),
-        unmet="the only process on a store voids all claims when it starts",
     ),
     # The stores
     Defect(
@@ -294,6 +293,7 @@ DEFECTS = (
         find="if head is None or head.owner != worker or head.epoch != epoch:",
         put="if head is None or head.owner != worker:",
         tests=_STORES,
+        unmet="a lease that it keeps too long ends with its process, the only one on the file",
     ),
     Defect(
         name="a heartbeat is not fenced: memory",
@@ -312,7 +312,6 @@ DEFECTS = (
         find="if change.expected_version != version or (wanted is not None and wanted != epoch):",
         put="if change.expected_version != version or (wanted is not None and epoch is None):",
         tests=_STORES,
-        unmet="the only process on a store refuses such a write before the store is asked",
     ),
     Defect(
         name="claims whose lease ran out are never found again",
