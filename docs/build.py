@@ -37,7 +37,10 @@ PAGES: Mapping[str, Page] = {
     "futures": Page("Futures and callbacks", ("drivers.futures", "drivers.callbacks")),
     "handler": Page("Durable functions", ("handler",)),
     "engine": Page("The engine", ("app", "engine", "wire.execution", "wire.history")),
-    "inside": Page("Inside a step", ("core.active", "core.scope", "core.ids", "drivers.logs")),
+    "inside": Page(
+        "Inside a step",
+        ("core.active", "step_connections", "core.scope", "core.ids", "drivers.logs"),
+    ),
     "configuration": Page("Configuration", ("config", "completion", "limits")),
     "results": Page("What a batch gives", ("batch_result",)),
     "retries": Page("Retry and wait strategies", ("retries",)),

@@ -98,6 +98,8 @@ from durably.errors import (
     StoreTooNewError,
     StoreUnavailableError,
     TooManyRequestsException,
+    TransactionConflictError,
+    TransactionError,
     UnrecoverableError,
     UnrecoverableExecutionError,
     UnrecoverableInvocationError,
@@ -129,6 +131,7 @@ from durably.serdes import (
     json_serdes,
     typed_serdes,
 )
+from durably.step_connections import step_connection, sync_step_connection
 from durably.sync_context import SyncDurableContext
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import (
@@ -251,6 +254,8 @@ __all__ = [
     "SyncEngine",
     "SyncExecution",
     "TooManyRequestsException",
+    "TransactionConflictError",
+    "TransactionError",
     "UnrecoverableError",
     "UnrecoverableExecutionError",
     "UnrecoverableInvocationError",
@@ -273,5 +278,7 @@ __all__ = [
     "get_active_operation",
     "hash_id",
     "json_serdes",
+    "step_connection",
+    "sync_step_connection",
     "typed_serdes",
 ]

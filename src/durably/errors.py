@@ -3,6 +3,8 @@
 DurableError
 ├── ValidationError (also a ValueError)     a bad argument or setting; nothing was recorded
 ├── ContextUsageError                       an operation called from where it may not be
+│   └── TransactionError                    a step's connection, used as it may not be
+├── TransactionConflictError                a step's transaction met others again and again
 ├── InvalidStateError                       something asked of what cannot do it now
 ├── SerdesError                             a value that cannot be written or read
 │   └── RetryableSerdesError                …now: the invocation is tried again
@@ -167,6 +169,8 @@ __all__ = [
     "StoreUnavailableError",
     "TerminationReason",
     "TooManyRequestsException",
+    "TransactionConflictError",
+    "TransactionError",
     "UnrecoverableError",
     "UnrecoverableExecutionError",
     "UnrecoverableInvocationError",
@@ -217,6 +221,20 @@ class ValidationError(DurableError, ValueError):
 
 class ContextUsageError(DurableError):
     """An operation was called from where it may not be. Nothing was recorded; see the text."""
+
+
+class TransactionError(ContextUsageError):
+    """The connection of a step was asked for, or used, as it may not be; see the text.
+
+    Nothing is recorded of the step, and no retry strategy is asked: the code must be changed.
+    """
+
+
+class TransactionConflictError(DurableError):
+    """A step's transaction could not be committed beside others, as often as it was tried.
+
+    Nothing that it wrote was stored. The retry strategy is asked whether to try once more.
+    """
 
 
 class InvalidStateError(DurableError):
@@ -341,7 +359,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _concerns_execution(error: BaseException) -> bool:
     if isinstance(error, DurableExecutionClientError):
         return error.scope == "execution"
-    if isinstance(error, ValidationError | RecursionError):  # code that recurses does so again
+    # Code that recurses, or misuses a connection, does so again.
+    if isinstance(error, ValidationError | RecursionError | ContextUsageError):
         return True
     status, code, message = _refusal(error)
     if code.startswith("KMS"):

@@ -284,6 +284,7 @@ class DurableFunction:
             clock=host.clock,
             ids=host.ids,
             stand_in=host.stand_in,
+            transactions=host.transactions,
             logger=self._logger,
             observers=observers_of(self._all_plugins, journal, host.clock),
             time_left=time_left(host.clock, lambda_context),
@@ -393,8 +394,6 @@ def _as_json_object(output: InvocationOutput) -> dict[str, Any]:
 
 
 def _default_client() -> DurableExecutionClient:
-    from durably.clients.aws_lambda import (  # noqa: PLC0415 - only where no client is given
-        AwsDurableExecutionClient,
-    )
+    from durably.clients.aws_lambda import AwsDurableExecutionClient  # noqa: PLC0415 - seldom used
 
     return AwsDurableExecutionClient.default()

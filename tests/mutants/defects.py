@@ -244,10 +244,10 @@ DEFECTS = (
         rule="R1, P2",
         origin="java#659, js#395",
         path="engine/journals.py",
-        find="        try:\n            await self._store.append(plan.changes)\n",
+        find="            await (transaction or self._store).append(plan.changes)\n",
         put=(
-            "        self._act(plan)\n"
-            "        try:\n            await self._store.append(plan.changes)\n"
+            "            self._act(plan)\n"
+            "            await (transaction or self._store).append(plan.changes)\n"
         ),
         tests=(_ENGINE + "test_journals.py", _ENGINE + "test_sessions.py"),
     ),

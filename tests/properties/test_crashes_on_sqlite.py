@@ -87,9 +87,8 @@ async def one_life(
     store = CutStore(path, cut)
     service = Service(store, clock, RandomIds(), lambda name: Target(name, "$LATEST"))
     await service.open()
-    dispatcher = Dispatcher(
-        service, InProcessInvoker(functions, EmbeddedClient), lambda: list(functions), "w", FAST
-    )
+    invoker = InProcessInvoker[EmbeddedClient](functions, EmbeddedClient)
+    dispatcher = Dispatcher(service, invoker, lambda: list(functions), "w", FAST)
     worker = asyncio.create_task(dispatcher.run())
     try:
         with suppress(StoreUnavailableError):

@@ -83,7 +83,7 @@ class Process:
             setup.policy,
         )
         self.service.on_wake = self._take_waker  # type: ignore[method-assign]
-        inner = RemoteInvoker(remote, InProcessInvoker(code, self._connect))
+        inner = RemoteInvoker(remote, InProcessInvoker[ObservedClient](code, self._connect))
         self._invoker = ObservedInvoker(stage, place, inner, frozenset(remote))
         self.dispatchers: list[Dispatcher] = []
         self._work: list[asyncio.Task[None]] = []
@@ -217,6 +217,9 @@ class ObservedClient:
     @property
     def request_id(self) -> str:
         return self._inner.request_id
+
+    def end(self) -> None:
+        self._inner.end()
 
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         write = Attempted(

@@ -36,7 +36,7 @@ class TestSqliteStoreWithoutRoom(StoreSuite):
 
     @pytest.fixture
     def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
-        monkeypatch.setattr("durably.stores.sqlite_writer._MAX_GROUP", 2)
+        monkeypatch.setattr("durably.stores.sqlite_queue._MAX_GROUP", 2)
         monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_HEADS", 1)
         monkeypatch.setattr("durably.stores.sqlite_ledger._MAX_FUNCTIONS", 1)
         return SqliteStore(tmp_path / "durably.db")

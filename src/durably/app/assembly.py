@@ -26,6 +26,7 @@ from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvo
 from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.service import Service
 from durably.engine.store import Store, is_shared
+from durably.engine.transactions import begin_of
 from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
@@ -81,7 +82,10 @@ class Assembly:
         self._dispatcher = Dispatcher(
             self.service,
             RemoteInvoker(
-                elsewhere, InProcessInvoker(functions, partial(EmbeddedClient, host=host))
+                elsewhere,
+                InProcessInvoker[EmbeddedClient](
+                    functions, partial(EmbeddedClient, host=host, begin=begin_of(store))
+                ),
             ),
             lambda: self.names,
             f"{socket.gethostname()}/{os.getpid()}/{host.ids.hex(8)}",

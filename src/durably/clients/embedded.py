@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from msgspec.structs import replace
+
+from durably.clients.transactions import Begin, OpenTransactions
 from durably.drivers.client import Listener
 from durably.drivers.settings import Host
 from durably.engine.sessions import Session
+from durably.errors import TransactionError
 from durably.wire.api import (
     CheckpointRequest,
     CheckpointResponse,
     GetExecutionStateRequest,
     GetExecutionStateResponse,
 )
-from durably.wire.update import OperationUpdate
+from durably.wire.update import OperationAction, OperationUpdate
 
 _MACHINE = Host()
 
@@ -22,13 +28,20 @@ class EmbeddedClient:
     Args:
         session: the invocation.
         host: what the function runs on.
+        begin: begins a transaction for a step, if the store has any.
     """
 
-    __slots__ = ("_session", "host")
+    __slots__ = ("_session", "_transactions", "host")
 
-    def __init__(self, session: Session, host: Host = _MACHINE) -> None:
+    def __init__(
+        self, session: Session, host: Host = _MACHINE, *, begin: Begin | None = None
+    ) -> None:
         self._session = session
         self.host = host
+        self._transactions: OpenTransactions | None = None
+        if begin is not None:
+            self._transactions = OpenTransactions(partial(begin, session.arn))
+            self.host = replace(host, transactions=self._transactions)
 
     @property
     def request_id(self) -> str:
@@ -38,18 +51,39 @@ class EmbeddedClient:
     async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         """Have the updates accepted together; return when they are durable.
 
+        With the outcome of a step that has written in a transaction, what it wrote is durable, too.
+        If others were in the way of that, nothing is recorded, and the reply tells of no change.
+
         Raises:
             InvalidParameterValueException: they were refused, or this invocation has no authority
                 any more. Nothing of them was recorded.
             StoreError: they could not be written.
         """
-        return await self._session.checkpoint(request.updates)
+        opened = self._transactions
+        transaction = None if opened is None else opened.take(request.updates)
+        if transaction is None:
+            return await self._session.checkpoint(request.updates)
+        try:
+            if any(update.action is not OperationAction.SUCCEED for update in request.updates):
+                await transaction.abort()
+                return await self._session.checkpoint(request.updates)
+            response = await self._session.checkpoint(request.updates, transaction)
+            if (complaint := transaction.complaint(is_over=True)) is not None:
+                raise TransactionError(complaint)
+            return response
+        finally:
+            await transaction.abort()  # it was not appended to if that is refused before
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
     ) -> GetExecutionStateResponse:
         """Read one page of the operations."""
         return self._session.state(request.marker, request.max_items)
+
+    def end(self) -> None:
+        """Let go of what code of the invocation still has in its hands: it is over."""
+        if self._transactions is not None:
+            self._transactions.end()
 
     def post(self, update: OperationUpdate) -> None:
         """Take *update* in order, to be durable soon or with the next checkpoint.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from contextvars import ContextVar
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from durably.core.effects import Attempt
+from durably.core.effects import Attempt, Outcome
 from durably.core.scope import DurableExecutionMode, Scope
 from durably.errors import ContextUsageError
 from durably.limits import MAX_NESTING
+
+C = TypeVar("C")
 
 
 class StepContext(msgspec.Struct, frozen=True, eq=False):
@@ -55,15 +57,42 @@ class ActiveOperation(msgspec.Struct, frozen=True):
     mode: DurableExecutionMode
 
 
+class Transactions(Protocol):
+    """Where attempts get the connection that their outcome is committed with, one each."""
+
+    async def open(self, place: Attempt, kind: type[C]) -> C:
+        """Give the connection of *place*, of this *kind*."""
+        ...
+
+    def open_blocking(self, place: Attempt, kind: type[C]) -> C:
+        """Likewise, in a thread that may wait."""
+        ...
+
+    def judge(self, place: Attempt, outcome: Outcome[Any]) -> Outcome[Any]:
+        """Say what the *outcome* of an attempt is, given what it did with its connection."""
+        ...
+
+    def drop(self, operation_id: str) -> None:
+        """Let go of the connection of an attempt whose outcome is not sent; from any thread."""
+        ...
+
+
 class Attempting:
     """An attempt that is under way in some scope. The active place while a step's body runs."""
 
-    __slots__ = ("context", "place", "scope")
+    __slots__ = ("context", "place", "scope", "transactions")
 
-    def __init__(self, scope: Scope, place: Attempt, context: StepContext) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        place: Attempt,
+        context: StepContext,
+        transactions: Transactions | None = None,
+    ) -> None:
         self.scope = scope
         self.place = place
         self.context = context
+        self.transactions = transactions
 
 
 _RESERVED_CALLS = 150

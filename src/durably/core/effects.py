@@ -32,10 +32,12 @@ class Err(msgspec.Struct, frozen=True):
 
     Attributes:
         is_cut_off: it was given up because the time of its invocation was nearly over.
+        is_conflict: the transaction that it wrote in met another one; nothing of it was stored.
     """
 
     error: Exception
     is_cut_off: bool = False
+    is_conflict: bool = False
 
 
 Outcome: TypeAlias = Ok[T] | Err

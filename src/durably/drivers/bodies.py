@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import CO_COROUTINE
-from typing import Any
+from typing import Any, TypeVar
 
-from durably.core.active import StepContext
-from durably.core.effects import Attempt, Err, Ok, Outcome
+from durably.core.active import StepContext, Transactions
+from durably.core.effects import Attempt, Err, Ok, Outcome, Program
 from durably.core.journal import Journal
+from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.futures import Broken, Ending, Suspended
 from durably.drivers.logs import DurableLogger
@@ -23,6 +24,8 @@ from durably.errors import (
     UnrecoverableError,
     UnrecoverableInvocationError,
 )
+
+T = TypeVar("T")
 
 PASSED_ON = (ContextUsageError, UnrecoverableError, DurableSignal, KeyboardInterrupt)
 """What user code may raise that is no outcome of it."""
@@ -44,6 +47,20 @@ def step_context(settings: RunSettings, scope: Scope, attempt: Attempt) -> StepC
     op = attempt.op
     log = DurableLogger(settings.logger, scope, op, attempt.number)
     return StepContext(op.name, op.id, attempt.number, scope.journal.arn, log)
+
+
+def releasing(settings: RunSettings, op: Op, program: Program[T]) -> Program[T]:
+    """Give *program*, so that whatever ends it lets go of the connection that its step has."""
+    if settings.transactions is None:
+        return program
+    return _releasing(settings.transactions, op, program)
+
+
+def _releasing(transactions: Transactions, op: Op, program: Program[T]) -> Program[T]:
+    try:
+        return (yield from program)
+    finally:
+        transactions.drop(op.id)
 
 
 def stopped(journal: Journal, reason: TerminationReason) -> Ending:

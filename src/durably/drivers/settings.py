@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from durably.clock import Clock, SystemClock
+from durably.core.active import Transactions
 from durably.core.effects import Attempt
 from durably.core.lifecycle import COOLDOWN_SECONDS, MAX_SWALLOWED_SIGNALS, MAX_UNWIND_SECONDS
 from durably.core.observer import Observers
@@ -27,11 +28,13 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
         ids: where ids come from.
         stand_in: says what is run for an attempt instead of its body, or the body itself: how a
             test has its fakes run.
+        transactions: where steps get a connection, if the backend has one to give.
     """
 
     clock: Clock = SystemClock()
     ids: IdSource = RandomIds()
     stand_in: StandIn | None = None
+    transactions: Transactions | None = None
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     ids: IdSource
     logger: logging.Logger
     stand_in: StandIn | None = None
+    transactions: Transactions | None = None
     observers: Observers | None = None
     time_left: Callable[[], float] | None = None
     cooldown_seconds: float = COOLDOWN_SECONDS

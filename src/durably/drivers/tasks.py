@@ -15,7 +15,7 @@ from durably.core.op import Op
 from durably.core.operations.wait import never
 from durably.core.scope import Scope
 from durably.drivers.blocks import Bell, Block
-from durably.drivers.bodies import foreign_cancellation, root_scope, stopped
+from durably.drivers.bodies import foreign_cancellation, releasing, root_scope, stopped
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -107,6 +107,7 @@ class TaskRun:
         body = self.work.find(scope)
         if body is None:
             raise has_ended(op.name)
+        program = releasing(self.settings, op, program)
         future = TaskFuture(self, scope, op, program, body.future)
         if future.is_primed:
             future.move(body.calls)

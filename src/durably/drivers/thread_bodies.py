@@ -26,8 +26,17 @@ def run_attempt(
     settings: RunSettings, scope: Scope, body: Callable[..., Any], attempt: Attempt
 ) -> Outcome[Any]:
     """Run one attempt of a step of *scope*, and say how it ended."""
+    transactions = settings.transactions
+    if transactions is None:
+        return _run_attempt(settings, scope, body, attempt)
+    return transactions.judge(attempt, _run_attempt(settings, scope, body, attempt))
+
+
+def _run_attempt(
+    settings: RunSettings, scope: Scope, body: Callable[..., Any], attempt: Attempt
+) -> Outcome[Any]:
     context = step_context(settings, scope, attempt)
-    token = active.set(Attempting(scope, attempt, context))
+    token = active.set(Attempting(scope, attempt, context, settings.transactions))
     if settings.stand_in is not None:
         body = settings.stand_in(scope, attempt, body)
     try:

@@ -26,7 +26,7 @@ from durably.core.journal import Journal
 from durably.core.lifecycle import reason_to_stop
 from durably.core.op import Op
 from durably.core.scope import Scope
-from durably.drivers.bodies import outcome_of, root_scope, stopped
+from durably.drivers.bodies import outcome_of, releasing, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.deadline import before_end
 from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
@@ -113,7 +113,7 @@ class ThreadRun:
         if not isinstance(place, Scope) or place.owner != threading.get_ident():
             raise misuse(scope, op.name) or not_owner(op.name)
         try:
-            return self.drive(scope, program)
+            return self.drive(scope, releasing(self.settings, op, program))
         finally:
             scope.note_awaited(op)
 

@@ -19,14 +19,16 @@ class Said:
 
     Attributes:
         is_awaited: somebody waits for it; otherwise it is durable with what comes after it.
+        is_once: it is not decided anew: what it was to be durable with is undone.
         error: why it was refused, when it was decided anew.
     """
 
-    __slots__ = ("command", "error", "is_awaited")
+    __slots__ = ("command", "error", "is_awaited", "is_once")
 
-    def __init__(self, command: Command, *, is_awaited: bool) -> None:
+    def __init__(self, command: Command, *, is_awaited: bool, is_once: bool = False) -> None:
         self.command = command
         self.is_awaited = is_awaited
+        self.is_once = is_once
         self.error: ApiError | None = None
 
 
@@ -45,9 +47,9 @@ class Ahead:
         self.turn = asyncio.Lock()
         self.is_behind = False
 
-    def note(self, command: Command, *, is_awaited: bool) -> Said:
+    def note(self, command: Command, *, is_awaited: bool, is_once: bool = False) -> Said:
         """Note that *command* has been said."""
-        said = Said(command, is_awaited=is_awaited)
+        said = Said(command, is_awaited=is_awaited, is_once=is_once)
         self._said.append(said)
         return said
 

@@ -15,7 +15,7 @@ from durably.serdes_json import read_json
 from durably.wire.base import convert_wire
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
 
-ClientT = TypeVar("ClientT")
+ClientT = TypeVar("ClientT", bound="Client")
 ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
 
@@ -32,6 +32,14 @@ class Invoker(Protocol):
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Give what the handler answers. Whatever is raised counts as a failed invocation."""
+        ...
+
+
+class Client(Protocol):
+    """What a function in this process reaches the service by."""
+
+    def end(self) -> None:
+        """Let go of what code of the invocation still has in its hands: it is over."""
         ...
 
 
@@ -84,7 +92,11 @@ class InProcessInvoker(Generic[ClientT]):
         function = self._functions.get(session.function_name)
         if function is None:
             raise FunctionNotFoundError(session.function_name, tuple(self._functions))
-        return await function.invoke(session.input(), self._connect(session))
+        client = self._connect(session)
+        try:
+            return await function.invoke(session.input(), client)
+        finally:
+            client.end()
 
 
 class FunctionError(RecordedError):

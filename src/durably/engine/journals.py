@@ -32,6 +32,7 @@ from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
+from durably.engine.transactions import Transaction
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
@@ -284,8 +285,8 @@ class Journals:
 
     # Writing, and what follows
 
-    async def write(self, plan: Plan) -> None:
-        """Return when *plan* is durable and what it implies has been done.
+    async def write(self, plan: Plan, transaction: Transaction[object] | None = None) -> None:
+        """Return when *plan* is durable, with *transaction*, and what it implies has been done.
 
         A plan that changes nothing waits for what is being written, and looks whether another
         process has changed something: its answer rests on it.
@@ -301,7 +302,7 @@ class Journals:
         for tip in plan.tips:
             tip.writing += 1
         try:
-            await self._store.append(plan.changes)
+            await (transaction or self._store).append(plan.changes)
         except asyncio.CancelledError:
             self.spawn(self._find_out(plan))
             raise

@@ -25,6 +25,7 @@ from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
 from durably.engine.sharing import know_targets
 from durably.engine.store import VersionConflict
 from durably.engine.tips import Listener, Push, Tip
+from durably.engine.transactions import Transaction
 from durably.errors import (
     ApiError,
     InvalidParameterValueException,
@@ -159,8 +160,10 @@ class Session:
             updated_operation_ids=self._updated or None,
         )
 
-    async def checkpoint(self, updates: tuple[OperationUpdate, ...]) -> CheckpointResponse:
-        """Accept *updates* together; return what has changed when that is durable.
+    async def checkpoint(
+        self, updates: tuple[OperationUpdate, ...], transaction: Transaction[object] | None = None
+    ) -> CheckpointResponse:
+        """Accept *updates* together, or in vain if *transaction* is; return what has changed then.
 
         Raises:
             InvalidParameterValueException: refused, or this invocation has no authority any more.
@@ -171,7 +174,7 @@ class Session:
         if self._ahead is not None:
             await know_targets(self._surroundings, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
-        said = self._say(command, is_awaited=True)
+        said = self._say(command, is_awaited=True, is_once=transaction is not None)
         try:
             self._await_turn()
             if updates and updates[-1].type is OperationType.EXECUTION:
@@ -179,7 +182,7 @@ class Session:
                 return CheckpointResponse()
             plan = self._journals.plan(self._tip, command, self.epoch)
             push = self._news.capture(self._tip.execution)
-            await self._journals.write(plan)
+            await self._journals.write(plan, transaction)
         except VersionConflict as error:
             push = await self._say_again(said, error)
         except ApiError:
@@ -255,10 +258,8 @@ class Session:
 
     # Where other processes write, too: see `ahead.py`
 
-    def _say(self, command: Command, *, is_awaited: bool) -> Said | None:
-        if self._ahead is None:
-            return None
-        return self._ahead.note(command, is_awaited=is_awaited)
+    def _say(self, command: Command, **how: bool) -> Said | None:
+        return None if self._ahead is None else self._ahead.note(command, **how)
 
     def _settle(self, said: Said | None) -> None:
         if self._ahead is not None and said is not None:
@@ -280,10 +281,11 @@ class Session:
             InvalidParameterValueException: the claim is lost, or it was refused.
             StoreError: nobody knows what becomes of it.
         """
-        if said is not None:
+        if said is not None and not said.is_once:
             self.is_over = False  # if it was released, then by an end that did not come to be
         await self._catch_up()
-        if said is None or self._ahead is None or self._ahead.is_open(said):
+        is_lost = said is None or self._ahead is None or self._ahead.is_open(said)
+        if said is None or is_lost or (said.is_once and self.is_over):
             if self._failure is not None:
                 raise self._failure
             raise InvalidParameterValueException(INVALID_TOKEN) from conflict
@@ -341,7 +343,7 @@ class Session:
         said = ahead.first()
         if said is None:
             return True
-        if not has_begun_with(said.command, self._tip.execution):
+        if not (said.is_once or has_begun_with(said.command, self._tip.execution)):
             try:
                 await self._journals.ask_tip(self._tip, said.command, self.epoch)
             except ApiError as refusal:

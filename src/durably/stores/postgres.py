@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from durably.engine.roster import Presence, Roster, split_claim_name
 from durably.engine.store import (
@@ -29,7 +30,10 @@ from durably.stores.postgres_database import PostgresDatabase, Row, check_dsn
 from durably.stores.postgres_hints import Hints
 from durably.stores.postgres_rows import as_backlog, as_listed, as_seen, as_stored, list_statement
 from durably.stores.postgres_schema import prepare
+from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
 from durably.stores.postgres_writer import PostgresWriter
+
+C = TypeVar("C")
 
 log = logging.getLogger("durably.stores")
 
@@ -67,6 +71,7 @@ class PostgresStore:
         self._ids = ids or RandomIds()
         self._database: PostgresDatabase | None = None
         self._writer: PostgresWriter | None = None
+        self._steps: PostgresSteps | None = None
         self._space = 0
         self._hints: Hints | None = None
         self._listeners: list[Callable[[str], None]] = []
@@ -93,6 +98,7 @@ class PostgresStore:
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space)
+            self._steps = PostgresSteps(database, self._writer, self.address.pool)
             if self.address.listen and not self._is_visitor:
                 self._hints = Hints(database, self._space, self._tell)
         except BaseException:
@@ -120,6 +126,9 @@ class PostgresStore:
                 self._hinting.cancel()
                 self._hinting = None
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._steps is not None:
+                await self._steps.close()
+                self._steps = None
             await database.close()
 
     async def keys(self) -> Sequence[bytes]:
@@ -141,6 +150,12 @@ class PostgresStore:
         """Take *change*, and write it within 2 ms or before the next append of its execution."""
         check_call((change,))
         self._to_write().append_soon(change)
+
+    async def begin(self, arn: str, kind: type[C], *, blocking: bool) -> PostgresTransaction[C]:
+        """Begin a transaction that a step writes in; see `TransactionalStore`."""
+        self._opened()
+        assert self._steps is not None, "it is made with the database"
+        return await self._steps.begin(arn, kind, blocking=blocking)
 
     async def claim(
         self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
 from zlib import crc32
 
 import msgspec
@@ -24,6 +27,8 @@ from durably.stores.instants import to_us
 from durably.stores.postgres_database import PostgresDatabase, pause_seconds
 from durably.stores.postgres_errors import Meaning, meaning_of, store_error
 
+log = logging.getLogger("durably.stores")
+
 _MAX_GROUP = 200  # calls in one transaction
 _SOON_SECONDS = 0.001
 _MAX_TRIES = 6
@@ -32,19 +37,41 @@ _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
 
+class StepTransaction(Protocol):
+    """A transaction that the code of a step has written in."""
+
+    async def commit(self, parameters: Mapping[str, object]) -> bool:
+        """Append what *parameters* say and commit; `False`: it came too late.
+
+        Raises:
+            psycopg.Error: it was not committed, or nobody knows.
+        """
+        ...
+
+    def release(self) -> None:
+        """Undo what was not committed, and leave the connection to others."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Call:
     """Changes that are to be taken together, in the order in which they were handed in.
 
     Attributes:
+        number: how many were handed in before it.
+        arns: the executions concerned; none when it is only to be seen that all before is written.
         future: who waits for it; nobody does if it is only to be written soon.
         bodies: the facts of each change, packed.
+        transaction: in which the code of a step has written what goes with them, if any.
         doubtful: it may have been written by a transaction whose answer was lost.
     """
 
+    number: int
     changes: tuple[Change, ...]
+    arns: frozenset[str]
     future: asyncio.Future[None] | None
     bodies: list[bytes]
+    transaction: StepTransaction | None = None
     doubtful: bool = False
 
     def answer(self, error: Exception | None) -> None:
@@ -62,6 +89,9 @@ class PostgresWriter:
     One group is under way at a time; what comes meanwhile makes the next one. A transaction whose
     answer was lost is looked for before anything is written again.
 
+    What goes with the writes of a step is committed with them, in the transaction of the step and
+    in no group. Groups of other executions go on meanwhile; what is of the same ones waits.
+
     Args:
         database: where.
         namespace_id: whose.
@@ -71,35 +101,42 @@ class PostgresWriter:
         self._database = database
         self._space = namespace_id
         self._loop = asyncio.get_running_loop()
+        self._numbers = count()
         self._waiting: list[_Call] = []
         self._failed: dict[str, Exception] = {}
         self._work: asyncio.Task[None] | None = None
+        self._apart: dict[asyncio.Task[None], _Call] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def append(self, changes: Sequence[Change]) -> None:
+    async def append(
+        self, changes: Sequence[Change], transaction: StepTransaction | None = None
+    ) -> None:
         """Have *changes* written together; return when they, and all before them, are durable.
 
+        A *transaction* is committed with them, and released in any case.
+
         Raises:
-            VersionConflict: one of them came too late. None was written.
+            VersionConflict: one of them came too late, or a transaction was in the way of this
+                one. None was written.
             StoreError: they could not be written.
         """
         if len(changes) > 1:
             check_names(changes)
-        call = _call_of(changes, self._loop.create_future())
-        self._waiting.append(call)
-        self._start()
-        assert call.future is not None, "it was just made"
-        await call.future
+        await self._hand_in(changes, frozenset(change.arn for change in changes), transaction)
 
     def append_soon(self, change: Change) -> None:
         """Have *change* written soon. If it is not, the next append of its execution fails."""
-        self._waiting.append(_call_of((change,), None))
+        self._waiting.append(self._call_of((change,), frozenset((change.arn,)), None))
         if self._timer is None and self._work is None:
             self._timer = self._loop.call_later(_SOON_SECONDS, self._start)
 
+    async def settle_one(self, arn: str) -> None:
+        """Return when everything handed in before of an execution is durable, or has failed."""
+        await self._hand_in((), frozenset((arn,)), None)
+
     async def settle(self) -> None:
         """Return when everything handed in before is durable, or has failed."""
-        if self._waiting or self._work is not None:
+        if self._waiting or self._work is not None or self._apart:
             await self.append(())
 
     async def close(self) -> None:
@@ -113,6 +150,25 @@ class PostgresWriter:
             if isinstance(error, StoreError):
                 raise error
 
+    async def _hand_in(
+        self, changes: Sequence[Change], arns: frozenset[str], transaction: StepTransaction | None
+    ) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(self._call_of(changes, arns, future, transaction))
+        self._start()
+        await future
+
+    def _call_of(
+        self,
+        changes: Sequence[Change],
+        arns: frozenset[str],
+        future: asyncio.Future[None] | None,
+        transaction: StepTransaction | None = None,
+    ) -> _Call:
+        bodies = [_pack(change.facts) for change in changes]
+        number = next(self._numbers)
+        return _Call(number, tuple(changes), arns, future, bodies, transaction)
+
     def _start(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -122,12 +178,77 @@ class PostgresWriter:
 
     async def _write_all(self) -> None:
         try:
-            while self._waiting:
-                group = self._waiting[:_MAX_GROUP]
-                del self._waiting[:_MAX_GROUP]
+            while group := self._take():
                 await self._write([call for call in group if not self._has_failed(call)])
         finally:
             self._work = None
+
+    def _take(self) -> list[_Call]:
+        """Take the next group of what waits, and begin what is written apart.
+
+        What is of an execution of which something is written apart stays, and what is behind it.
+        """
+        group: list[_Call] = []
+        left: list[_Call] = []
+        grouped: set[str] = set()
+        kept = {arn for call in self._apart.values() for arn in call.arns}
+        for place, call in enumerate(self._waiting):
+            if len(group) == _MAX_GROUP:
+                left += self._waiting[place:]
+                break
+            if self._must_stay(call, kept, has_left=bool(left)) or (
+                call.transaction is not None and grouped & call.arns
+            ):
+                left.append(call)
+                kept |= call.arns
+            elif call.transaction is not None:
+                kept |= call.arns
+                self._begin_apart(call, call.transaction)
+            else:
+                grouped |= call.arns
+                group.append(call)
+        self._waiting = left
+        return group
+
+    def _must_stay(self, call: _Call, kept: set[str], *, has_left: bool) -> bool:
+        if call.arns:
+            return bool(kept & call.arns)
+        # It is done when everything before it is.
+        return has_left or any(one.number < call.number for one in self._apart.values())
+
+    def _begin_apart(self, call: _Call, transaction: StepTransaction) -> None:
+        task = self._loop.create_task(self._write_apart(call, transaction), name="durably step")
+        self._apart[task] = call
+        task.add_done_callback(self._end_apart)
+
+    def _end_apart(self, task: asyncio.Task[None]) -> None:
+        del self._apart[task]
+        if self._waiting:
+            self._start()
+
+    async def _write_apart(self, call: _Call, transaction: StepTransaction) -> None:
+        try:
+            if not self._has_failed(call):
+                self._tell(call, await self._commit(call, transaction))
+        finally:
+            transaction.release()
+
+    async def _commit(self, call: _Call, transaction: StepTransaction) -> Exception | None:
+        """Commit with *call* what a step has written, once; give what came in the way of it.
+
+        Where the answer is lost that is a conflict, too: whoever waits reads the execution anew,
+        and finds the outcome there or runs the step again, behind the same fence.
+        """
+        try:
+            is_written = await transaction.commit(self._parameters([call]))
+        except psycopg.Error as error:
+            log.info("the transaction of a step was not committed: %s", error)
+            if meaning_of(error) not in {Meaning.AGAIN, Meaning.UNKNOWN}:
+                return store_error(error)
+            is_written = False
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            return error
+        return None if is_written else VersionConflict(call.changes[0].arn)
 
     def _has_failed(self, call: _Call) -> bool:
         """Hand on the failure of an earlier change of the same execution, once, or of its line."""
@@ -190,18 +311,20 @@ class PostgresWriter:
                 await asyncio.sleep(pause_seconds(failures))
 
     async def _try(self, group: list[_Call]) -> dict[int, str]:
-        parameters = {
-            "space": self._space,
-            "calls": _json(_as_json(group)).decode(),
-            "bodies": [body for call in group for body in call.bodies],
-        }
-        rows = await self._database.run(self._database.text("append"), parameters)
+        rows = await self._database.run(self._database.text("append"), self._parameters(group))
         refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if group[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.
             if await self._is_written(group[number]):
                 del refused[number]
         return refused
+
+    def _parameters(self, group: Sequence[_Call]) -> dict[str, object]:
+        return {
+            "space": self._space,
+            "calls": _json(_as_json(group)).decode(),
+            "bodies": [body for call in group for body in call.bodies],
+        }
 
     async def _is_written(self, call: _Call) -> bool:
         with_facts = [number for number, one in enumerate(call.changes) if one.facts]
@@ -213,10 +336,6 @@ class PostgresWriter:
         }
         rows = await self._database.run(self._database.text("written"), parameters)
         return 0 < len(rows) == len(with_facts)
-
-
-def _call_of(changes: Sequence[Change], future: asyncio.Future[None] | None) -> _Call:
-    return _Call(tuple(changes), future, [_pack(change.facts) for change in changes])
 
 
 def _as_json(group: Sequence[_Call]) -> list[dict[str, object]]:

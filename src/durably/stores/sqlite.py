@@ -29,10 +29,12 @@ from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_lock import OwnerLock, is_held_here, refuse_links
 from durably.stores.sqlite_presence import YIELDING_SECONDS, HeldFiles
 from durably.stores.sqlite_queries import Queries
+from durably.stores.sqlite_steps import SqliteSteps, SqliteTransaction
 from durably.stores.sqlite_thread import Beside, Look, WriterThread
 from durably.stores.sqlite_writer import GroupWriter
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 class SqliteStore:
@@ -67,6 +69,7 @@ class SqliteStore:
         self._clock = clock or SystemClock()
         self._beside = beside
         self._writer: GroupWriter | None = None
+        self._steps: SqliteSteps | None = None
         self._queries: Queries | None = None
         self._opened = ExitStack()
         self._process_id = 0
@@ -96,6 +99,7 @@ class SqliteStore:
                     await asyncio.sleep(YIELDING_SECONDS)
                 writer = self._open_writer()
                 opened.callback(writer.close)
+                self._steps = SqliteSteps(self.path, writer)
             queries = Queries(open_for_reading(self.path), self.path)
             opened.callback(queries.close)
             self._opened = opened.pop_all()
@@ -110,7 +114,9 @@ class SqliteStore:
         if self._queries is None:
             return
         self._check()
-        self._writer = self._queries = None
+        if self._steps is not None:
+            await self._steps.close()
+        self._writer = self._steps = self._queries = None
         with typed_errors(self.path):
             self._opened.close()
 
@@ -139,6 +145,12 @@ class SqliteStore:
         can_wait = bool(change.expected_version) and not change.callback_ids
         append = partial(Ledger.append, changes=(change,))
         self._to_write().run_soon(append, change.arn, can_wait=can_wait)
+
+    async def begin(self, arn: str, kind: type[C], *, blocking: bool) -> SqliteTransaction[C]:  # noqa: ARG002 - all of SQLite blocks, and everything is written before
+        """Begin a transaction that a step writes in; see `TransactionalStore`."""
+        self._to_write()
+        assert self._steps is not None, "it is made with the writer"
+        return await self._steps.begin(kind)
 
     async def claim(
         self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int

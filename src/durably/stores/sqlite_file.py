@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from durably.errors import (
@@ -17,6 +18,8 @@ from durably.errors import (
     ValidationError,
 )
 from durably.stores.sqlite_statements import schema, statement
+
+ConnectionT = TypeVar("ConnectionT", bound=sqlite3.Connection)
 
 SCHEMA_VERSION = 2
 
@@ -83,6 +86,20 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         _configure(connection, path)
     except BaseException:
         connection.close()
+        raise
+    return connection
+
+
+def open_for_step(path: Path, kind: type[ConnectionT]) -> ConnectionT:
+    """Open the file for the code of a step, which writes in a transaction that begins here."""
+    connection = _connect(path, "mode=rw", factory=kind)
+    assert isinstance(connection, kind), "it is made by it"
+    try:
+        _configure(connection, path)
+        connection.execute("PRAGMA foreign_keys = ON")  # nobody can within a transaction
+        connection.execute(statement("begin"))
+    except BaseException:
+        sqlite3.Connection.close(connection)
         raise
     return connection
 
@@ -168,13 +185,15 @@ def _check_version(path: Path, application_id: int, version: int, oldest: int = 
         raise StoreReadOnlyError(f"{path} has schema {version}; open it for writing once")
 
 
-def _connect(path: Path, how: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+def _connect(path: Path, how: str, **kind: type[sqlite3.Connection]) -> sqlite3.Connection:
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+    return connect(
         f"file:{quote(str(path))}?{how}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         timeout=_BUSY_SECONDS,
+        **kind,
     )
 
 

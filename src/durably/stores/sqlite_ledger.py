@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -162,6 +163,17 @@ class Ledger:
             _keep_last(self._heads, _MAX_HEADS)
         if len(self._functions) > _MAX_FUNCTIONS:
             _keep_last(self._functions, _MAX_FUNCTIONS)
+
+    @contextmanager
+    def within(self, connection: sqlite3.Connection) -> Generator[None]:
+        """Use *connection* instead, in the transaction that has begun on it."""
+        assert not self._has_begun, "what was done before is committed"
+        own, self._connection = self._connection, connection
+        self._has_begun = True
+        try:
+            yield
+        finally:
+            self._connection, self._has_begun = own, False
 
     def abort(self) -> None:
         """Undo what was written since the last commit, and forget what is remembered."""

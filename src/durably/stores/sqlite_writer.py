@@ -8,10 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 from durably.clock import Clock
 from durably.engine.store import VersionConflict
@@ -20,37 +19,14 @@ from durably.stores.sqlite_errors import is_about_values, store_error
 from durably.stores.sqlite_file import reopen_for_writing
 from durably.stores.sqlite_ledger import Ledger
 from durably.stores.sqlite_presence import HeldFiles
+from durably.stores.sqlite_queue import Handed, Work, is_full, take, take_before
 from durably.stores.sqlite_thread import Beside, Look, WriterThread
 
 T = TypeVar("T")
-# What is done in a transaction. It checks before it changes anything.
-Work: TypeAlias = Callable[[Ledger], T]
 
-_MAX_GROUP = 500  # how many of them may keep the event loop busy at a stretch
-_SOON_SECONDS = 0.001  # a change that nobody waits for goes with any group after this time
 _LATE_SECONDS = 0.0015  # the thread writes, because the event loop has not
 _RETRY_SECONDS = 0.0002  # the event loop is writing at this moment
 _SLOW_COMMIT_SECONDS = 0.0005  # from here on, the way to the thread and back is cheap beside it
-
-
-@dataclass(slots=True, eq=False)
-class _Handed:
-    """Something to be written, in the order in which it was handed in.
-
-    Attributes:
-        arns: the executions concerned; `None` when it must see everything handed in before.
-        is_awaited: somebody waits for it; otherwise it is only to be written soon.
-        future: wakes whoever waits and could not be answered at once.
-    """
-
-    work: Work[Any]
-    arns: tuple[str, ...] | None
-    at: float
-    is_awaited: bool
-    is_done: bool = False
-    result: Any = None
-    error: Exception | None = None
-    future: asyncio.Future[Any] | None = None
 
 
 class GroupWriter:
@@ -88,18 +64,21 @@ class GroupWriter:
         self._connection = connection
         self._ledger: Ledger | None = Ledger(connection)
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Handed] = deque()
+        self._queue: deque[Handed] = deque()
         self._turn = threading.Lock()
         self._failed: dict[str, Exception] = {}
         self._is_scheduled = False
         self._is_missed = False
         self._is_alone = False
+        self._is_held = False
+        self._holding = asyncio.Lock()
+        self._freed: asyncio.Future[None] | None = None
         self._commit_seconds = 0.0
         self._thread = beside(self._write_late)
 
     def has_unwritten(self) -> bool:
         """Say whether something was handed in that a reader cannot see yet."""
-        return bool(self._queue) or self._turn.locked()
+        return bool(self._queue) or (self._turn.locked() and not self._is_held)
 
     async def run(self, work: Work[T], arns: tuple[str, ...] | None = None) -> T:
         """Have *work* done, and give its result once it is durable.
@@ -108,7 +87,7 @@ class GroupWriter:
         executions that nobody waits for may be written later; and if a change of one of these
         failed, so does this.
         """
-        handed = _Handed(work, arns, self._monotonic(), is_awaited=True)
+        handed = Handed(work, arns, self._monotonic(), is_awaited=True)
         self._queue.append(handed)
         if self._is_alone and not self._is_scheduled:
             self._flush()
@@ -131,8 +110,83 @@ class GroupWriter:
         If it *can wait*, work on other executions may overtake it.
         """
         at = self._monotonic() if can_wait else 0.0
-        self._queue.append(_Handed(work, (arn,), at, is_awaited=False))
+        self._queue.append(Handed(work, (arn,), at, is_awaited=False))
         self._thread.watch()
+
+    async def hold(self) -> None:
+        """Return when the turn is the caller's, with whatever was handed in before written.
+
+        Nothing else is written until `let_go`. Those who want the turn like this get it in order.
+        """
+        await self._holding.acquire()
+        try:
+            await self.run(lambda _: None)
+            while not self._turn.acquire(blocking=False):
+                self._freed = self._loop.create_future()  # the thread has it, and `_settle` follows
+                await self._freed
+        except BaseException:
+            self._freed = None
+            self._holding.release()
+            self._settle(())
+            raise
+        self._freed = None
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Give the turn back."""
+        self._is_held = False
+        self._turn.release()
+        self._holding.release()
+        self._settle(())
+
+    async def write_within(
+        self, connection: sqlite3.Connection, work: Work[None], arns: tuple[str, ...]
+    ) -> None:
+        """Have *work* done and committed in the transaction of *connection*, which holds the turn.
+
+        So is what was handed in before on the same executions; if it fails, that goes on waiting.
+
+        Raises:
+            VersionConflict: it comes too late.
+            StoreError: it could not be written.
+        """
+        mine = Handed(work, arns, self._monotonic(), is_awaited=True)
+        before = take_before(self._queue, mine)
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def write() -> None:
+            self._write_group(connection, [*before, mine])
+            with suppress(RuntimeError):  # the loop was closed without the store: nobody waits
+                self._loop.call_soon_threadsafe(done.set_result, None)
+
+        self._thread.do(write)
+        await asyncio.shield(done)
+        if mine.error is not None:
+            for handed in before:
+                handed.error = handed.result = None
+            self._queue.extendleft(reversed(before))
+            raise mine.error
+        self._settle(before)
+
+    def _write_group(self, connection: sqlite3.Connection, group: Sequence[Handed]) -> None:
+        """Do and commit all of *group* in the transaction of *connection*, or nothing."""
+        mine = group[-1]
+        try:
+            ledger = self._ready()
+            with ledger.within(connection):
+                try:
+                    for handed in group:
+                        self._do(handed, ledger)
+                    if mine.error is not None:
+                        raise mine.error  # noqa: TRY301 - what was gathered is undone below
+                    self.held.check()
+                    ledger.prepare()
+                    ledger.commit()
+                except Exception as error:
+                    self._undo(error)
+                    raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
+            mine.error = self._typed(error)
 
     def close(self) -> None:
         """Write what was handed in, and end the thread. It blocks; nothing can cut it short.
@@ -159,8 +213,8 @@ class GroupWriter:
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        if not self._turn.acquire(blocking=False):
-            self._is_missed = True  # the thread has it, and `_settle` follows
+        if self._freed is not None or not self._turn.acquire(blocking=False):
+            self._is_missed = True  # the thread has it, or a step wants it: `_settle` follows
             return
         group = self._take(everything=False)
         self._is_alone = len(group) == 1 or all(one.arns == group[0].arns for one in group)
@@ -175,7 +229,7 @@ class GroupWriter:
     def _be_alone(self) -> None:
         self._is_alone = True
 
-    def _finish(self, group: Sequence[_Handed]) -> None:
+    def _finish(self, group: Sequence[Handed]) -> None:
         """Commit what the loop has gathered. Runs in the thread, which has been given the turn."""
         self._commit(group)
         self._turn.release()
@@ -194,7 +248,7 @@ class GroupWriter:
         if late_in > 0:
             return late_in
         if not self._turn.acquire(blocking=False):
-            return _RETRY_SECONDS
+            return _LATE_SECONDS if self._is_held else _RETRY_SECONDS
         group = self._take(everything=True)
         if self._gather(group):
             self._commit(group)
@@ -202,66 +256,48 @@ class GroupWriter:
         self._settle_from_thread(group)
         return _LATE_SECONDS
 
-    def _settle_from_thread(self, group: Sequence[_Handed]) -> None:
+    def _settle_from_thread(self, group: Sequence[Handed]) -> None:
         with suppress(RuntimeError):  # the loop was closed without the store: nobody waits
             self._loop.call_soon_threadsafe(self._settle, group)
 
-    def _settle(self, group: Sequence[_Handed]) -> None:
+    def _settle(self, group: Sequence[Handed]) -> None:
         for handed in group:
             handed.is_done = True
             if handed.future is not None and not handed.future.done():
                 handed.future.set_result(None)
+        if self._freed is not None and not self._freed.done():
+            self._freed.set_result(None)
         if self._is_missed:
             self._is_missed = False
             self._schedule()
 
-    def _take(self, *, everything: bool) -> list[_Handed]:
-        """Take the next group from the queue, in the order of handing in for each execution.
-
-        Unless *everything* is wanted, a change that nobody waits for stays until its execution's
-        next work, with which it makes one row, or until it has waited long enough.
-        """
-        queue = self._queue
-        if len(queue) == 1 and queue[0].is_awaited:
-            return [queue.popleft()]
-        taken = [queue.popleft() for _ in range(min(len(queue), _MAX_GROUP))]
-        if everything or not taken:
-            return taken
-        if len(taken) == _MAX_GROUP:
+    def _take(self, *, everything: bool) -> list[Handed]:
+        if not everything and is_full(self._queue):
             self._is_missed = True  # there may be more
-        last = taken[-1]
-        if last.is_awaited and all(one.is_awaited or one.arns == last.arns for one in taken):
-            return taken
-        old = self._monotonic() - _SOON_SECONDS
-        wanted: set[str] = set()
-        for handed in taken:
-            if handed.arns is None:
-                return taken
-            if handed.is_awaited or handed.at <= old:
-                wanted.update(handed.arns)
-        left = [handed for handed in taken if wanted.isdisjoint(handed.arns or ())]
-        queue.extendleft(reversed(left))
-        kept = set(map(id, left))
-        return [handed for handed in taken if id(handed) not in kept]
+        return take(self._queue, self._monotonic, everything=everything)
 
-    def _gather(self, group: Sequence[_Handed]) -> bool:
+    def _gather(self, group: Sequence[Handed]) -> bool:
         """Do the work of *group* up to the commit; say whether there is something to commit."""
         if not group:
             return False
         try:
-            if self._ledger is None:
-                self.held.look()  # lest another file is opened in place of this one
-                self._connection = reopen_for_writing(self._path)
-                self._ledger = Ledger(self._connection)
+            ledger = self._ready()
             for handed in group:
-                self._do(handed, self._ledger)
+                self._do(handed, ledger)
             self.held.check()
-            return self._ledger.prepare()
+            return ledger.prepare()
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._fail(group, error)
             return False
 
-    def _do(self, handed: _Handed, ledger: Ledger) -> None:
+    def _ready(self) -> Ledger:
+        if self._ledger is None:
+            self.held.look()  # lest another file is opened in place of this one
+            self._connection = reopen_for_writing(self._path)
+            self._ledger = Ledger(self._connection)
+        return self._ledger
+
+    def _do(self, handed: Handed, ledger: Ledger) -> None:
         if self._failed and self._has_failed(handed):
             return
         try:
@@ -269,7 +305,7 @@ class GroupWriter:
         except VersionConflict as refusal:
             self._tell(handed, refusal)
 
-    def _has_failed(self, handed: _Handed) -> bool:
+    def _has_failed(self, handed: Handed) -> bool:
         """Hand on the failure of an earlier change of the same execution, once."""
         for arn in handed.arns or ():
             error = self._failed.pop(arn, None)
@@ -278,7 +314,7 @@ class GroupWriter:
                 return True
         return False
 
-    def _commit(self, group: Sequence[_Handed]) -> None:
+    def _commit(self, group: Sequence[Handed]) -> None:
         assert self._ledger is not None, "the group was gathered in it"
         began = self._monotonic()
         try:
@@ -287,7 +323,7 @@ class GroupWriter:
             self._fail(group, error)
         self._commit_seconds += 0.1 * (self._monotonic() - began - self._commit_seconds)
 
-    def _fail(self, group: Sequence[_Handed], error: Exception) -> None:
+    def _fail(self, group: Sequence[Handed], error: Exception) -> None:
         """Undo the transaction and say so; if only one piece of work is to blame, find it."""
         is_about_values = self._undo(error)
         for handed in group:
@@ -321,7 +357,7 @@ class GroupWriter:
     def _typed(self, error: Exception) -> Exception:
         return store_error(error, self._path) if isinstance(error, sqlite3.Error) else error
 
-    def _tell(self, handed: _Handed, error: Exception) -> None:
+    def _tell(self, handed: Handed, error: Exception) -> None:
         handed.error = error
         if not handed.is_awaited:
             for arn in handed.arns or ():

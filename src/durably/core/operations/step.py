@@ -15,6 +15,7 @@ from durably.errors import (
     StepError,
     StepInterruptedError,
     TerminationReason,
+    TransactionConflictError,
     UnrecoverableError,
     UnrecoverableInvocationError,
     error_beside,
@@ -34,9 +35,11 @@ def step(
     """Look at the record, do the one thing it calls for, look again.
 
     The value returned is always the recorded one, never straight from *body*, so a first run and a
-    replay cannot differ.
+    replay cannot differ. A record that has not changed when an outcome was sent means that the
+    transaction of the attempt met another one: nothing of it was stored, and it is run again.
     """
     fresh: tuple[str, T] | None = None
+    runs = 0
     while True:
         record = journal.find(op.id)
         if record is None or record.status is OperationStatus.READY:
@@ -49,11 +52,15 @@ def step(
                     return fresh[1]
                 return unseal(serdes, result_of(record), op, journal)
             case OperationStatus.STARTED:
-                outcome = yield from _attempt(journal, op, record, body, config)
+                outcome = yield from _attempt(journal, op, record, body, config, runs)
+                runs += 1
+                if isinstance(outcome, Err) and outcome.is_conflict and _may_rerun(config, runs):
+                    continue
                 number = attempts_of(record) + 1
                 update, fresh = _verdict(journal, op, number, outcome, config, serdes)
                 yield Persist(update, wait=True)
             case OperationStatus.PENDING:
+                runs = 0
                 yield Park(op, due_at(record))
             case _:
                 raise StepError.from_wire(str(op), error_of(record))
@@ -63,15 +70,31 @@ def _is_at_most_once(config: StepConfig[Any]) -> bool:
     return config.semantics is StepSemantics.AT_MOST_ONCE_PER_RETRY
 
 
+def _may_rerun(config: StepConfig[Any], runs: int) -> bool:
+    """Whether an attempt that ran so often without being stored may do so once more."""
+    return runs < (1 if _is_at_most_once(config) else MAX_TRANSACTIONS)
+
+
 def _attempt(
-    journal: Journal, op: Op, record: Operation, body: Callable[[], Any], config: StepConfig[Any]
+    journal: Journal,
+    op: Op,
+    record: Operation,
+    body: Callable[[], Any],
+    config: StepConfig[Any],
+    runs: int,
 ) -> Program[Outcome[Any]]:
     if _is_at_most_once(config) and not journal.began_here(op):
         return Err(StepInterruptedError(_INTERRUPTED.format(op)))
+    if runs and not _may_rerun(config, runs):
+        return Err(TransactionConflictError(_CONFLICTS.format(op, runs)))
     place = Attempt(op, attempts_of(record) + 1, config.timeout_seconds)
     return (yield from call(body, place))
 
 
+MAX_TRANSACTIONS = 10
+"""So often the body of one attempt runs when others are in the way of its transaction."""
+
+_CONFLICTS = "others were in the way of the transaction of {} (runs: {})"
 _INTERRUPTED = "attempt of {} was cut off, and at-most-once forbids to run it again"
 
 

@@ -3,6 +3,16 @@
 -- name: append
 SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
 
+-- name: begin_step
+-- What is set holds for this very transaction. To set it is no query, so that the code of the step
+-- may still say how isolated it wants to be.
+BEGIN; SET LOCAL durably.step = 'open'
+
+-- name: append_in_step
+SELECT coalesce(current_setting('durably.step', true), '') = 'open', ARRAY(
+  SELECT refused FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+)
+
 -- name: written
 -- Which of these changes are stored: their first fact is where it belongs, and is theirs.
 SELECT wanted.place

@@ -1,0 +1,73 @@
+"""A step whose transaction was in conflict with others: nothing of it was stored."""
+
+from typing import Any
+
+import pytest
+
+from durably.config import StepConfig, StepSemantics
+from durably.core.effects import Attempt, Call, Effect, Err, Ok, Outcome, Persist
+from durably.core.journal import Journal
+from durably.core.operations.step import MAX_TRANSACTIONS, step
+from durably.retries import RetryPresets
+from durably.serdes import JsonSerdes
+from durably.wire.operation import OperationStatus
+from durably.wire.update import OperationAction, OperationUpdate
+from tests.unit.core.support import STEP, journal_of, record
+
+NO_RETRY: StepConfig[Any] = StepConfig(retry_strategy=RetryPresets.none())
+AT_MOST_ONCE: StepConfig[Any] = StepConfig(
+    semantics=StepSemantics.AT_MOST_ONCE_PER_RETRY, retry_strategy=RetryPresets.none()
+)
+CONFLICT = Err(ValueError("a deadlock"), is_conflict=True)
+
+
+def body() -> int:
+    return 7
+
+
+def in_vain(config: StepConfig[Any], outcome: Outcome[Any]) -> tuple[int, OperationUpdate]:
+    """Answer every run with *outcome*, store no success; give how many ran, and the failure."""
+    journal: Journal = journal_of()
+    program = step(journal, STEP, body, config, JsonSerdes())
+    effect: Effect = program.send(None)
+    runs = 0
+    while True:
+        if isinstance(effect, Persist):
+            if effect.update.action is OperationAction.FAIL:
+                return runs, effect.update
+            if effect.update.action is OperationAction.START:
+                journal.take_reply([record(STEP, OperationStatus.STARTED)], [])
+            effect = program.send(None)
+        else:
+            assert effect == Call(body, Attempt(STEP, 1))
+            runs += 1
+            effect = program.send(outcome)
+
+
+@pytest.mark.parametrize(
+    ("config", "runs"), [(NO_RETRY, MAX_TRANSACTIONS), (AT_MOST_ONCE, 1)], ids=["default", "once"]
+)
+def test_an_outcome_that_is_never_stored_is_a_conflict_in_the_end(
+    config: StepConfig[Any], runs: int
+) -> None:
+    ran, failure = in_vain(config, Ok(7))
+
+    assert ran == runs
+    assert failure.error is not None
+    assert failure.error.error_type == "TransactionConflictError"
+    assert failure.error.error_message == (
+        f"others were in the way of the transaction of {STEP} (runs: {runs})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "runs"), [(NO_RETRY, MAX_TRANSACTIONS), (AT_MOST_ONCE, 1)], ids=["default", "once"]
+)
+def test_a_conflict_that_the_body_meets_again_and_again_is_its_failure(
+    config: StepConfig[Any], runs: int
+) -> None:
+    ran, failure = in_vain(config, CONFLICT)
+
+    assert ran == runs
+    assert failure.error is not None
+    assert failure.error.error_message == "a deadlock"
