@@ -36,6 +36,7 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_LOGGED = 500
+_BATCH = 1000  # executions that one transaction removes
 
 
 class Dispatcher:
@@ -362,7 +363,8 @@ class Dispatcher:
                 log.warning("a claim was lost: %s", title_of(arn), extra={"executionArn": arn})
 
     async def _remove_expired(self) -> None:
-        await self._service.delete_expired()
+        while await self._service.delete_expired(_BATCH) == _BATCH:
+            pass
 
     async def _every(
         self, interval: timedelta, do: Callable[[], Coroutine[Any, Any, None]]
