@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(60)
 
 MANY = 20_000
 NOW = to_us(T0)
+LATER = to_us(T0.replace(year=2100))  # by the database's own clock, too
 PARAMETERS: dict[str, dict[str, object]] = {
     "claim": {
         "worker": "w", "functions": ["f", "g"], "versions": ["$LATEST", "$LATEST"], "now": NOW,
@@ -72,7 +73,7 @@ def fill(connection: psycopg.Connection, schema: str, amount: int) -> None:
           CASE WHEN one %% 100 = 1 THEN 'too many' END,
           %(now)s + one, CASE WHEN one %% 100 = 0 THEN %(now)s END,
           CASE WHEN one %% 100 = 0 THEN %(now)s + one END,
-          CASE WHEN one %% 100 > 1 THEN %(now)s + 1000000 * (1 + one %% 1000) END, 1
+          CASE WHEN one %% 100 > 1 THEN %(later)s + 1000000 * (one %% 1000) END, 1
         FROM generate_series(1, %(amount)s) AS one;
     """
     others = """
@@ -82,7 +83,9 @@ def fill(connection: psycopg.Connection, schema: str, amount: int) -> None:
         WHERE id % 10 = 7 ON CONFLICT DO NOTHING;
     """
     names = {"schema": sql.Identifier(schema)}
-    connection.execute(sql.SQL(text).format(**names), {"now": NOW, "amount": amount})
+    connection.execute(
+        sql.SQL(text).format(**names), {"now": NOW, "later": LATER, "amount": amount}
+    )
     for one in filter(str.strip, others.split(";")):
         connection.execute(sql.SQL(one).format(**names))
 
@@ -133,11 +136,8 @@ async def test_statements_look_up_what_they_need_among_many(
         check(steps, 1000)
         if name == "claim":
             used = {step["Index Name"] for step in steps if "Index Name" in step}
-            assert used == {
-                "executions_to_wake",
-                "executions_pkey",
-                "functions_namespace_id_name_key",
-            }
+            used.discard("functions_namespace_id_name_key")  # of a few rows it reads all
+            assert used == {"executions_to_wake", "executions_pkey"}
 
 
 @pytest.mark.parametrize("query", LISTINGS, ids=str)

@@ -36,7 +36,6 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_LOGGED = 500
-_BATCH = 1000  # executions that one transaction removes
 
 
 class Dispatcher:
@@ -363,8 +362,7 @@ class Dispatcher:
                 log.warning("a claim was lost: %s", title_of(arn), extra={"executionArn": arn})
 
     async def _remove_expired(self) -> None:
-        while await self._service.delete_expired(_BATCH) == _BATCH:
-            pass
+        await self._service.delete_expired()
 
     async def _every(
         self, interval: timedelta, do: Callable[[], Coroutine[Any, Any, None]]
