@@ -31,8 +31,6 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "delete": {"arn": "f/7", "version": 1},
     "delete_expired": {"now": NOW, "limit": 1000},
     "versions": {"arns": ["f/7", "f/8"]},
-    "backlogs": {},
-    "workers": {},
 }  # fmt: skip
 LISTINGS = [
     Query(),
@@ -121,7 +119,7 @@ _SHOWN = ("Node Type", "Relation Name", "Index Name", "Actual Rows", "Rows Remov
 
 
 @pytest.mark.parametrize("statistics", ["fresh", "stale"])
-async def test_statements_look_up_what_they_need_among_many(
+async def test_what_workers_need_is_looked_up_among_many(
     store: PostgresStore, connection: psycopg.Connection, statistics: str
 ) -> None:
     schema = store.address.schema
