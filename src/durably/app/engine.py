@@ -211,7 +211,7 @@ class Engine:
                 a legal one.
             DurableExecutionAlreadyStartedException: *name* was started with another input.
             InvalidParameterValueException: *input* breaks a limit.
-            StoreError: it could not be written, and nothing was started.
+            StoreError: nothing was started; where that is not certain, its text says so.
         """
         assembly = self._opened()
         execution_name = as_execution_name(name)

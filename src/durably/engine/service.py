@@ -314,8 +314,11 @@ class Service:
         raise TooManyRequestsException(TOO_FAST)
 
     async def delete_expired(self, limit: int = 1000) -> int:
-        """Remove closed executions that have been kept long enough, and say how many."""
-        return await self.store.delete_expired(self.clock.now(), limit)
+        """Remove closed executions kept long enough, *limit* in a transaction; say how many."""
+        deleted = batch = await self.store.delete_expired(self.clock.now(), limit)
+        while batch == limit:
+            deleted += (batch := await self.store.delete_expired(self.clock.now(), limit))
+        return deleted
 
     async def rotate_key(self) -> None:
         """Make callback ids and tokens with a new key.

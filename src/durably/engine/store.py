@@ -246,7 +246,8 @@ class Store(Protocol):
         Raises:
             VersionConflict: somebody has, or the claim is gone, or the name of a new execution is
                 taken by another one of the same function.
-            StoreError: it could not be written. Nothing of the call was stored.
+            StoreError: it could not be written. Nothing of the call was stored; where an answer was
+                lost for good, the text says that this is not known.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from durably.errors import ValidationError
 
@@ -53,9 +53,10 @@ class PostgresAddress:
             ValidationError: one of these is not a legal one.
         """
         parts = _parts_of(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
-        ours = {key: value for key, value in pairs if key in _OURS}
-        rest = urlencode([pair for pair in pairs if pair[0] not in _OURS])
+        # By hand, and the rest as it is: a "+" stands for itself here, as the driver reads it.
+        pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+        ours = {key: unquote(value) for key, _, value in pairs if key in _OURS}
+        rest = "&".join("".join(pair) for pair in pairs if pair[0] not in _OURS)
         schema = ours.get("schema", DEFAULT_SCHEMA)
         if not 0 < len(schema.encode()) <= _MAX_IDENTIFIER_BYTES or "\x00" in schema:
             raise _refused("schema", "must have 1 to 63 bytes")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
@@ -21,12 +23,13 @@ from durably.stores.sql_files import statements_in
 Row: TypeAlias = tuple[Any, ...]
 _MAX_TRIES = 5
 _CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
 _SESSION: Mapping[str, Any] = MappingProxyType(
     {
         "autocommit": True,
         "prepare_threshold": None,  # a proxy may give each transaction another session
         "connect_timeout": int(_CONNECT_SECONDS),
-        "application_name": "durably",
+        "fallback_application_name": "durably",
     }
 )
 
@@ -48,7 +51,6 @@ class PostgresDatabase:
             max_size=address.pool,
             timeout=_CONNECT_SECONDS,
             open=False,
-            check=AsyncConnectionPool.check_connection,
         )
 
     async def open(self) -> None:
@@ -111,9 +113,14 @@ class PostgresDatabase:
             StoreUnavailableError: there is no connection to be had.
         """
         async with self._connection() as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(text, parameters)
-            return await cursor.fetchall()
+            try:
+                with answered_in_time(connection):
+                    cursor = connection.cursor(binary=True)
+                    await cursor.execute(text, parameters)
+                    return await cursor.fetchall()
+            except psycopg.errors.ReadOnlySqlTransaction:
+                await connection.close()  # the address may lead to another server by now
+                raise
 
     def text(self, *names: str) -> sql.Composed:
         """Give the statement that these make one after the other."""
@@ -134,15 +141,55 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[AsyncConnection[Row]]:
-        try:
-            connection = await self._pool.getconn()
-        except PoolTimeout as error:
-            said = f"no connection to {self._address.title} within {_CONNECT_SECONDS:.0f} s"
-            raise StoreUnavailableError(said) from error
+        connection = await self._live_one()
         try:
             yield connection
         finally:
             await self._pool.putconn(connection)
+
+    async def _live_one(self) -> AsyncConnection[Row]:
+        """Take a connection, and see that it lives: all that lay idle may have died meanwhile.
+
+        The pool would do so as well, but waits for a second after each dead one.
+        """
+        dead = 0
+        while True:
+            try:
+                connection = await self._pool.getconn()
+            except PoolTimeout as error:
+                said = f"no connection to {self._address.title} within {_CONNECT_SECONDS:.0f} s"
+                raise StoreUnavailableError(said) from error
+            try:
+                with answered_in_time(connection):
+                    await AsyncConnectionPool.check_connection(connection)
+            except BaseException as error:
+                await self._pool.putconn(connection)
+                dead += 1
+                if not isinstance(error, psycopg.Error) or dead > self._address.pool:
+                    raise
+            else:
+                return connection
+
+
+@contextmanager
+def answered_in_time(connection: AsyncConnection[Row]) -> Generator[None]:
+    """Break *connection* if what is asked of it in this block has no answer in time.
+
+    Whoever waits is told of it as of every other connection that breaks.
+    """
+    timer = asyncio.get_running_loop().call_later(_ANSWER_SECONDS, _break, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _break(connection: AsyncConnection[Row]) -> None:
+    with (
+        suppress(OSError, psycopg.Error),  # then it is broken already
+        socket.socket(fileno=os.dup(connection.fileno())) as one,
+    ):
+        one.shutdown(socket.SHUT_RDWR)
 
 
 def check_dsn(dsn: str) -> None:

@@ -39,14 +39,15 @@ _BY_STATE: Mapping[str, tuple[Meaning, type[StoreError]]] = {
     "53": (Meaning.FAILED, StoreUnavailableError),  # insufficient resources
     "53100": (Meaning.FAILED, StoreFullError),  # disk full
     "55": (Meaning.AGAIN, StoreUnavailableError),  # a lock that was not to be had
-    "57": (Meaning.FAILED, StoreUnavailableError),  # operator intervention: time-outs
+    "57": (Meaning.FAILED, StoreUnavailableError),  # operator intervention
+    "57014": (Meaning.VALUES, StoreUnavailableError),  # a time-out: there was too much of it
     "57P": (Meaning.UNKNOWN, StoreUnavailableError),  # a shutdown, a terminated backend
     "58": (Meaning.FAILED, StoreUnavailableError),  # system error: I/O
     "XX001": (Meaning.FAILED, StoreCorruptedError),
     "XX002": (Meaning.FAILED, StoreCorruptedError),
 }
 _REMEDIES: Mapping[str, str] = {
-    "42501": "Give the role the rights that the how-to on PostgreSQL names.",
+    "42501": 'Give the role the rights that the how-to "From one machine to many" lists.',
     "25006": "It may be a standby: name the primary, or add target_session_attrs=read-write.",
     "28P01": "Check the user and the password in its address.",
     "3D000": "Make the database with `createdb`, or name another one.",
@@ -55,6 +56,8 @@ _REMEDIES: Mapping[str, str] = {
 
 def meaning_of(error: Exception) -> Meaning:
     """Say what to do about *error*."""
+    if isinstance(error, StoreError):
+        return Meaning.FAILED
     if not isinstance(error, psycopg.Error):
         return Meaning.VALUES
     return _look_up(error)[0]

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
+from psycopg import AsyncConnection
 
 from durably.errors import StoreError
-from durably.stores.postgres_database import PostgresDatabase
+from durably.stores.postgres_database import PostgresDatabase, Row, answered_in_time
 
 log = logging.getLogger("durably.stores")
 
 _MAX_PAUSE_SECONDS = 5.0
+_TOLD_AT = 2  # failures in a row: one is soon made good
+_SILENCE_SECONDS = 30.0  # after which to see whether there is still somebody to tell anything
 
 
 class Hints:
@@ -46,13 +49,21 @@ class Hints:
         while True:
             try:
                 async with await self._database.connect() as connection:
-                    text = self._database.text("listen")
-                    await connection.execute(text, {"space": self._space})
+                    await self._ask(connection, "listen", {"space": self._space})
                     failures = 0
                     self._tell("")  # of what happened while nobody listened, nothing is known
-                    async for hint in connection.notifies():
-                        self._tell(hint.payload)
+                    while True:
+                        async for hint in connection.notifies(timeout=_SILENCE_SECONDS):
+                            self._tell(hint.payload)
+                        await self._ask(connection, "instant", {})
             except (psycopg.Error, StoreError) as error:
                 failures += 1
-                log.warning("nobody tells of other processes for a while: %s", error)
-            await asyncio.sleep(min(0.1 * 2**failures, _MAX_PAUSE_SECONDS))
+                if failures == _TOLD_AT:
+                    log.warning("nobody tells of other processes for a while: %s", error)
+            await asyncio.sleep(min(0.1 * 2 ** min(failures, 10), _MAX_PAUSE_SECONDS))
+
+    async def _ask(
+        self, connection: AsyncConnection[Row], name: str, parameters: dict[str, object]
+    ) -> None:
+        with answered_in_time(connection):
+            await connection.execute(self._database.text(name), parameters)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from durably.errors import StoreTooNewError, StoreUnavailableError
+from durably.stores.postgres_database import answered_in_time
 from durably.stores.postgres_errors import store_error
 from durably.stores.sql_files import read_sql
 
@@ -74,7 +75,10 @@ class _Schema:
     async def upgrade(self) -> None:
         """Run the scripts that are missing."""
         async with self._connection.transaction():
-            await self._run("lock_schema", {"schema": self._address.schema})
+            await self._run("be_patient", {})
+            await self._connection.execute(  # however long whoever is first needs
+                self._database.text("lock_schema"), {"schema": self._address.schema}
+            )
             await self._connection.execute(self._database.text("make_schema"))
             for number in range(await self.version() + 1, VERSION + 1):
                 script = read_sql(f"postgres_schema_{number}.sql")
@@ -82,4 +86,5 @@ class _Schema:
 
     async def _run(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
         text = self._database.text(name)
-        return await (await self._connection.execute(text, parameters)).fetchall()
+        with answered_in_time(self._connection):
+            return await (await self._connection.execute(text, parameters)).fetchall()

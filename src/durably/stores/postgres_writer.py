@@ -33,6 +33,11 @@ _MAX_GROUP = 200  # calls in one transaction
 _SOON_SECONDS = 0.001
 _MAX_TRIES = 6
 
+_DOUBT = (
+    "The answer of the database was lost, so it may have been written. Look, or do the same again: "
+    "under the same name nothing is done twice."
+)
+
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
@@ -73,6 +78,13 @@ class _Call:
     bodies: list[bytes]
     transaction: StepTransaction | None = None
     doubtful: bool = False
+
+    def refuse(self, error: Exception) -> Exception:
+        """Give *error* as it is for this call: whether it was written may not be known."""
+        told = store_error(error)
+        if self.doubtful and isinstance(told, StoreError):
+            return type(told)(str(told), remedy=_DOUBT)
+        return told
 
     def answer(self, error: Exception | None) -> None:
         if self.future is None or self.future.done():
@@ -281,7 +293,7 @@ class PostgresWriter:
         is_one = len(group) == 1 or meaning_of(error) is not Meaning.VALUES
         for call in group:
             if is_one:
-                self._tell(call, store_error(error))
+                self._tell(call, call.refuse(error))
             else:
                 await self._write([call])
 

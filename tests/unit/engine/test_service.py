@@ -184,6 +184,20 @@ def test_only_closed_executions_are_deleted() -> None:
     run(main)
 
 
+def test_all_that_has_expired_is_removed_in_batches() -> None:
+    async def main() -> None:
+        async with Bench(policy=ServicePolicy(retention_days=1)) as bench:
+            arns = [await bench.start(name=f"e-{number}") for number in range(5)]
+            for arn in arns:
+                await bench.service.stop(arn)
+            await asyncio.sleep(24 * 3600 + 1)
+
+            assert await bench.service.delete_expired(2) == 5
+            assert [await bench.store.find(arn) for arn in arns] == [None] * 5
+
+    run(main)
+
+
 def test_a_delete_that_never_comes_through_gives_up() -> None:
     async def main() -> None:
         async with Bench() as bench:

@@ -220,6 +220,12 @@ SELECT version FROM {schema}.store
 -- name: lock_schema
 SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s, 0))
 
+-- name: be_patient
+-- To make a schema takes longer than a statement of every day, and others wait for it.
+SELECT set_config(name, '0', true) FROM unnest(
+  ARRAY['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']
+) AS name
+
 -- name: make_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
 
@@ -236,5 +242,7 @@ SELECT id FROM {schema}.namespaces WHERE name = %(name)s
 SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
 
 -- name: add_key
-UPDATE {schema}.namespaces SET keys = ARRAY[%(key)s, keys[1]]::bytea[] WHERE id = %(space)s
+UPDATE {schema}.namespaces
+SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END
+WHERE id = %(space)s
 RETURNING id
