@@ -7,6 +7,7 @@ from random import Random
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from durably import Engine
 from durably.clock import SystemClock
@@ -254,3 +255,28 @@ def shifted(minutes: int) -> Callable[[SystemClock], datetime]:
 
 
 _now = SystemClock.now
+
+
+# Others that are first
+
+
+async def test_a_namespace_that_another_process_makes_meanwhile_is_found(
+    postgres: str, admin: psycopg.Connection
+) -> None:
+    url = in_schema(postgres)
+    schema = PostgresAddress.parse(url).schema
+    first = PostgresStore(url)
+    await first.open()
+    await first.close()
+    made = sql.SQL("INSERT INTO {} (name, keys) VALUES ('shop', ARRAY['k'::bytea])")
+    with psycopg.connect(postgres) as rival:
+        rival.execute(made.format(sql.Identifier(schema, "namespaces")))
+        store = PostgresStore(f"{url}&namespace=shop")
+        opening = asyncio.create_task(store.open())
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        await wait_until(lambda: bool(admin.execute(waits).fetchall()))
+        rival.commit()
+
+    await opening
+    assert await store.keys() == (b"k",)
+    await store.close()

@@ -94,7 +94,10 @@ class PostgresStore:
         await database.open()
         try:
             parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
-            [(self._space,), *_] = await database.read("namespace", parameters)
+            found: Sequence[Row] = ()
+            while not found:  # another made it after this began to look: it is seen the next time
+                found = await database.read("namespace", parameters)
+            self._space = found[0][0]
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space)
