@@ -69,6 +69,6 @@ def _tell(url: str, request: AnyRequest) -> None:
     try:
         ask(url, request)
     except ResourceNotFoundException as error:
-        why = safe(with_store("durably why NAME", url))
+        why = safe(with_store(url, "why", "NAME"))
         step = f"`{why}` shows the callbacks that an execution waits for."
         raise Trouble(error.message, step) from error

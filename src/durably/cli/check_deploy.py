@@ -176,7 +176,7 @@ def _documents(broken: Broken) -> Iterator[dict[str, Any]]:
 
 def _sum_up(checked: Checked, url: str) -> None:
     for arn in checked.unreadable:
-        why = with_store(f"durably why {name_in(arn)}", url)
+        why = with_store(url, "why", name_in(arn))
         said = f"{name_in(arn)} cannot be read, whatever the code is; see `{why}`."
         click.echo(safe(said), err=True)
     count, broken = checked.count, len(checked.broken)

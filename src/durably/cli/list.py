@@ -84,7 +84,7 @@ def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: A
         _print_table(page, nexts)
         if has_owner is False and any(one.summary.ended_at is None for one in page.executions):
             said = "No process works on this store, so nothing happens until one does: "
-            worker = safe(with_store("durably worker FILE", url))
+            worker = safe(with_store(url, "worker", "FILE"))
             click.echo(f"{said}`{worker}` would.", err=True)
     else:
         click.echo("There are none.", err=True)

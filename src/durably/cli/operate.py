@@ -42,7 +42,7 @@ def stop(*, execution: str, reason: str | None, url: str) -> None:
 def pause(*, execution: str, reason: str | None, url: str) -> None:
     """Let no further invocation of an execution run until `resume`."""
     ask(url, PauseRequest(arn_of(url, execution), reason))
-    command = safe(with_store(f"durably resume {execution}", url))
+    command = safe(with_store(url, "resume", execution))
     click.echo(f"{safe(execution)} is paused. `{command}` ends that.", err=True)
 
 
@@ -57,7 +57,7 @@ def resume(*, execution: str, reason: str | None, url: str) -> None:
     if has_worker(url, arn):
         click.echo(f"{safe(execution)} goes on.", err=True)
     else:
-        worker = safe(with_store("durably worker FILE", url))
+        worker = safe(with_store(url, "worker", "FILE"))
         said = f"can go on, and does when a process works on the store: `{worker}` would"
         click.echo(f"{safe(execution)} {said}.", err=True)
 

@@ -34,9 +34,10 @@ def store_option(command: F) -> F:
     )(command)
 
 
-def with_store(command: str, url: str) -> str:
-    """Give *command* as it is typed for the store at *url*: nothing is added for the default."""
-    return command if url == DEFAULT_URL else f"{command} --store {shlex.quote(shown_url(url))}"
+def with_store(url: str, *words: str) -> str:
+    """Give a command as it is typed for the store at *url*: nothing is added for the default."""
+    store = () if url == DEFAULT_URL else ("--store", shown_url(url))
+    return shlex.join(("durably", *words, *store))
 
 
 def json_option(command: F) -> F:

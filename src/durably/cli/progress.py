@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 from durably.cli.news import News
 from durably.cli.overview import Current, Doing, by_urgency
 from durably.cli.printing import console, counted, length, safe, short, until
-from durably.engine.arns import execution_name_of
 from durably.engine.views import Standing
 from durably.wire.execution import CLOSED_STATUSES, ExecutionStatus
 
@@ -140,7 +139,7 @@ def standing_of(sight: Sight, now: datetime) -> str:
         case Standing.PARKED:
             return f"parked: {short(why.parked_reason, 200)}"
         case Standing.PAUSED:
-            return f"paused; `durably resume {safe(execution_name_of(why.arn))}` lets it go on"
+            return "paused until it is resumed"
         case Standing.RETRYING:
             at = (
                 ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -238,8 +237,7 @@ def _tell_why_left(wanted: Wanted, arn: str, why: Left) -> int:
     title = safe(title_of(arn))
 
     def typed(verb: str) -> str:
-        command = f"durably {verb} {execution_name_of(arn)}"
-        return f"`{safe(with_store(command, wanted.settings.store_url))}`"
+        return f"`{safe(with_store(wanted.settings.store_url, verb, execution_name_of(arn)))}`"
 
     match why:
         case Left.PAUSED:
@@ -265,8 +263,8 @@ def _print_result(result: str | None, results: TextIO) -> None:
 
 
 def _how_to_go_on(wanted: Wanted, arn: str) -> str:
-    words = ["durably", "run", wanted.target, "--name", execution_name_of(arn)]
-    return f"Go on with: {safe(with_store(shlex.join(words), wanted.settings.store_url))}"
+    words = ("run", wanted.target, "--name", execution_name_of(arn))
+    return f"Go on with: {safe(with_store(wanted.settings.store_url, *words))}"
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
         function_name, functions = target, EMPTY
         if not is_postgres(url) and not is_held(url):
             said = f"No process works on {url}, so nobody here knows a function {target!r}."
-            named = with_store(f"durably start FILE:{target}", url)
-            worker = with_store("durably worker FILE", url)
+            named = with_store(url, "start", f"FILE:{target}")
+            worker = with_store(url, "worker", "FILE")
             raise Trouble(said, f"Name its file, as in `{named}`, or start `{worker}`.")
     try:
         arn = ask(url, StartRequest(function_name, payload, name), functions)
@@ -53,5 +53,5 @@ def start(*, target: str, source: str | None, name: str | None, url: str) -> Non
     if arn is None or not has_worker(url, arn):
         said = f"No worker that is alive has {function_name}"
         said = said if is_postgres(url) else "No process works on this store"
-        worker = with_store("durably worker FILE", url)
+        worker = with_store(url, "worker", "FILE")
         click.echo(safe(f"{said}: `{worker}` would."), err=True)

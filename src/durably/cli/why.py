@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -69,16 +68,16 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
 
 
 def _how_to_go_on(description: Description, url: str) -> str:
-    worker = with_store("durably worker FILE", url)
     if is_postgres(url):
-        of = "" if description.version == LATEST else f" in version {description.version}"
-        option = "" if description.version == LATEST else f" --version {description.version}"
+        is_latest = description.version == LATEST
+        of = "" if is_latest else f" in version {description.version}"
+        option = () if is_latest else ("--version", description.version)
         said = f"No worker that is alive has {description.function_name}{of}, so nothing happens"
-        return safe(f"{said} until one does: start `{worker}{option}`.")
-    words = ["durably", "run", f"FILE:{description.function_name}"]
-    words += ["--name", description.execution_name]
+        return safe(f"{said} until one does: start `{with_store(url, 'worker', 'FILE', *option)}`.")
+    target, name = f"FILE:{description.function_name}", description.execution_name
     said = "No process works on this store, so nothing happens until one does: start "
-    return safe(f"{said}`{worker}`, or `{with_store(shlex.join(words), url)}`.")
+    worker, run = with_store(url, "worker", "FILE"), with_store(url, "run", target, "--name", name)
+    return safe(f"{said}`{worker}`, or `{run}`.")
 
 
 def _document(found: Why, *, has_worker: bool) -> dict[str, Any]:
@@ -132,13 +131,13 @@ def sentences(
     url: str = DEFAULT_URL,
 ) -> Iterator[str]:
     """Say why an execution stands where it does, as far as it is not about what it waits for."""
-    name, begun = safe(description.execution_name), since(found.since, now)
+    name, begun = description.execution_name, since(found.since, now)
     title = safe(title_of(description.arn))
     if found.damage is not None:
         state = found.status.value if description.is_closed else "parked"
         yield f"{title} is {state}: {short(found.damage, 300)}."
         does = "delete" if description.is_closed else "stop"
-        command = safe(with_store(f"durably {does} {name}", url))
+        command = safe(with_store(url, does, name))
         yield f"`{command}` does that. Other executions are not concerned."
         return
     if found.standing is Standing.CLOSED:
@@ -150,7 +149,7 @@ def sentences(
     if found.parked_reason is not None:
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
     if found.standing in _NEEDS_RESUME:
-        command = safe(with_store(f"durably resume {name}", url))
+        command = safe(with_store(url, "resume", name))
         yield f"Nothing lets it go on before `{command}`."
     if not _deaths(found, is_held=is_held):
         yield from _failures(found)
@@ -236,8 +235,8 @@ def _lines_of(awaited: Awaited, now: datetime, url: str) -> Iterator[str]:
         yield from (f"    {safe(place)}" for place in places_in(error))
     callback = operation.callback_details
     if callback is not None:
-        command = f"durably callback succeed {callback.callback_id} --payload TEXT"
-        yield f"  {safe(with_store(command, url))}"
+        asked = ("succeed", f"{callback.callback_id}", "--payload", "TEXT")
+        yield f"  {safe(with_store(url, 'callback', *asked))}"
 
 
 def _clause_of(found: Why, now: datetime) -> str:

@@ -39,7 +39,7 @@ def workers(*, url: str, as_json: bool) -> None:
 
     async def look(service: Service) -> tuple[Roster, datetime]:
         if service.sharing is None:
-            shows = safe(with_store("durably list", url))
+            shows = safe(with_store(url, "list"))
             step = f"`{shows}` shows what goes on there; workers are those of postgresql://…"
             raise Trouble(f"{safe(shown_url(url))} is for one process at a time.", step)
         return await service.sharing.roster(), service.clock.now()
@@ -51,7 +51,7 @@ def workers(*, url: str, as_json: bool) -> None:
     if roster.workers:
         _print_workers(roster, now)
     else:
-        worker = safe(with_store("durably worker FILE", url))
+        worker = safe(with_store(url, "worker", "FILE"))
         click.echo(f"Nobody works on it: `{worker}` would.", err=True)
     if roster.backlogs:
         _print_backlogs(roster, now)

@@ -84,7 +84,7 @@ def test_the_headline_says_what_runs_and_for_how_long() -> None:
     ("said", "shown"),
     [
         (why(Standing.WAITING), "asleep until"),
-        (why(Standing.PAUSED), "paused; `durably resume run` lets it go on"),
+        (why(Standing.PAUSED), "paused until it is resumed"),
         (why(Standing.PARKED, parked_reason="10 in a row"), "parked: 10 in a row"),
         (
             why(
@@ -256,7 +256,7 @@ def test_what_keeps_it_is_said_once(lines: Callable[[], list[str]]) -> None:
         plain.show(sight(said=why(Standing.PAUSED)), NOW)
     plain.close()
 
-    assert lines() == ["f/run paused; `durably resume run` lets it go on"]
+    assert lines() == ["f/run paused until it is resumed"]
 
 
 def test_a_summary_without_children_is_short() -> None:
