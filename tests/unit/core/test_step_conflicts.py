@@ -8,11 +8,11 @@ from durably.config import StepConfig, StepSemantics
 from durably.core.effects import Attempt, Call, Effect, Err, Ok, Outcome, Persist
 from durably.core.journal import Journal
 from durably.core.operations.step import MAX_TRANSACTIONS, step
-from durably.retries import RetryPresets
+from durably.retries import RetryPresets, RetryStrategyConfig, create_retry_strategy
 from durably.serdes import JsonSerdes
-from durably.wire.operation import OperationStatus
+from durably.wire.operation import OperationStatus, StepDetails
 from durably.wire.update import OperationAction, OperationUpdate
-from tests.unit.core.support import STEP, journal_of, record
+from tests.unit.core.support import STEP, ByHand, journal_of, record
 
 NO_RETRY: StepConfig[Any] = StepConfig(retry_strategy=RetryPresets.none())
 AT_MOST_ONCE: StepConfig[Any] = StepConfig(
@@ -71,3 +71,27 @@ def test_a_conflict_that_the_body_meets_again_and_again_is_its_failure(
     assert ran == runs
     assert failure.error is not None
     assert failure.error.error_message == "a deadlock"
+
+
+@pytest.mark.parametrize("semantics", StepSemantics)
+def test_a_next_attempt_that_is_due_at_once_has_its_runs_to_itself(
+    semantics: StepSemantics,
+) -> None:
+    again = RetryStrategyConfig(max_attempts=MAX_TRANSACTIONS + 2)
+    config: StepConfig[Any] = StepConfig(
+        semantics=semantics, retry_strategy=create_retry_strategy(again)
+    )
+    journal: Journal = journal_of()
+    program = step(journal, STEP, body, config, JsonSerdes())
+    by_hand = ByHand(journal, program)
+    failed = Err(ValueError("no"))
+    asked = by_hand.until_asked()
+
+    for attempts in range(1, MAX_TRANSACTIONS + 2):
+        assert asked == Call(body, Attempt(STEP, attempts))
+        details = StepDetails(attempt=attempts)
+        ready = record(STEP, OperationStatus.READY, step_details=details)
+        by_hand.replies[STEP.id] = (ready,)
+        asked = by_hand.until_asked(failed)
+
+    assert asked == Call(body, Attempt(STEP, MAX_TRANSACTIONS + 2))

@@ -45,6 +45,7 @@ def step(
         if record is None or record.status is OperationStatus.READY:
             journal.begin(op)
             yield Persist(op.start(), wait=_is_at_most_once(config))
+            runs = 0
             continue
         match record.status:
             case OperationStatus.SUCCEEDED:
@@ -60,7 +61,6 @@ def step(
                 update, fresh = _verdict(journal, op, number, outcome, config, serdes)
                 yield Persist(update, wait=True)
             case OperationStatus.PENDING:
-                runs = 0
                 yield Park(op, due_at(record))
             case _:
                 raise StepError.from_wire(str(op), error_of(record))
