@@ -39,6 +39,9 @@ class HostedFunction:
         self._connect = connect
         self._threads = threads
 
+    def on_room(self, listener: Callable[[], None], /) -> None:
+        """There is nothing to tell."""
+
     async def call(self, call: Call, /) -> bytes:
         """Give the function's answer, as the runtime of AWS Lambda would.
 

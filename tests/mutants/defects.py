@@ -276,11 +276,10 @@ DEFECTS = (
         name="leases go by the wall clock of the worker",
         rule="R13",
         origin="dbos-py#682, dbos-py#771, js#475",
-        path="engine/dispatcher.py",
-        find="until = self._service.clock.now() + self._policy.lease",
+        path="engine/leases.py",
+        find="until = self._service.clock.now() + self._lease",
         put=(
-            'until = __import__("datetime").datetime.now('
-            '__import__("datetime").UTC) + self._policy.lease'
+            'until = __import__("datetime").datetime.now(__import__("datetime").UTC) + self._lease'
         ),
         tests=(_PLANTED,),
     ),

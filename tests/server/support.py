@@ -16,11 +16,13 @@ from durably.app.assembly import Assembly
 from durably.app.settings import EngineSettings
 from durably.clock import SystemClock
 from durably.engine.invokers import RemoteFunction
+from durably.engine.policy import DispatcherPolicy
 from durably.engine.service import Service
 from durably.handler import DurableFunction
 from durably.server.attached import FunctionSettings
 from durably.server.listening import bound_socket, listening, port_of
-from durably.server.runtime_api import Runtime, runtime_app
+from durably.server.runtime_api import runtime_app
+from durably.server.runtimes import Runtime
 from durably.stores.memory import MemoryStore
 from durably.wire.history import Event
 
@@ -34,8 +36,10 @@ async def service_with(
     max_concurrency: int = 100,
 ) -> AsyncIterator[Service]:
     """Give a service that works, with these functions."""
-    settings = EngineSettings(store_url="memory:", max_concurrency=max_concurrency)
-    assembly = Assembly(MemoryStore(), here or {}, settings, elsewhere=elsewhere)
+    settings = EngineSettings(store_url="memory:")
+    # It is told of everything at once, and never finds anything by looking again.
+    worker = DispatcherPolicy(max_concurrency=max_concurrency, poll_interval=timedelta(hours=1))
+    assembly = Assembly(MemoryStore(), here or {}, settings, worker=worker, elsewhere=elsewhere)
     await assembly.open()
     try:
         yield assembly.service

@@ -17,7 +17,7 @@ from durably.server.functions import FunctionCall, FunctionInfo
 from durably.server.runtime_api import MAX_ASKING
 from tests.app.functions import ALL
 from tests.server.served import http_client
-from tests.server.support import RUNTIME, request_id_of, runtimes, service_with
+from tests.server.support import RUNTIME, RuntimeClient, request_id_of, runtimes, service_with
 
 DURABLE = FunctionSettings(name="slow")
 PLAIN = FunctionSettings(name="plain", is_durable=False)
@@ -60,6 +60,50 @@ async def test_a_function_has_as_many_invocations_as_runtimes_that_ask() -> None
         assert runtime.capacity == 3
         await client.say(request_id_of(first), "response", DONE)
         await asking[2]
+
+
+async def test_a_runtime_that_asks_again_beside_one_at_work_is_given_the_next_at_once() -> None:
+    async with (
+        runtimes(DURABLE) as [(runtime, client)],
+        service_with({"slow": runtime}) as service,
+    ):
+        long = await service.start("slow", "1")
+        at_work = await client.next()
+        arns = [await service.start("slow", "1") for _ in range(4)]
+
+        for _ in arns:
+            await client.answer(DONE)
+
+        assert [(await service.wait_closed(arn)).result for arn in arns] == ["1"] * 4
+        assert not (await service.get(long)).is_closed
+        await client.say(request_id_of(at_work), "response", DONE)
+        await service.wait_closed(long)
+
+
+async def test_functions_elsewhere_leave_a_place_to_what_is_due_before_their_next() -> None:
+    a, b = FunctionSettings(name="a"), FunctionSettings(name="b")
+    async with (
+        runtimes(a, b) as [(runtime_a, client_a), (runtime_b, client_b)],
+        service_with({"a": runtime_a, "b": runtime_b}, HERE, max_concurrency=2) as service,
+    ):
+        for name in ("a", "b") * 2:
+            await service.start(name, "1")
+        here = await service.start("echo", "2")
+        later = [await service.start(name, "1") for name in ("a", "b") * 10]
+
+        async def work(client: RuntimeClient) -> None:
+            while True:
+                await client.answer(DONE)
+
+        workers = [asyncio.create_task(work(client)) for client in (client_a, client_b)]
+        await service.wait_closed(here)
+
+        assert not (await service.get(later[-1])).is_closed
+        for arn in later:
+            await service.wait_closed(arn)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

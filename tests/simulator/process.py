@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -14,7 +15,7 @@ from durably.drivers.client import Listener
 from durably.drivers.settings import Host
 from durably.engine.commands import Target
 from durably.engine.dispatcher import Dispatcher
-from durably.engine.invokers import InProcessInvoker, Invoker, RemoteInvoker
+from durably.engine.invokers import InProcessInvoker, Invoker, RemoteFunction, RemoteInvoker
 from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.service import Service
 from durably.engine.sessions import Session
@@ -31,6 +32,7 @@ from durably.wire.update import OperationUpdate
 from tests.simulator.code import Code
 from tests.simulator.disk import View
 from tests.simulator.loop import Place, kept_tasks
+from tests.simulator.runtimes import AskingFunction
 from tests.simulator.stage import Attempted, BackendClock, Stage, Visited, handed_out
 from tests.simulator.worker import RemoteFunctionProxy
 
@@ -42,6 +44,8 @@ class Setup:
     Attributes:
         functions: all that can be started.
         served: those that workers run.
+        runtimes: how many runtimes ask a process for calls of a function elsewhere; `None`: it
+            calls an address, as often as it likes.
     """
 
     policy: ServicePolicy
@@ -49,6 +53,7 @@ class Setup:
     dispatchers: int
     functions: Sequence[str]
     served: Sequence[str]
+    runtimes: int | None
 
 
 class Process:
@@ -83,7 +88,11 @@ class Process:
             setup.policy,
         )
         self.service.on_wake = self._take_waker  # type: ignore[method-assign]
-        inner = RemoteInvoker(remote, InProcessInvoker[ObservedClient](code, self._connect))
+        elsewhere: Mapping[str, RemoteFunction] = remote
+        if setup.runtimes is not None:
+            asked = partial(AskingFunction, stage, count=setup.runtimes)
+            elsewhere = {name: asked(one) for name, one in remote.items()}
+        inner = RemoteInvoker(elsewhere, InProcessInvoker[ObservedClient](code, self._connect))
         self._invoker = ObservedInvoker(stage, place, inner, frozenset(remote))
         self.dispatchers: list[Dispatcher] = []
         self._work: list[asyncio.Task[None]] = []
@@ -174,6 +183,9 @@ class ObservedInvoker:
 
     def capacity(self, function_name: str) -> int | None:
         return self._inner.capacity(function_name)
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        self._inner.on_room(listener)
 
     async def invoke(self, session: Session) -> InvocationOutput:
         is_elsewhere = session.function_name in self._elsewhere

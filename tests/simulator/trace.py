@@ -40,6 +40,7 @@ SOMETIMES = (
     "soon change lost",
     "commit failed",
     "code of two versions at once",
+    "call waited for a runtime",
 )
 """States that long runs must reach: each at least once in so many seeds."""
 

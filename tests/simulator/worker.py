@@ -283,6 +283,9 @@ class RemoteFunctionProxy:
         self._find_worker = find_worker
         self._find = find
 
+    def on_room(self, listener: Callable[[], None], /) -> None:
+        """There is nothing to tell."""
+
     async def call(self, call: Call) -> bytes:
         """See `RemoteFunction.call`."""
         worker = self._find_worker()

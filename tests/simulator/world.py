@@ -90,6 +90,7 @@ class Shape:
     remote_share: float
     max_idle: int
     is_brief: bool
+    runtimes: int | None
 
     @classmethod
     def of(cls, case: Case) -> Shape:
@@ -117,6 +118,7 @@ class Shape:
             remote_share=choice((0.0, 0.3, 0.6, 1.0)),
             max_idle=choice((0, 3, 1000)),
             is_brief=random.random() < 0.9,
+            runtimes=choice((None, None, 1, 1, 2, 3)),
         )
 
 
@@ -302,6 +304,7 @@ class World:
             dispatchers=shape.dispatchers,
             functions=(*served, BYSTANDER),
             served=served,
+            runtimes=shape.runtimes,
         )
 
     def bury(self, process: Process) -> None:

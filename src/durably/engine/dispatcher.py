@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from durably.engine.invokers import Invoker
+from durably.engine.leases import Leases
 from durably.engine.policy import DispatcherPolicy
 from durably.engine.roster import Presence, claim_name
 from durably.engine.rules import EXIT_ERROR
@@ -70,11 +72,11 @@ class Dispatcher:
         self._draining = asyncio.Event()
         self._is_behind = False
         self._told = ""  # of a store that has not worked since
-        self._extended_at = service.clock.monotonic()
-        self._missed: set[asyncio.Task[None]] = set()  # whose claim was not there to be extended
+        self._leases = Leases(service, worker, self._policy.lease, self._running)
         self._started_at = service.clock.now()
         self._sharing = service.sharing
         service.on_wake(self._nudged.set)
+        invoker.on_room(self._nudged.set)
 
     async def run(self) -> None:
         """Work until `drain` is called, and keep the leases until the last invocation has ended.
@@ -101,7 +103,7 @@ class Dispatcher:
         """Do what is to be done again and again."""
         policy = self._policy
         kept = [
-            (policy.lease / 3, self._extend),
+            (policy.lease / 3, self._leases.extend),
             (policy.housekeeping_interval, self._remove_expired),
         ]
         if self._sharing is not None:
@@ -159,32 +161,42 @@ class Dispatcher:
             await asyncio.wait(self._running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def _work(self) -> None:
-        """Claim once, and sleep until there may be more to claim."""
+        """Claim what is due, and sleep until there may be more to claim."""
         functions = tuple(self._functions())
-        plain = tuple(filter(self._invoker.holds_thread, functions))
-        bounded = tuple(name for name in functions if self._invoker.capacity(name) is not None)
-        others = tuple(name for name in functions if name not in {*plain, *bounded})
         self._is_behind = True
-        asked = await self._claim_bounded(bounded)
-        # Those that hold a thread first: they never take all the room.
-        for names, room in ((plain, self._free_threads), (others, self._free)):
-            if names and (limit := room()) > 0:
-                await self._claim(names, limit)
-                asked += names
-        self._is_behind = len(asked) < len(functions)
+        asked = await self._claim_due(functions)
+        self._is_behind = len(asked) < len(set(functions))
         if not self._nudged.is_set() and not maybe("second look"):
             await self._sleep(asked)
 
-    async def _claim_bounded(self, functions: Sequence[str]) -> tuple[str, ...]:
-        """Claim no more of each than would not just wait; give those that can take more."""
-        while names := tuple(name for name in functions if self._room(name) > 0):
-            if not await self._claim(names, 1):
-                return names
+    async def _claim_due(self, functions: Sequence[str]) -> Sequence[str]:
+        """Claim in the order in which it is due; give those of which all is claimed that is due.
+
+        However little room there is for some, it is asked for all at once: of those that are asked
+        for one after the other, the first ones might take all the room there is, for ever.
+        """
+        while rooms := self._rooms(functions):
+            limit = min(rooms.values())
+            if await self._claim(tuple(rooms), limit) < limit:
+                return tuple(rooms)
         return ()
+
+    def _rooms(self, functions: Sequence[str]) -> Mapping[str, int]:
+        """Say how many more invocations there may be of each; those without room are left out."""
+        holds_thread, policy = self._invoker.holds_thread, self._policy
+        running = Counter(claim.function_name for claim in self._running.values())
+        free = policy.max_concurrency - running.total()
+        threads = policy.max_threads - sum(running[name] for name in running if holds_thread(name))
+        rooms: dict[str, int] = {}
+        for name in functions:
+            capacity = self._invoker.capacity(name)
+            own = free if capacity is None else capacity - running[name]
+            rooms[name] = min(free, own, threads if holds_thread(name) else free)
+        return {name: room for name, room in rooms.items() if room > 0}
 
     async def _claim(self, functions: Sequence[str], limit: int) -> int:
         """Launch what is due of these, *limit* of it at most, and say how many that were."""
-        await self._extend_if_late()
+        await self._leases.extend_if_late()
         now = self._service.clock.now()
         claims = await self._service.store.claim(
             self._worker, self._claim_names(functions), now, self._policy.lease, limit
@@ -213,18 +225,6 @@ class Dispatcher:
         )
         await self._sharing.announce(presence)
         await self._service.keys.are_others()
-
-    def _free(self) -> int:
-        return self._policy.max_concurrency - len(self._running)
-
-    def _room(self, name: str) -> int:
-        held = sum(claim.function_name == name for claim in self._running.values())
-        return min(self._free(), (self._invoker.capacity(name) or 0) - held)
-
-    def _free_threads(self) -> int:
-        holds_thread = self._invoker.holds_thread
-        held = sum(holds_thread(claim.function_name) for claim in self._running.values())
-        return min(self._free(), self._policy.max_threads - held)
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll."""
@@ -337,29 +337,6 @@ class Dispatcher:
         if not found.is_closed:
             return None
         return "was stopped" if found.status is ExecutionStatus.STOPPED else "has ended"
-
-    async def _extend_if_late(self) -> None:
-        """Extend before claiming, lest this worker takes over what runs here (R9).
-
-        The keeper is late when user code has kept the event loop, or the machine has slept.
-        """
-        late = self._service.clock.monotonic() - self._extended_at
-        if late > self._policy.lease.total_seconds() / 3:
-            await self._extend()
-
-    async def _extend(self) -> None:
-        self._extended_at = self._service.clock.monotonic()
-        claims = {claim.arn: (claim, task) for task, claim in self._running.items()}
-        if not claims:
-            return
-        epochs = [(arn, claim.epoch) for arn, (claim, _) in claims.items()]
-        until = self._service.clock.now() + self._policy.lease
-        missing = await self._service.store.extend(self._worker, epochs, until)
-        before, self._missed = self._missed, {claims[arn][1] for arn in missing}
-        for arn in missing:
-            # Once may mean that it ends just now: its claim is given up, and nobody has heard yet.
-            if (task := claims[arn][1]) in before and task in self._running:
-                log.warning("a claim was lost: %s", title_of(arn), extra={"executionArn": arn})
 
     async def _remove_expired(self) -> None:
         await self._service.delete_expired()

@@ -30,6 +30,10 @@ class Invoker(Protocol):
         """How many invocations of that function can be under way; `None`: as many as there are."""
         ...
 
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """Call *listener* whenever the capacity of a function may have grown."""
+        ...
+
     async def invoke(self, session: Session) -> InvocationOutput:
         """Give what the handler answers. Whatever is raised counts as a failed invocation."""
         ...
@@ -82,6 +86,9 @@ class InProcessInvoker(Generic[ClientT]):
 
     def capacity(self, function_name: str) -> None:
         """No function of this process has a limit of its own."""
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """There is nothing to tell."""
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Run one invocation.
@@ -179,6 +186,10 @@ class RemoteFunction(Protocol):
         """How many calls it can work on at once; further ones wait. `None`: that is not known."""
         ...
 
+    def on_room(self, listener: Callable[[], None], /) -> None:
+        """Call *listener* whenever its capacity may have grown."""
+        ...
+
     async def call(self, call: Call, /) -> bytes:
         """Give the function's answer.
 
@@ -192,7 +203,7 @@ class RemoteInvoker:
     """Calls functions elsewhere, and leaves all others to another invoker.
 
     Args:
-        functions: by name. Functions may be added while it is in use.
+        functions: by name. Functions may be added while it is in use, of no known capacity.
         others: calls what is not among them.
     """
 
@@ -210,6 +221,12 @@ class RemoteInvoker:
         if function is None:
             return self._others.capacity(function_name)
         return function.capacity
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """Have every function tell."""
+        self._others.on_room(listener)
+        for function in self._functions.values():
+            function.on_room(listener)
 
     async def invoke(self, session: Session) -> InvocationOutput:
         """Run one invocation.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,7 +17,8 @@ from durably.engine.invokers import Call, FunctionError
 from durably.engine.rules import EXIT_ERROR, INVALID_RESPONSE_TYPE
 from durably.errors import ValidationError
 from durably.server.attached import FunctionSettings
-from durably.server.runtime_api import MAX_ANSWER_BYTES, lost, timed_out
+from durably.server.runtime_api import MAX_ANSWER_BYTES
+from durably.server.runtimes import lost, timed_out
 
 EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 UNREACHABLE_TYPE = "Runtime.Unreachable"
@@ -50,6 +52,9 @@ class HttpTarget:
     @property
     def capacity(self) -> None:
         """Nobody knows how many calls an address can take."""
+
+    def on_room(self, listener: Callable[[], None], /) -> None:
+        """There is nothing to tell."""
 
     async def call(self, call: Call) -> bytes:
         """Post *call*, and give the answer.

@@ -18,7 +18,7 @@ from durably.errors import ValidationError
 from durably.server.access import AccessKey
 from durably.server.attached import FunctionSettings
 from durably.server.listening import LOOPBACK
-from durably.server.runtime_api import Runtime, lost
+from durably.server.runtimes import Runtime, lost
 from durably.words import in_words
 
 START_SECONDS = 10.0

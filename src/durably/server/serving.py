@@ -23,7 +23,8 @@ from durably.server.attached import Attached, AttachedFunction, FunctionSettings
 from durably.server.http_target import HttpTarget
 from durably.server.listening import LOOPBACK, bound_socket, listening, port_of
 from durably.server.processes import FunctionProcess, Surroundings
-from durably.server.runtime_api import Runtime, runtime_app
+from durably.server.runtime_api import runtime_app
+from durably.server.runtimes import Runtime
 
 Say = Callable[[str, str], None]
 

@@ -110,6 +110,9 @@ class FakeFunction:
     def __init__(self, fake: Fake) -> None:
         self.fake = fake
 
+    def on_room(self, listener: Callable[[], None], /) -> None:
+        """There is nothing to tell."""
+
     async def call(self, call: Call, /) -> bytes:
         """Give what it returns, as JSON.
 

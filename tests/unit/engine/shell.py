@@ -54,6 +54,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.skipped
 
+    def block(self, seconds: float) -> None:
+        """Let time pass in which nothing can run, as user code does that keeps the loop."""
+        self._jumping.skipped += seconds
+
 
 class LoopClock(SystemClock):
     """The time of the virtual loop that runs."""

@@ -11,8 +11,9 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.dispatcher import Dispatcher
 from durably.engine.views import Standing
+from durably.errors import StoreError
 from durably.wire.invocation import InvocationInput, InvocationOutput
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, run
+from tests.unit.engine.shell import LEASE, Bench, FailingStore, VirtualLoop, run
 from tests.unit.engine.support import succeeded
 
 
@@ -203,6 +204,80 @@ def test_a_claim_that_is_given_up_while_the_leases_are_extended_is_not_called_lo
 
             assert store.missing, "it was extended while its end was being told"
             assert "a claim was lost" not in caplog.text
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_a_claim_that_is_given_up_is_not_called_lost_when_the_loop_was_blocked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        class LateStore(FailingStore):
+            missing = 0
+
+            async def append(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                await super().append(*given, **named)
+                written.set()
+                await answered.wait()
+
+            async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                lost = await super().extend(*given, **named)
+                self.missing += len(lost)
+                return lost
+
+        written, answered = asyncio.Event(), asyncio.Event()
+        answered.set()
+        store = LateStore()
+        async with Bench({"f": at_once}, store=store) as bench:
+            await bench.start()
+            written.clear()
+            answered.clear()
+            dispatcher, work = bench.work()
+            await written.wait()
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+
+            loop.block(LEASE.total_seconds() / 2)
+            await asyncio.sleep(0.5)
+
+            assert store.missing == 2, "the worker was late, and so was who keeps its leases"
+            assert "a claim was lost" not in caplog.text
+            answered.set()
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_nothing_is_claimed_while_the_leases_of_what_runs_cannot_be_extended() -> None:
+    begun: list[str] = []
+
+    async def long(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+        begun.append(given.durable_execution_arn)
+        await asyncio.sleep(3 * LEASE.total_seconds())
+        return succeeded("1")
+
+    async def main() -> None:
+        class NeverExtends(FailingStore):
+            is_broken = True
+
+            async def extend(self, *given, **named):  # type: ignore[no-untyped-def]  # as above
+                if self.is_broken:
+                    raise StoreError("the disk is on fire")
+                return await super().extend(*given, **named)
+
+        store = NeverExtends()
+        async with Bench({"f": long}, store=store) as bench:
+            dispatcher, work = bench.work()
+            first = await bench.start()
+            await asyncio.sleep(1.4 * LEASE.total_seconds())
+            second = await bench.start()
+            await asyncio.sleep(1)
+            assert begun == [first]
+
+            store.is_broken = False
+            assert (await bench.service.wait_closed(second)).result == "1"
+            assert begun == [first, second]
             await stop_work(dispatcher, work)
 
     run(main)
