@@ -269,10 +269,14 @@ class InvocationExitError(UnrecoverableInvocationError):
 
 
 class NonDeterministicExecutionError(UnrecoverableExecutionError):
-    """The code asked for another operation than the one recorded in that place.
+    """What the code does, or the backend tells, is not what the history says was done.
+
+    The code asked for another operation than the one recorded in that place, or waits for what
+    was open when its context was closed, and never ends; or the backend told of another operation
+    than was sent.
 
     Attributes:
-        operation_id: the place.
+        operation_id: the place; `None` when there is no single one.
     """
 
     def __init__(self, message: str, *, operation_id: str | None = None) -> None:

@@ -111,6 +111,21 @@ async def test_what_is_no_request_is_refused_in_the_shape_of_the_service(
     check_shape(headers, body)
 
 
+@pytest.mark.parametrize("is_behind_proxy", [False, True])
+async def test_what_is_no_request_is_told_to_come_by_tls_only_where_it_is_spoken(
+    *, is_behind_proxy: bool
+) -> None:
+    async with serving(access=Access(is_behind_proxy=is_behind_proxy)) as wire:
+        reader, writer = await wire.connect()
+        writer.write(b"no request\r\n\r\n")
+        status, headers, body = answer(await reader.read())
+        writer.close()
+
+    assert status == 400
+    check_shape(headers, body)
+    assert ("strict-transport-security" in headers) == is_behind_proxy
+
+
 async def test_a_chunk_that_is_none_starts_nothing(wire: Wire) -> None:
     line = f"POST {INVOKE} HTTP/1.1"
     said = await wire.say(line, "Transfer-Encoding: chunked", body=b"zz\r\nx\r\n")

@@ -250,9 +250,9 @@ def test_connections_leave_files_for_everything_else() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-        few = Crowd(ConnectionLimits())
+        few = Crowd(ConnectionLimits(), dict)
         allow_open_files()
-        more = Crowd(ConnectionLimits())
+        more = Crowd(ConnectionLimits(), dict)
         allowed = open_files_limit()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -59,5 +59,6 @@ async def serving(
     async with Engine("memory:", ALL, grace=0) as engine:
         bound = bound_socket()
         app = make_app(engine, limits=limits, access=access)
-        async with listening(app, [bound], limits=connections) as crowd:
+        is_secure = access is not None and access.is_behind_proxy
+        async with listening(app, [bound], limits=connections, is_secure=is_secure) as crowd:
             yield Wire(engine, port_of(bound), crowd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from traceback import walk_tb
 from typing import Any, Self, cast
 
 from durably.errors import DurableExecutionClientError, ValidationError
@@ -19,6 +20,8 @@ from durably.wire.base import convert_wire, encode_api
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 50
 MAX_ATTEMPTS = 3
+
+_PARSER = "botocore.parsers"
 
 
 class AwsDurableExecutionClient:
@@ -85,6 +88,8 @@ def _told(ask: Callable[..., Any], body: dict[str, Any], members: tuple[str, ...
         try:
             reply = ask(**body)
         except (AttributeError, TypeError) as error:
+            if not _is_of_parser(error):
+                raise
             misread = error  # so botocore says of a body that it is JSON, and no object
             continue
         if any(member in reply for member in members):
@@ -92,6 +97,12 @@ def _told(ask: Callable[..., Any], body: dict[str, Any], members: tuple[str, ...
     text = f"{MAX_ATTEMPTS} replies in a row were cut off, or not the service's: they lack {{}}"
     said = text.format(" and ".join(members))
     raise DurableExecutionClientError(said, scope="invocation") from misread
+
+
+def _is_of_parser(error: Exception) -> bool:
+    """Whether botocore met *error* while it read a reply, and nobody else anywhere else."""
+    frames = walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == _PARSER for frame, _ in frames)
 
 
 @cache

@@ -26,12 +26,10 @@ from durably.seams import IdSource, RandomIds
 from durably.server.access import Access
 from durably.server.auth import Authenticator, Caller
 from durably.server.calls import GONE, Call, Query
-from durably.server.errors import HEADERS, api_error_of, refusal, unknown_operation
+from durably.server.errors import api_error_of, refusal, reply_headers, unknown_operation
 from durably.server.functions import EngineFunctions, Functions
 from durably.server.guards import Gate, Limits, Rates, check_head, check_media
 from durably.server.routes import ROUTES, Body, Route
-
-_ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 
 def make_app(
@@ -107,12 +105,11 @@ class _Application:
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         is_secure = self._access.is_behind_proxy or scope["scheme"] == "https"
-        fixed = HEADERS | _ONLY_TLS if is_secure else HEADERS
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update({**fixed, "x-amzn-RequestId": str(self._ids.uuid4())})
+                headers.update(reply_headers(self._ids, is_secure=is_secure))
             await send(message)
 
         return sending

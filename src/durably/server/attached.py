@@ -37,9 +37,12 @@ class FunctionSettings:
     Attributes:
         name: what it is called by.
         is_durable: whether it speaks the protocol. A plain one is called once, with its input.
-        timeout_seconds: how long one invocation of it may take: at most 366 days.
+        timeout_seconds: how long one invocation of it may take: more than 0, at most 366 days.
         memory_mb: what it is told that it may use. Nothing holds it to that.
         handler: what its process runs, or its address, for people to read.
+
+    Raises:
+        ValidationError: the time is not a legal one.
     """
 
     name: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -18,8 +19,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from durably.errors import ApiError
-from durably.seams import RandomIds
-from durably.server.errors import HEADERS, refusal
+from durably.server.errors import refusal
 
 _BACKLOG = 2048
 _FILES = 10_240  # the most that macOS allows, and more than a server here needs
@@ -50,15 +50,22 @@ class Crowd:
     waited for longest: for its next request, or for the rest of one. Only where all requests are
     being worked on it is sent away. So whoever sends nothing keeps nobody out.
 
+    Args:
+        limits: how many there may be, and for how long.
+        reply_headers: gives what a reply has.
+
     Attributes:
         max_connections: how many there may be.
         max_of_client: how many of them may be of one address.
         backlog: how many are taken before there is a look at how many there are.
     """
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, reply_headers: Callable[[], Mapping[str, str]]
+    ) -> None:
         files = open_files_limit()
         self.limits = limits
+        self.reply_headers = reply_headers
         self.max_connections = max(min(limits.max_connections, files // 2), 1)
         self.max_of_client = max(self.max_connections * 3 // 4, 1)
         self.backlog = max(min(_BACKLOG, files // 4), 1)
@@ -141,8 +148,8 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, in the shape of the service, and hang up."""
-        ids = {"Connection": "close", "x-amzn-RequestId": str(RandomIds().uuid4())}
-        said = refusal(ApiError(400, "BadRequestException", msg), {**HEADERS, **ids})
+        headers = {**self._crowd.reply_headers(), "Connection": "close"}
+        said = refusal(ApiError(400, "BadRequestException", msg), headers)
         head = h11.Response(status_code=400, headers=said.raw_headers, reason=b"Bad Request")
         for event in (head, h11.Data(data=bytes(said.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

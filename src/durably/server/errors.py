@@ -15,18 +15,19 @@ from durably.errors import (
     StoreError,
     TooManyRequestsException,
 )
+from durably.seams import IdSource
 
 log = logging.getLogger("durably.server")
 
 JSON = "application/json"
 
-HEADERS = {
+_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""What every reply has."""
+_ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 _SERVER_ERROR = 500
 _CAPITALISED = frozenset(
@@ -61,6 +62,15 @@ def wrong_media(text: str) -> ApiError:
 def denied(code: str, text: str) -> ApiError:
     """Refuse a caller."""
     return ApiError(403, code, text)
+
+
+def reply_headers(ids: IdSource, *, is_secure: bool) -> Mapping[str, str]:
+    """Give what every reply has; *is_secure*: it goes by TLS."""
+    return {
+        **_HEADERS,
+        **(_ONLY_TLS if is_secure else {}),
+        "x-amzn-RequestId": str(ids.uuid4()),
+    }
 
 
 def refusal(error: ApiError, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,7 +11,9 @@ from typing import Any
 
 import uvicorn
 
+from durably.seams import RandomIds
 from durably.server.connections import Connection, ConnectionLimits, Crowd
+from durably.server.errors import reply_headers
 
 LOOPBACK = "127.0.0.1"
 
@@ -62,13 +64,16 @@ async def listening(
     sockets: Sequence[socket.socket],
     *,
     limits: ConnectionLimits | None = None,
+    is_secure: bool = False,
     grace_seconds: int = 1,
 ) -> AsyncGenerator[Crowd]:
     """Serve *app* at *sockets*; at the end, requests under way have *grace_seconds* to end.
 
-    The sockets are closed with it. It gives the connections that there are.
+    The sockets are closed with it. It gives the connections that there are. *is_secure*: clients
+    come to them by TLS.
     """
-    crowd = Crowd(limits or ConnectionLimits())
+    headers = partial(reply_headers, RandomIds(), is_secure=is_secure)
+    crowd = Crowd(limits or ConnectionLimits(), headers)
     connect: Any = partial(Connection, crowd)  # uvicorn only calls it, and says that it is a class
     config = uvicorn.Config(
         app,

@@ -124,7 +124,8 @@ class Serving:
                 runtimes = runtime_app(self._runtimes)
                 await opened.enter_async_context(listening(runtimes, self._sockets))
             api = make_app(self._assembly, functions=self.attached, access=self._access)
-            await opened.enter_async_context(listening(api, [self._api]))
+            is_secure = self._access.is_behind_proxy
+            await opened.enter_async_context(listening(api, [self._api], is_secure=is_secure))
             for process in self.processes:
                 opened.push_async_callback(_ended, asyncio.create_task(process.run()))
             self._opened = opened.pop_all()

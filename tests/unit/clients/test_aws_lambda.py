@@ -158,3 +158,23 @@ def test_the_default_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> Non
     one, other = AwsDurableExecutionClient.default(), AwsDurableExecutionClient.default()
 
     assert one._client is other._client
+
+
+@pytest.mark.parametrize("error", [TypeError("no bytes"), AttributeError("no such member")])
+def test_an_error_of_somebody_else_is_not_taken_for_a_broken_reply(
+    boto: Any, error: Exception
+) -> None:
+    asked: list[object] = []
+
+    def hook(**told: object) -> None:
+        asked.append(told)
+        raise error
+
+    boto.meta.events.register("before-call.lambda", hook)
+    request = CheckpointRequest(durable_execution_arn=ARN, checkpoint_token="bm93")
+
+    with pytest.raises(type(error)) as failure:
+        AwsDurableExecutionClient(boto).checkpoint(request)
+
+    assert failure.value is error
+    assert len(asked) == 1
