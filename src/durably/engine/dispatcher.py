@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from durably.engine.invokers import Invoker
@@ -38,6 +39,14 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _MAX_LOGGED = 500
+
+
+class _Kind(Enum):
+    """What limits how many invocations of a function there may be, beside their number in all."""
+
+    THREADS = "the threads that such functions share"
+    BOUNDED = "its own capacity"
+    FREE = "nothing"
 
 
 class Dispatcher:
@@ -72,6 +81,7 @@ class Dispatcher:
         self._draining = asyncio.Event()
         self._is_behind = False
         self._told = ""  # of a store that has not worked since
+        self._turns = list(_Kind)
         self._leases = Leases(service, worker, self._policy.lease, self._running)
         self._started_at = service.clock.now()
         self._sharing = service.sharing
@@ -170,16 +180,30 @@ class Dispatcher:
             await self._sleep(asked)
 
     async def _claim_due(self, functions: Sequence[str]) -> Sequence[str]:
-        """Claim in the order in which it is due; give those of which all is claimed that is due.
+        """Claim what is due of each kind in turn; give those of which all is claimed that is due.
 
-        However little room there is for some, it is asked for all at once: of those that are asked
-        for one after the other, the first ones might take all the room there is, for ever.
+        The kind that was given something goes last the next time: if one always went first, it
+        might take all the room there is, for ever.
         """
-        while rooms := self._rooms(functions):
-            limit = min(rooms.values())
-            if await self._claim(tuple(rooms), limit) < limit:
-                return tuple(rooms)
-        return ()
+        asked: list[str] = []
+        for kind in tuple(self._turns):
+            names = [name for name in functions if self._kind(name) is kind]
+            while rooms := self._rooms(names):
+                limit = min(rooms.values())
+                claimed = await self._claim(tuple(rooms), limit)
+                if claimed:
+                    self._turns.remove(kind)
+                    self._turns.append(kind)
+                if claimed < limit:
+                    asked += rooms
+                    break
+        return asked
+
+    def _kind(self, name: str) -> _Kind:
+        """Say which others it has its room in common with."""
+        if self._invoker.holds_thread(name):
+            return _Kind.THREADS
+        return _Kind.FREE if self._invoker.capacity(name) is None else _Kind.BOUNDED
 
     def _rooms(self, functions: Sequence[str]) -> Mapping[str, int]:
         """Say how many more invocations there may be of each; those without room are left out."""
@@ -309,9 +333,11 @@ class Dispatcher:
         """Log what failed: the execution, unless what its function answered was no answer."""
         title = title_of(session.arn)
         if await self._end_of(session.arn) is None:
-            log.warning("an invocation of %s failed: %s", title, said, extra=_about(session))
+            log.warning(
+                "an invocation of %s failed: %s", title, said, extra={"executionArn": session.arn}
+            )
         else:
-            failures.warning("%s failed: %s", title, said, extra=_about(session))
+            failures.warning("%s failed: %s", title, said, extra={"executionArn": session.arn})
 
     async def _tell(self, session: Session, error: Exception) -> None:
         """Log that an invocation failed, or that its execution was ended meanwhile."""
@@ -320,7 +346,7 @@ class Dispatcher:
             said = f"an invocation of {title} failed: {_shown(error_object(error))}"
         else:
             said = f"{title} {ended}; what it still does is not recorded"
-        log.warning("%s", said, extra=_about(session))
+        log.warning("%s", said, extra={"executionArn": session.arn})
 
     def _tell_of_store(self, error: StoreError) -> None:
         """Log what is wrong with the store, once until it works again."""
@@ -353,10 +379,6 @@ class Dispatcher:
                 self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
-
-
-def _about(session: Session) -> dict[str, str]:
-    return {"executionArn": session.arn}
 
 
 def _shown(error: ErrorObject | None) -> str:
