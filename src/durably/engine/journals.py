@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from durably.clock import Clock
 from durably.engine.alarms import Alarms
+from durably.engine.background import Background
 from durably.engine.children import child_end, has_invoked
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
@@ -43,6 +43,7 @@ class Journals:
 
     Attributes:
         is_shared: other processes write to the store, too.
+        background: what runs there until these journals are closed.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Journals:
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._alarms = Alarms(clock, self._ring)
+        self.background = Background()
+        self._alarms = Alarms(clock, lambda tip: self.background.spawn(self._do_due(tip)))
         self.is_shared = policy.is_shared
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
         self._idle: OrderedDict[str, Tip] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Tips
 
@@ -303,8 +304,11 @@ class Journals:
             tip.writing += 1
         try:
             await (transaction or self._store).append(plan.changes)
-        except asyncio.CancelledError:
-            self.spawn(self._find_out(plan))
+        except asyncio.CancelledError as cut:
+            if self.background.is_ended:
+                self._end_writing(plan, cut)
+            else:
+                self.background.spawn(self._find_out(plan))
             raise
         except Exception as error:
             self._end_writing(plan, error)
@@ -321,11 +325,11 @@ class Journals:
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
         change = plan.changes[0]
-        failure: Exception = VersionConflict(change.arn)
+        failure: BaseException = VersionConflict(change.arn)
         try:
             stored = await self._store.find(change.arn)
-        except StoreError as error:
-            failure = error
+        except (StoreError, asyncio.CancelledError) as error:
+            failure = error  # cut off or not, others wait for the end of the writing
         else:
             version = change.expected_version + len(change.facts)
             if stored is not None and stored.version >= version:
@@ -374,9 +378,6 @@ class Journals:
 
     # Timers of executions whose invocation runs here
 
-    def _ring(self, tip: Tip) -> None:
-        self.spawn(self._do_due(tip))
-
     async def _do_due(self, tip: Tip) -> None:
         try:
             await self.ask(tip.execution.arn, TimersDue())
@@ -384,16 +385,8 @@ class Journals:
             # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Have *coroutine* run in the background, until these journals are closed."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def close(self) -> None:
         """End what runs in the background."""
         for tip in list(self._tips.values()):
             tip.disarm()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.end()

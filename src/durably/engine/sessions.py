@@ -254,7 +254,7 @@ class Session:
         if self._ahead is None or not isinstance(failure, VersionConflict):
             self.release()
         else:
-            self._journals.spawn(self._catch_up())
+            self._journals.background.spawn(self._catch_up())
 
     # Where other processes write, too: see `ahead.py`
 
