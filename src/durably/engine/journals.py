@@ -187,9 +187,15 @@ class Journals:
         return stored is not None and stored.claim_epoch == epoch
 
     async def ask_tip(
-        self, tip: Tip, command: Command, epoch: int | None, *, is_soon: bool = False
+        self,
+        tip: Tip,
+        command: Command,
+        epoch: int | None,
+        *,
+        is_soon: bool = False,
+        on_durable: Callable[[], None] | None = None,
     ) -> None:
-        """Have *command* done on a pinned tip.
+        """Have *command* done on a pinned tip; see `Plan` for *on_durable*.
 
         With *is_soon* nobody waits for a single fact that leaves the claim as it is: it is
         written with what comes after it, or soon.
@@ -208,6 +214,7 @@ class Journals:
             if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
                 self._store.append_soon(change)
             else:
+                plan.on_durable = on_durable
                 await self.write(plan)
         finally:
             if parent is not None:
@@ -299,6 +306,7 @@ class Journals:
         if not plan.changes:
             if await self.is_outdated(plan.tips[0]):
                 raise VersionConflict(plan.tips[0].execution.arn)
+            self._act(plan)
             return
         for tip in plan.tips:
             tip.writing += 1
@@ -324,22 +332,22 @@ class Journals:
 
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
-        change = plan.changes[0]
-        failure: BaseException = VersionConflict(change.arn)
+        arn = plan.changes[0].arn
+        failure: BaseException = VersionConflict(arn)
         try:
-            stored = await self._store.find(change.arn)
-        except (StoreError, asyncio.CancelledError) as error:
-            failure = error  # cut off or not, others wait for the end of the writing
-        else:
-            version = change.expected_version + len(change.facts)
-            if stored is not None and stored.version >= version:
+            await self._store.append(())  # it may still be on its way
+            if plan.is_in(await self._store.find(arn)):
                 self._end_writing(plan)
                 self._act(plan)
                 return
+        except (StoreError, asyncio.CancelledError) as error:
+            failure = error  # cut off or not, others wait for the end of the writing
         self._end_writing(plan, failure)
         self._announce(plan, is_certain=False)
 
     def _act(self, plan: Plan) -> None:
+        if plan.on_durable is not None:
+            plan.on_durable()
         for session, push in plan.pushes:
             session.tell(push)
         self._announce(plan, is_certain=True)
