@@ -229,7 +229,7 @@ class Session:
     def listen(self, listener: Listener) -> None:
         """Tell *listener* what changes from outside from now on, and what has until now."""
         self._news.listener = listener
-        if self._news.are_there(self._tip.execution) and not self._tip.writing:
+        if self._tip.is_durable and self._news.are_there(self._tip.execution):
             self.tell(self.capture())
 
     def capture(self) -> Push:

@@ -256,6 +256,23 @@ def test_nothing_is_said_again_while_nobody_knows_whether_it_is_written() -> Non
     run(main)
 
 
+def test_whoever_begins_to_listen_hears_nothing_that_was_refused() -> None:
+    async def main() -> None:
+        async with two_services() as (here, there):
+            _, session = await here.running(invoke())
+            child = await here.begin("g")
+            told: list[OperationStatus] = []
+
+            await there.service.stop(child.arn)
+            await child.end(succeeded("7"))
+            session.listen(statuses(told))
+            await session.checkpoint((callback(),))
+
+            assert set(told) == {STOPPED}
+
+    run(main)
+
+
 @pytest.mark.parametrize("is_posted", [False, True])
 def test_what_is_said_meanwhile_comes_after_what_is_said_again(
     is_posted: bool,  # noqa: FBT001 - a parameter of the test
