@@ -294,7 +294,7 @@ class Session:
         if self._ahead is None:
             return
         async with self._ahead.turn:
-            while isinstance(self._tip.failure, VersionConflict) and not self.is_over:
+            while self._tip.is_overtaken and not self.is_over:
                 try:
                     await self._rejoin(self._ahead)
                 except VersionConflict:
@@ -362,6 +362,7 @@ class Session:
 
     async def _finish(self, command: EndInvocation | FailInvocation) -> None:
         await self._catch_up()
+        is_broken = not (self._tip.failure is None or self._tip.is_overtaken)
         if self._tip.failure is not None:
             # Something that it rests on may not have been written: only that it ended is said. It
             # counts as a failure only where the invocation before it was lost, too.
@@ -373,7 +374,7 @@ class Session:
         if isinstance(command, EndInvocation) and command.seen is not None:
             # In a state that somebody else has changed, that number does not mean the same.
             anew = replace(command, seen=0)
-        said = self._say(anew, is_awaited=True)
+        said = None if is_broken else self._say(anew, is_awaited=True)
         try:
             if said is None:
                 await self._journals.ask(self.arn, command, self.epoch, if_overtaken=anew)
@@ -390,7 +391,9 @@ class Session:
         try:
             await self._journals.ask_tip(tip, command, self.epoch)
         except VersionConflict:
-            self.is_over = False  # it was released by an end that did not come to be
+            self.is_over, self._failure = False, None  # released by an end that did not come to be
             await self._catch_up()
+            if self._failure is not None:
+                raise self._failure from None
         finally:
             self._journals.unpin(tip)

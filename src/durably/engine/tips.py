@@ -213,6 +213,11 @@ class Tip:
         """Whether all that somebody waits for to be written is durable."""
         return not self.writing and self.failure is None
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether it must not be used any more because somebody else was first."""
+        return isinstance(self.failure, VersionConflict)
+
     def note_written(self) -> None:
         """One change less is being written."""
         self.writing -= 1

@@ -373,6 +373,24 @@ def test_what_cannot_be_said_again_is_not_called_refused() -> None:
     run(main)
 
 
+def test_an_end_that_cannot_be_said_again_is_not_called_recorded() -> None:
+    async def main() -> None:
+        store = UnreadableStore()
+        async with Bench(store=store, policy=SHARED) as bench:
+            arn, session = await bench.running(step())
+            store.conflicts = 1
+            store.is_readable = False
+
+            with pytest.raises(StoreError):
+                await session.end(PENDING)
+            store.is_readable = True
+            await session.fail(ERROR)
+
+            assert (await bench.story(arn)).count("InvocationCompleted") == 1
+
+    run(main)
+
+
 class UnreadableStore(FailingStore):
     is_readable = True
 
