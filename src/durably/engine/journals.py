@@ -154,7 +154,7 @@ class Journals:
                     raise
                 command = if_overtaken or command
             except ApiError:
-                if not await self.is_outdated(tip):
+                if not await self.drop_if_outdated(tip):
                     raise
             else:
                 return tip.execution
@@ -162,8 +162,8 @@ class Journals:
                 self.unpin(tip)
         raise TooManyRequestsException(TOO_FAST)
 
-    async def is_outdated(self, tip: Tip) -> bool:
-        """Whether a pinned tip is not what is stored: not written, or overtaken elsewhere."""
+    async def drop_if_outdated(self, tip: Tip) -> bool:
+        """Drop a pinned tip that is not what is stored, and say so: not written, or overtaken."""
         try:
             await tip.settle()
         except VersionConflict:
@@ -304,7 +304,7 @@ class Journals:
             StoreError: it could not be written.
         """
         if not plan.changes:
-            if await self.is_outdated(plan.tips[0]):
+            if await self.drop_if_outdated(plan.tips[0]):
                 raise VersionConflict(plan.tips[0].execution.arn)
             self._act(plan)
             return

@@ -171,7 +171,7 @@ class Session:
         said = self._say(command, is_awaited=True, is_once=transaction is not None)
         settle = None if said is None else said.settle
         try:
-            self._await_turn()
+            self._check_turn()
             if updates and updates[-1].type is OperationType.EXECUTION:
                 await self._journals.ask_tip(self._tip, command, self.epoch, on_durable=settle)
                 return CheckpointResponse()
@@ -188,7 +188,7 @@ class Session:
         return await self._reply(push)
 
     async def _reply(self, push: Push) -> CheckpointResponse:
-        is_news = self._news.is_next(push)
+        is_news = self._news.tell_before(push)
         if not is_news:
             await self._catch_up()  # the listener has been told, or is told by the end of it
         self._news.hear(push.mark)
@@ -212,7 +212,7 @@ class Session:
         command = Checkpoint(self.epoch, (update,), self._surroundings)
         said = self._say(command, is_awaited=False)
         try:
-            self._await_turn()
+            self._check_turn()
             self._journals.post(self._tip, command, self.epoch)
         except VersionConflict as error:
             if said is None:
@@ -238,7 +238,7 @@ class Session:
 
     def tell(self, push: Push) -> None:
         """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
-        if self._news.is_next(push):
+        if self._news.tell_before(push):
             self._news.tell(push)
         elif push is NOTHING and self._news.listener is not None:
             self.listen(self._news.listener)  # decided when nobody listened, and durable now
@@ -259,8 +259,8 @@ class Session:
     def _say(self, command: Command, **how: bool) -> Said | None:
         return None if self._ahead is None else self._ahead.note(command, **how)
 
-    def _await_turn(self) -> None:
-        """Let what was said before be said again first, where that is under way.
+    def _check_turn(self) -> None:
+        """Check that nothing that was said before is being said again: that comes first.
 
         Raises:
             VersionConflict: it is; whatever has been noted is said with it.
