@@ -20,16 +20,27 @@ class Said:
     Attributes:
         is_awaited: somebody waits for it; otherwise it is durable with what comes after it.
         is_once: it is not decided anew: what it was to be durable with is undone.
+        is_open: it is neither durable nor refused.
         error: why it was refused, when it was decided anew.
     """
 
-    __slots__ = ("command", "error", "is_awaited", "is_once")
+    __slots__ = ("_ahead", "command", "error", "is_awaited", "is_once", "is_open")
 
-    def __init__(self, command: Command, *, is_awaited: bool, is_once: bool = False) -> None:
+    def __init__(self, ahead: Ahead, command: Command, *, is_awaited: bool, is_once: bool) -> None:
+        self._ahead = ahead
         self.command = command
         self.is_awaited = is_awaited
         self.is_once = is_once
+        self.is_open = True
         self.error: ApiError | None = None
+
+    def settle(self) -> None:
+        """Note that it is durable, and with it all before that nobody waits for."""
+        self._ahead.settle(self)
+
+    def withdraw(self) -> None:
+        """Note that it was refused. What was said before may be on its way yet."""
+        self._ahead.withdraw(self)
 
 
 class Ahead:
@@ -49,24 +60,27 @@ class Ahead:
 
     def note(self, command: Command, *, is_awaited: bool, is_once: bool = False) -> Said:
         """Note that *command* has been said."""
-        said = Said(command, is_awaited=is_awaited, is_once=is_once)
+        said = Said(self, command, is_awaited=is_awaited, is_once=is_once)
         self._said.append(said)
         return said
-
-    def is_open(self, said: Said) -> bool:
-        """Whether *said* is neither durable nor refused."""
-        return any(one is said for one in self._said)
 
     def first(self) -> Said | None:
         """Give what was said first."""
         return self._said[0] if self._said else None
 
     def settle(self, said: Said) -> None:
-        """Note that *said* is durable or refused, and with it all before that nobody waits for."""
-        place = next((place for place, one in enumerate(self._said) if one is said), None)
-        if place is not None:
-            earlier = [one for one in self._said[:place] if one.is_awaited]
-            self._said[: place + 1] = earlier
+        """See `Said.settle`."""
+        if said.is_open:
+            for one in self._said[: self._said.index(said)]:
+                one.is_open = one.is_awaited
+            said.is_open = False
+            self._said = [one for one in self._said if one.is_open]
+
+    def withdraw(self, said: Said) -> None:
+        """See `Said.withdraw`."""
+        if said.is_open:
+            self._said.remove(said)
+            said.is_open = False
 
 
 def has_begun_with(command: Command, execution: Execution) -> bool:

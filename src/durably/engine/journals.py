@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from durably.clock import Clock
 from durably.engine.alarms import Alarms
+from durably.engine.background import Background
 from durably.engine.children import child_end, has_invoked
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
@@ -43,6 +43,7 @@ class Journals:
 
     Attributes:
         is_shared: other processes write to the store, too.
+        background: what runs there until these journals are closed.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Journals:
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._alarms = Alarms(clock, self._ring)
+        self.background = Background()
+        self._alarms = Alarms(clock, lambda tip: self.background.spawn(self._do_due(tip)))
         self.is_shared = policy.is_shared
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
         self._idle: OrderedDict[str, Tip] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Tips
 
@@ -153,7 +154,7 @@ class Journals:
                     raise
                 command = if_overtaken or command
             except ApiError:
-                if not await self.is_outdated(tip):
+                if not await self.drop_if_outdated(tip):
                     raise
             else:
                 return tip.execution
@@ -161,8 +162,8 @@ class Journals:
                 self.unpin(tip)
         raise TooManyRequestsException(TOO_FAST)
 
-    async def is_outdated(self, tip: Tip) -> bool:
-        """Whether a pinned tip is not what is stored: not written, or overtaken elsewhere."""
+    async def drop_if_outdated(self, tip: Tip) -> bool:
+        """Drop a pinned tip that is not what is stored, and say so: not written, or overtaken."""
         try:
             await tip.settle()
         except VersionConflict:
@@ -186,9 +187,15 @@ class Journals:
         return stored is not None and stored.claim_epoch == epoch
 
     async def ask_tip(
-        self, tip: Tip, command: Command, epoch: int | None, *, is_soon: bool = False
+        self,
+        tip: Tip,
+        command: Command,
+        epoch: int | None,
+        *,
+        is_soon: bool = False,
+        on_durable: Callable[[], None] | None = None,
     ) -> None:
-        """Have *command* done on a pinned tip.
+        """Have *command* done on a pinned tip; see `Plan` for *on_durable*.
 
         With *is_soon* nobody waits for a single fact that leaves the claim as it is: it is
         written with what comes after it, or soon.
@@ -207,6 +214,7 @@ class Journals:
             if change is not None and type(change.wake) is KeepClaim and len(change.facts) == 1:
                 self._store.append_soon(change)
             else:
+                plan.on_durable = on_durable
                 await self.write(plan)
         finally:
             if parent is not None:
@@ -296,15 +304,19 @@ class Journals:
             StoreError: it could not be written.
         """
         if not plan.changes:
-            if await self.is_outdated(plan.tips[0]):
+            if await self.drop_if_outdated(plan.tips[0]):
                 raise VersionConflict(plan.tips[0].execution.arn)
+            self._act(plan)
             return
         for tip in plan.tips:
             tip.writing += 1
         try:
             await (transaction or self._store).append(plan.changes)
-        except asyncio.CancelledError:
-            self.spawn(self._find_out(plan))
+        except asyncio.CancelledError as cut:
+            if self.background.is_ended:
+                self._end_writing(plan, cut)
+            else:
+                self.background.spawn(self._find_out(plan))
             raise
         except Exception as error:
             self._end_writing(plan, error)
@@ -320,22 +332,22 @@ class Journals:
 
     async def _find_out(self, plan: Plan) -> None:
         """Whoever waited for *plan* was cancelled; it may have been written nevertheless."""
-        change = plan.changes[0]
-        failure: Exception = VersionConflict(change.arn)
+        arn = plan.changes[0].arn
+        failure: BaseException = VersionConflict(arn)
         try:
-            stored = await self._store.find(change.arn)
-        except StoreError as error:
-            failure = error
-        else:
-            version = change.expected_version + len(change.facts)
-            if stored is not None and stored.version >= version:
+            await self._store.append(())  # it may still be on its way
+            if plan.is_in(await self._store.find(arn)):
                 self._end_writing(plan)
                 self._act(plan)
                 return
+        except (StoreError, asyncio.CancelledError) as error:
+            failure = error  # cut off or not, others wait for the end of the writing
         self._end_writing(plan, failure)
         self._announce(plan, is_certain=False)
 
     def _act(self, plan: Plan) -> None:
+        if plan.on_durable is not None:
+            plan.on_durable()
         for session, push in plan.pushes:
             session.tell(push)
         self._announce(plan, is_certain=True)
@@ -374,9 +386,6 @@ class Journals:
 
     # Timers of executions whose invocation runs here
 
-    def _ring(self, tip: Tip) -> None:
-        self.spawn(self._do_due(tip))
-
     async def _do_due(self, tip: Tip) -> None:
         try:
             await self.ask(tip.execution.arn, TimersDue())
@@ -384,16 +393,8 @@ class Journals:
             # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Have *coroutine* run in the background, until these journals are closed."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def close(self) -> None:
         """End what runs in the background."""
         for tip in list(self._tips.values()):
             tip.disarm()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.end()

@@ -40,8 +40,8 @@ class News:
         self._undelivered.append(push)
         return push
 
-    def is_next(self, push: Push) -> bool:
-        """Whether *push*, which is durable now, is still to be delivered; have those before told.
+    def tell_before(self, push: Push) -> bool:
+        """Tell what was captured before *push*, which is durable now. `False`: it was told, too.
 
         Whoever waits for an earlier one may be woken later. It is durable, too, and must not
         undo in the invocation's eyes what this one says.

@@ -8,6 +8,7 @@ from durably.engine.execution import Execution, readable_operations
 from durably.errors import InvalidParameterValueException
 from durably.seams import maybe
 from durably.wire.api import GetExecutionStateResponse
+from durably.wire.invocation import ExecutionState
 from durably.wire.operation import ErrorObject, Operation
 
 MAX_PAGE_OPERATIONS = 1000
@@ -50,6 +51,15 @@ def _error_bytes(error: ErrorObject | None) -> int:
     return sum(len(text) for text in texts if text)
 
 
+def first_page(execution: Execution, operations: Sequence[Operation], page: int) -> ExecutionState:
+    """Give the state that an invocation begins with: the first *page* of its *operations*."""
+    has_more = page < len(operations)
+    return ExecutionState(
+        operations=tuple(operations[:page]),
+        next_marker=str(execution.places[operations[page].id]) if has_more else None,
+    )
+
+
 def state_page(
     execution: Execution, marker: str | None, max_items: int
 ) -> GetExecutionStateResponse:
@@ -61,12 +71,8 @@ def state_page(
     places = execution.places
     first = _place_of(marker, len(execution.operations))
     operations = [one for one in readable_operations(execution) if places[one.id] >= first]
-    page = page_of(operations, max_items)
-    has_more = page < len(operations)
-    return GetExecutionStateResponse(
-        operations=tuple(operations[:page]),
-        next_marker=str(places[operations[page].id]) if has_more else None,
-    )
+    page = first_page(execution, operations, page_of(operations, max_items))
+    return GetExecutionStateResponse(operations=page.operations, next_marker=page.next_marker)
 
 
 def _place_of(marker: str | None, count: int) -> int:

@@ -26,8 +26,8 @@ class Pins(Protocol):
         """Let go of it."""
         ...
 
-    async def is_outdated(self, tip: Tip) -> bool:
-        """Whether it is not what is stored."""
+    async def drop_if_outdated(self, tip: Tip) -> bool:
+        """Drop it if it is not what is stored, and say so."""
         ...
 
 
@@ -46,7 +46,7 @@ async def pin_parent(pins: Pins, child: Execution) -> Tip | None:
         if has_invoked(parent.execution, child):
             return parent
         try:
-            if not await pins.is_outdated(parent):
+            if not await pins.drop_if_outdated(parent):
                 return None
         finally:
             pins.unpin(parent)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from durably.engine.commands import BeginInvocation, Command, EndInvocation, FailInvocation
 from durably.engine.execution import Execution
 from durably.engine.facts import ChainedInvokeStarted, Parked
-from durably.engine.store import Change
+from durably.engine.store import Change, Stored
 from durably.engine.tips import CLOSING, Audience, Push, Tip
 
 _GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
@@ -28,12 +29,20 @@ class Plan:
     Attributes:
         pushes: what an invocation running here is to be told, once it is durable.
         settled: the executions that this closes, as they are then, or parks.
+        on_durable: called at once when it is, even if whoever wrote it waits no more.
     """
 
     tips: tuple[Tip, ...]
     changes: tuple[Change, ...]
     pushes: tuple[tuple[Audience, Push], ...] = ()
     settled: tuple[tuple[str, Execution | None], ...] = ()
+    on_durable: Callable[[], None] | None = None
+
+    def is_in(self, stored: Stored | None) -> bool:
+        """Whether it was written, by what is *stored* of the execution that it changes first."""
+        change = self.changes[0]
+        place = slice(change.expected_version, change.expected_version + len(change.facts))
+        return stored is not None and stored.facts[place] == change.facts
 
 
 def gives_up(tip: Tip, command: Command) -> bool:

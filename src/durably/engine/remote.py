@@ -57,7 +57,7 @@ async def _settled(journals: Journals, arn: str) -> AsyncGenerator[Execution]:
     while True:
         tip = await journals.pin(arn)
         try:
-            if await journals.is_outdated(tip):
+            if await journals.drop_if_outdated(tip):
                 continue
             yield tip.execution
             return

@@ -20,7 +20,7 @@ from durably.engine.commands import (
 from durably.engine.execution import readable_operations, updated_operation_ids
 from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
-from durably.engine.paging import page_of, state_page
+from durably.engine.paging import first_page, page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
 from durably.engine.sharing import know_targets
 from durably.engine.store import VersionConflict
@@ -147,16 +147,10 @@ class Session:
         return encode_invocation(self._input(page_of(self._operations)))
 
     def _input(self, page: int) -> InvocationInput:
-        execution, operations = self._tip.execution, self._operations
-        has_more = page < len(operations)
-        state = ExecutionState(
-            operations=tuple(operations[:page]),
-            next_marker=str(execution.places[operations[page].id]) if has_more else None,
-        )
         return InvocationInput(
-            durable_execution_arn=execution.arn,
+            durable_execution_arn=self.arn,
             checkpoint_token=self.token,
-            initial_execution_state=state,
+            initial_execution_state=first_page(self._tip.execution, self._operations, page),
             updated_operation_ids=self._updated or None,
         )
 
@@ -175,31 +169,34 @@ class Session:
             await know_targets(self._surroundings, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True, is_once=transaction is not None)
+        settle = None if said is None else said.settle
         try:
-            self._await_turn()
+            self._check_turn()
             if updates and updates[-1].type is OperationType.EXECUTION:
-                await self._journals.ask_tip(self._tip, command, self.epoch)
+                await self._journals.ask_tip(self._tip, command, self.epoch, on_durable=settle)
                 return CheckpointResponse()
             plan = self._journals.plan(self._tip, command, self.epoch)
+            plan.on_durable = settle
             push = self._news.capture(self._tip.execution)
             await self._journals.write(plan, transaction)
         except VersionConflict as error:
             push = await self._say_again(said, error)
         except ApiError:
-            self._settle(said)
+            if said is not None:
+                said.withdraw()
             raise
-        self._settle(said)
-        is_news = self._news.is_next(push)
+        return await self._reply(push)
+
+    async def _reply(self, push: Push) -> CheckpointResponse:
+        is_news = self._news.tell_before(push)
         if not is_news:
             await self._catch_up()  # the listener has been told, or is told by the end of it
         self._news.hear(push.mark)
+        has_authority = not self.is_over and self._tip.execution.is_listening
         return CheckpointResponse(
-            checkpoint_token=self.token if self._has_authority() else None,
+            checkpoint_token=self.token if has_authority else None,
             new_execution_state=ExecutionState(operations=push.operations if is_news else ()),
         )
-
-    def _has_authority(self) -> bool:
-        return not self.is_over and self._tip.execution.is_listening
 
     def post(self, update: OperationUpdate) -> None:
         """Accept *update*, to be durable soon. A failure shows at the next checkpoint.
@@ -215,13 +212,14 @@ class Session:
         command = Checkpoint(self.epoch, (update,), self._surroundings)
         said = self._say(command, is_awaited=False)
         try:
-            self._await_turn()
+            self._check_turn()
             self._journals.post(self._tip, command, self.epoch)
         except VersionConflict as error:
             if said is None:
                 raise InvalidParameterValueException(INVALID_TOKEN) from error
         except ApiError:
-            self._settle(said)
+            if said is not None:
+                said.withdraw()
             raise
 
     def state(self, marker: str | None, max_items: int) -> GetExecutionStateResponse:
@@ -231,7 +229,7 @@ class Session:
     def listen(self, listener: Listener) -> None:
         """Tell *listener* what changes from outside from now on, and what has until now."""
         self._news.listener = listener
-        if self._news.are_there(self._tip.execution) and not self._tip.writing:
+        if self._tip.is_durable and self._news.are_there(self._tip.execution):
             self.tell(self.capture())
 
     def capture(self) -> Push:
@@ -240,7 +238,7 @@ class Session:
 
     def tell(self, push: Push) -> None:
         """See `Audience.tell`. What is not taken note of owes another invocation at the end."""
-        if self._news.is_next(push):
+        if self._news.tell_before(push):
             self._news.tell(push)
         elif push is NOTHING and self._news.listener is not None:
             self.listen(self._news.listener)  # decided when nobody listened, and durable now
@@ -254,19 +252,15 @@ class Session:
         if self._ahead is None or not isinstance(failure, VersionConflict):
             self.release()
         else:
-            self._journals.spawn(self._catch_up())
+            self._journals.background.spawn(self._catch_up())
 
     # Where other processes write, too: see `ahead.py`
 
     def _say(self, command: Command, **how: bool) -> Said | None:
         return None if self._ahead is None else self._ahead.note(command, **how)
 
-    def _settle(self, said: Said | None) -> None:
-        if self._ahead is not None and said is not None:
-            self._ahead.settle(said)
-
-    def _await_turn(self) -> None:
-        """Let what was said before be said again first, where that is under way.
+    def _check_turn(self) -> None:
+        """Check that nothing that was said before is being said again: that comes first.
 
         Raises:
             VersionConflict: it is; whatever has been noted is said with it.
@@ -284,8 +278,7 @@ class Session:
         if said is not None and not said.is_once:
             self.is_over = False  # if it was released, then by an end that did not come to be
         await self._catch_up()
-        is_lost = said is None or self._ahead is None or self._ahead.is_open(said)
-        if said is None or is_lost or (said.is_once and self.is_over):
+        if said is None or said.is_open or (said.is_once and self.is_over):
             if self._failure is not None:
                 raise self._failure
             raise InvalidParameterValueException(INVALID_TOKEN) from conflict
@@ -301,7 +294,7 @@ class Session:
         if self._ahead is None:
             return
         async with self._ahead.turn:
-            while isinstance(self._tip.failure, VersionConflict) and not self.is_over:
+            while self._tip.is_overtaken and not self.is_over:
                 try:
                     await self._rejoin(self._ahead)
                 except VersionConflict:
@@ -312,6 +305,8 @@ class Session:
                     self.is_over, self._failure = True, error
 
     async def _rejoin(self, ahead: Ahead) -> None:
+        with suppress(VersionConflict):
+            await self._tip.settle()  # of what is being written, nobody knows whether it will be
         tip = await self._journals.pin(self.arn)
         try:
             if not await self._journals.is_claimed_under(self.arn, self.epoch):
@@ -321,8 +316,10 @@ class Session:
             self._news.go_back()
             self._journals.open_session(tip, self)
             ahead.is_behind = True
-            while not await self._has_said_all(ahead):
-                pass
+            await tip.settle()  # somebody else may be changing it
+            while (said := ahead.first()) is not None:
+                await self._decide_anew(said)
+                await tip.settle()
             ahead.is_behind = False
             self.tell(self.capture())
         except asyncio.CancelledError:
@@ -332,24 +329,23 @@ class Session:
             ahead.is_behind = False
             self._journals.unpin(tip)
 
-    async def _has_said_all(self, ahead: Ahead) -> bool:
-        """Say again what was said first. `True`: there is none, and all that is known is durable.
+    async def _decide_anew(self, said: Said) -> None:
+        """Say once more what was not written, and note if it is refused now.
 
         Raises:
             VersionConflict: somebody was first once more.
             StoreError: it could not be written, or nobody knows.
         """
-        await self._tip.settle()  # somebody else may be changing it
-        said = ahead.first()
-        if said is None:
-            return True
-        if not (said.is_once or has_begun_with(said.command, self._tip.execution)):
-            try:
-                await self._journals.ask_tip(self._tip, said.command, self.epoch)
-            except ApiError as refusal:
-                said.error = refusal
-        ahead.settle(said)
-        return False
+        if said.is_once or has_begun_with(said.command, self._tip.execution):
+            said.settle()
+            return
+        try:
+            await self._journals.ask_tip(
+                self._tip, said.command, self.epoch, on_durable=said.settle
+            )
+        except ApiError as refusal:
+            said.error = refusal
+            said.withdraw()
 
     async def end(self, output: InvocationOutput) -> None:
         """Take the handler's answer.
@@ -366,6 +362,7 @@ class Session:
 
     async def _finish(self, command: EndInvocation | FailInvocation) -> None:
         await self._catch_up()
+        is_broken = not (self._tip.failure is None or self._tip.is_overtaken)
         if self._tip.failure is not None:
             # Something that it rests on may not have been written: only that it ended is said. It
             # counts as a failure only where the invocation before it was lost, too.
@@ -377,7 +374,7 @@ class Session:
         if isinstance(command, EndInvocation) and command.seen is not None:
             # In a state that somebody else has changed, that number does not mean the same.
             anew = replace(command, seen=0)
-        said = self._say(anew, is_awaited=True)
+        said = None if is_broken else self._say(anew, is_awaited=True)
         try:
             if said is None:
                 await self._journals.ask(self.arn, command, self.epoch, if_overtaken=anew)
@@ -394,7 +391,9 @@ class Session:
         try:
             await self._journals.ask_tip(tip, command, self.epoch)
         except VersionConflict:
-            self.is_over = False  # it was released by an end that did not come to be
+            self.is_over, self._failure = False, None  # released by an end that did not come to be
             await self._catch_up()
+            if self._failure is not None:
+                raise self._failure from None
         finally:
             self._journals.unpin(tip)

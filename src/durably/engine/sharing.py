@@ -84,7 +84,7 @@ class Sharing:
         if not hint:
             self._on_wake()
         elif hint in self._journals.running():
-            self._journals.spawn(self._look())
+            self._journals.background.spawn(self._look())
 
     async def _look(self) -> None:
         with suppress(StoreError):  # `refresh` comes by in any case

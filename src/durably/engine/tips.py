@@ -208,6 +208,16 @@ class Tip:
             summary = self._summary = summary_of(execution)
         return summary
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether all that somebody waits for to be written is durable."""
+        return not self.writing and self.failure is None
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether it must not be used any more because somebody else was first."""
+        return isinstance(self.failure, VersionConflict)
+
     def note_written(self) -> None:
         """One change less is being written."""
         self.writing -= 1

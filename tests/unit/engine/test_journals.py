@@ -277,8 +277,8 @@ def test_closing_ends_what_runs_in_the_background() -> None:
             await bench.running(wait(seconds=1))
             store.gate.clear()
             await asyncio.sleep(2)
-            assert bench.service._journals._tasks
-        assert not bench.service._journals._tasks
+            assert bench.service._journals.background._tasks
+        assert not bench.service._journals.background._tasks
 
     run(main)
 

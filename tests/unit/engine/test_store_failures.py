@@ -17,7 +17,7 @@ from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import Operation
 from durably.wire.update import OperationAction
 from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
-from tests.unit.engine.support import step, succeeded
+from tests.unit.engine.support import ERROR, step, succeeded
 
 SUCCEED = OperationAction.SUCCEED
 
@@ -155,6 +155,26 @@ def test_an_end_that_could_not_be_written_goes_on_as_soon_as_the_store_works(
 
     run(main)
     assert "could not be recorded" in caplog.text
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_an_end_after_a_failed_write_is_recorded_and_the_claim_given_up(
+    is_shared: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    async def main() -> None:
+        store = FailingStore()
+        async with Bench(store=store, policy=ServicePolicy(is_shared=is_shared)) as bench:
+            arn, session = await bench.running(step())
+            store.fail_before = 1
+            with pytest.raises(StoreError):
+                await session.checkpoint((step("t"),))
+
+            await session.fail(ERROR)
+
+            assert (await bench.story(arn))[-1] == "InvocationCompleted"
+            assert await bench.claim() is not None
+
+    run(main)
 
 
 def test_an_invocation_that_could_not_be_begun_is_begun_as_soon_as_the_store_works() -> None:
@@ -339,7 +359,8 @@ def test_a_write_whose_outcome_nobody_can_find_out_is_not_built_upon() -> None:
 
         async def append(self, changes: Sequence[Change]) -> None:
             await super().append(changes)
-            await self.gate.wait()
+            if changes:
+                await self.gate.wait()
 
     async def main() -> None:
         store = Gated()
