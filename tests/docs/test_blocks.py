@@ -15,7 +15,7 @@ from tests.docs.pages import Block, blocks_of, name_of, pages
 TUTORIALS = {"docs/tutorial.md"}  # run by test_tutorial, as a person would
 RUN = {"python", "check"}
 HELPERS = {name: getattr(drives, name) for name in ("Failed", "names", "operations", "run")}
-SHOWN = {"", "console", "py", "pycon", "sh", "text", "toml", "json"}
+SHOWN = {"", "console", "py", "pycon", "sh", "sql", "text", "toml", "json"}
 
 
 def with_code() -> list[Path]:
