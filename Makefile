@@ -14,7 +14,6 @@ ifeq ($(PYTHON),)
 PYTHON := python3.11
 endif
 endif
-KILLS ?= 60
 EXAMPLES ?= 1000
 REQUESTS ?= 20000
 FORGERIES ?= 1000000
@@ -95,8 +94,8 @@ fuzz: $(READY)
 	@$(RUN) -m tests.server.forgeries --count $(FORGERIES)
 
 chaos: $(READY)
-	@echo "chaos: real processes, killed $(KILLS) times"
-	@$(RUN) -m tests.chaos.main --kills $(KILLS)
+	@echo "chaos: real processes are killed, and what is left is judged"
+	@$(RUN) -m tests.chaos.main $(if $(STORE),--store '$(STORE)') $(if $(KILLS),--kills '$(KILLS)')
 
 mutants: $(READY)
 	@echo "mutants: defects put into the code, which the tests and simulated worlds must notice"

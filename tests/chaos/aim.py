@@ -6,13 +6,16 @@ its record, a record and who is told of it. These do.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 from random import Random
 from threading import Event
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from durably.engine.journals import Journals
+from durably.stores.postgres_writer import PostgresWriter
 from durably.stores.sqlite_ledger import Ledger as Tables
 from tests.chaos.ledger import Answered, Entered, Finished, Left, Line, Started
 
@@ -78,26 +81,56 @@ def _countdown(matches: Callable[[Line], bool], number: int) -> Callable[[Line],
 
 def _aim_at_commits(kind: str, number: int) -> None:
     left = number
-    commit = Tables.commit
+    commit, append = Tables.commit, PostgresWriter._try
+
+    def come_to(place: str) -> None:
+        nonlocal left
+        left -= place == BEFORE_COMMIT
+        if kind == place and left <= 0:
+            end()
 
     def aimed(self: Tables) -> None:
-        nonlocal left
-        left -= 1
-        if kind == BEFORE_COMMIT and left <= 0:
-            end()
+        come_to(BEFORE_COMMIT)
         commit(self)
-        if kind == AFTER_COMMIT and left <= 0:
-            end()
+        come_to(AFTER_COMMIT)
+
+    async def aimed_far(self: PostgresWriter, group: Any) -> dict[int, str]:
+        come_to(BEFORE_COMMIT)
+        refused = await append(self, group)
+        come_to(AFTER_COMMIT)
+        return refused
 
     Tables.commit = aimed  # type: ignore[method-assign]  # on purpose
+    PostgresWriter._try = aimed_far  # type: ignore[method-assign]  # on purpose
 
 
 def _slow_down_commits() -> None:
     """Have the disk take its time, so that whoever does not wait for it is found out."""
-    commit = Tables.commit
+    commit, append = Tables.commit, PostgresWriter._try
 
     def slow(self: Tables) -> None:
         Event().wait(_SLOW_SECONDS)
         commit(self)
 
+    async def slow_far(self: PostgresWriter, group: Any) -> dict[int, str]:
+        await asyncio.sleep(_SLOW_SECONDS)
+        return await append(self, group)
+
     Tables.commit = slow  # type: ignore[method-assign]  # on purpose
+    PostgresWriter._try = slow_far  # type: ignore[method-assign]  # on purpose
+
+
+def note_refusals(note: Callable[[str], None]) -> None:
+    """Have *note* called with each execution of which this worker finds its claim lost.
+
+    It looks when something that it had to say was refused.
+    """
+    look = Journals.is_claimed_under
+
+    async def noted(self: Journals, arn: str, epoch: int) -> bool:
+        is_ours = await look(self, arn, epoch)
+        if not is_ours:
+            note(arn)
+        return is_ours
+
+    Journals.is_claimed_under = noted  # type: ignore[method-assign]  # on purpose

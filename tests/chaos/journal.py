@@ -1,4 +1,4 @@
-"""What the database says after a worker has died: read from a copy, and judged by itself.
+"""What the database says after a worker has died: read as of one moment, and judged by itself.
 
 The rules here are the journal's own (I5, I7, I10, I11, I18, L2). They share the format of facts
 with the engine, and nothing else: no `evolve`, no store.
@@ -6,12 +6,9 @@ with the engine, and nothing else: no `evolve`, no store.
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -22,6 +19,8 @@ from durably.engine.rules import EXIT_ERROR
 
 Report: TypeAlias = Callable[[str, str], None]
 """Takes a violation: the rule, and what broke it."""
+View: TypeAlias = Callable[[Report], AbstractContextManager[Any]]
+"""Gives a connection that shows the database as of one moment; `None` while there is no schema."""
 
 _STATUSES: dict[type[f.Fact], str] = {
     f.ExecutionSucceeded: "SUCCEEDED",
@@ -96,6 +95,7 @@ class Journal:
     closing: Any = None
     last_at: int = 0
     lost: int = 0
+    broken_off: int = 0
 
     @property
     def result(self) -> Any:
@@ -114,23 +114,18 @@ class Journal:
 class Database:
     """All journals, as of the latest look; each look must continue the one before."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, view: View, report: Report) -> None:
+        self._view = view
         self._report = report
         self.journals: dict[str, Journal] = {}
 
-    def look(self, database: Path, scratch: Path) -> None:
-        """Read a copy of *database*, made in *scratch* while nobody writes, and judge it."""
-        for path in scratch.glob("copy.db*"):
-            path.unlink()
-        for path in database.parent.glob(f"{database.name}*"):
-            if path.is_file() and not path.name.endswith((".lock", "-shm")):
-                shutil.copy(path, scratch / path.name.replace(database.name, "copy.db"))
-        with closing(sqlite3.connect(scratch / "copy.db")) as connection:
-            found = connection.execute("PRAGMA integrity_check").fetchall()
-            if found != [("ok",)]:
-                self._report("integrity", str(found))
-            if self.journals or _has_schema(connection):  # the first life may die before it has one
+    def look(self) -> None:
+        """Read all of it, and judge it."""
+        with self._view(self._report) as connection:
+            if connection is not None:
                 self._read(connection)
+            elif self.journals:  # else the first life has died before there was anything
+                self._report("acknowledged", "all is gone")
         for journal in self.journals.values():
             self._check_row(journal)
             self._check_children(journal)
@@ -140,7 +135,7 @@ class Database:
         """How many executions somebody holds a claim of."""
         return sum(journal.row.owner is not None for journal in self.journals.values())
 
-    def _read(self, connection: sqlite3.Connection) -> None:
+    def _read(self, connection: Any) -> None:
         rows = connection.execute(
             "SELECT executions.id, arn, functions.name, executions.name, parent_arn, status, "
             "parked_reason, ended_at, wake_at, owner "
@@ -163,7 +158,7 @@ class Database:
         if facts:
             self._report("half-applied", f"facts of no execution: {sorted(facts)}")
 
-    def _facts_of(self, connection: sqlite3.Connection) -> Iterator[tuple[int, list[bytes]]]:
+    def _facts_of(self, connection: Any) -> Iterator[tuple[int, list[bytes]]]:
         """Put the rows of each execution together."""
         gathered: dict[int, list[bytes]] = {}
         rows = connection.execute(
@@ -205,6 +200,7 @@ class Database:
             self._start(journal, fact)
         elif isinstance(fact, f.InvocationCompleted) and fact.error is not None:
             journal.lost += fact.error.error_type == EXIT_ERROR[0]
+            journal.broken_off += 1
 
     def _start(self, journal: Journal, fact: f.ExecutionStarted) -> None:
         if journal.started is not None:
@@ -270,8 +266,3 @@ class Database:
             parent = self.journals.get(parent_arn)
             if parent is None or journal.row.arn not in parent.children.values():
                 self._report("half-applied", f"{journal.row.arn} was called by nobody")
-
-
-def _has_schema(connection: sqlite3.Connection) -> bool:
-    sql = "SELECT count(*) FROM sqlite_master WHERE name = 'executions'"
-    return bool(connection.execute(sql).fetchone()[0])

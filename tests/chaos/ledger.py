@@ -87,6 +87,13 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     result: list[list[str]]
 
 
+class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
+    """A worker was refused what it still had to say of an execution: it was another's by then."""
+
+    life: int
+    arn: str
+
+
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
     """Something that must not happen, as the worker saw it."""
 
@@ -94,7 +101,7 @@ class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
 
 
 Line: TypeAlias = (
-    Entered | Left | Asked | Intended | Started | Answered | Refused | Finished | Trouble
+    Entered | Left | Asked | Intended | Started | Answered | Refused | Finished | Fenced | Trouble
 )
 
 _encode = msgspec.json.Encoder().encode

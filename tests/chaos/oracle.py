@@ -7,14 +7,16 @@ library gets there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from durably.engine import facts as f
-from tests.chaos.journal import Database, Journal, Recorded
+from tests.chaos.journal import Database, Journal, Recorded, View
 from tests.chaos.ledger import (
     Answered,
     Asked,
     Entered,
+    Fenced,
     Finished,
     Intended,
     LedgerReader,
@@ -36,15 +38,22 @@ Attempt = tuple[str, str, int]
 
 
 class Oracle:
-    """Looks on after every life of the worker.
+    """Looks on after every life of a worker.
+
+    Args:
+        ledger: the file that says what has really happened.
+        view: shows what is recorded.
+        is_shared: whether several workers live at a time. Then what was run again needlessly is
+            seen at the end, when it is recorded whose claim was lost.
 
     Attributes:
         violations: what was broken, by the rule it breaks.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, view: View, *, is_shared: bool = False) -> None:
         self.violations: defaultdict[str, list[str]] = defaultdict(list)
-        self.database = Database(self._report)
+        self.database = Database(view, self._report)
+        self._is_shared = is_shared
         self._reader = LedgerReader(ledger)
         self._intended: dict[str, Intended] = {}
         self._arns: dict[str, str] = {}
@@ -56,28 +65,31 @@ class Oracle:
         self._ended_in: dict[tuple[str, str], int] = {}
         self._new: list[Entered] = []
         self.cut_off = 0
+        self.fenced: Counter[int] = Counter()
 
     def _report(self, rule: str, text: str) -> None:
         self.violations[rule].append(text)
 
     # After a life
 
-    def look(self, database: Path, scratch: Path, life: int) -> None:
-        """Judge what the life that has just ended has left behind."""
+    def look(self, lives: Collection[int]) -> None:
+        """Judge what the lives that have just ended have left behind."""
         self._new = []
         for line in self._reader.read_new():
             self._take(line)
         self.cut_off = sum(
-            all(left.life != life for left in self._left[_attempt(one)])
-            for one in self._new
-            if one.life == life
+            all(left.life != one.life for left in self._left[_attempt(one)])
+            for all_entered in self._entered.values()
+            for one in all_entered
+            if one.life in lives
         )
-        self.database.look(database, scratch)
+        self.database.look()
         self._check_acknowledged()
         self._check_answers()
         for entered in self._new:
             self._check_entered(entered)
-        self._note_ends(life)
+        if not self._is_shared:
+            self._note_ends(max(lives))
 
     def _take(self, line: Line) -> None:
         match line:
@@ -88,6 +100,8 @@ class Oracle:
                 self._left[line.arn, line.operation_id, line.attempt].append(line)
             case Asked() | Answered() | Refused():
                 self._take_answer(line)
+            case Fenced():
+                self.fenced[line.life] += 1
             case Trouble():
                 self._report("trouble", line.text)
             case _:
@@ -151,7 +165,7 @@ class Oracle:
                 self._report("at-most-once", f"{entered} began in lives {lives} (P4)")
             if operation is None or operation.begun < entered.attempt:
                 self._report("at-most-once", f"{entered} began before its START was durable")
-        elif max(Counter(lives).values()) > 1:
+        elif max(Counter(lives).values()) > 1 and not self._is_shared:
             self._report("repeated", f"{entered} began twice in one life (I3)")
         ended_in = self._ended_in.get((entered.arn, entered.operation_id))
         if ended_in is not None and ended_in < entered.life:
@@ -194,6 +208,7 @@ class Oracle:
                 self._report("liveness", f"{arn} has not come to its end (L1)")
         for attempt, all_entered in self._entered.items():
             self._check_recorded(attempt, all_entered[0])
+            self._check_repeats(attempt, len(all_entered))
 
     def _check_result(self, order: Order, journal: Journal) -> None:
         """The result must be what the model says, and made of what is recorded."""
@@ -231,6 +246,12 @@ class Oracle:
         if entered.part != "answer" and operation.result not in given:
             self._report("value", f"{entered} gave {given}, and recorded is {operation.result}")
 
+    def _check_repeats(self, attempt: Attempt, times: int) -> None:
+        """A body is run again only where the invocation that ran it has ended without an answer."""
+        broken_off = self.database.journals[attempt[0]].broken_off
+        if times > 1 + broken_off:
+            self._report("repeated", f"{attempt} began {times} times, {broken_off} broken off (I3)")
+
     # For the report
 
     @property
@@ -263,6 +284,7 @@ class Oracle:
             ),
             "callbacks answered": len(self._answered),
             "answers sent twice and refused": len(self._refused),
+            "claims found lost by workers that had more to say": self.fenced.total(),
         }
 
 

@@ -1,8 +1,8 @@
 """One worker process of the chaos run: an engine, the load on it, and who answers its callbacks.
 
-`python -m tests.chaos.worker FOLDER LIFE OPEN [AIM]` prints `ready` and works until it is killed.
-With 0 for OPEN it starts nothing new, and ends by itself when everything has ended. With AIM it
-kills itself, see `aim`. SIGTERM closes the engine, with little time for what runs.
+`python -m tests.chaos.worker LIFE`, a `Life` as JSON, prints `ready` and works until it is killed.
+With 0 for `open` it starts nothing new, and ends by itself when everything has ended. With an `aim`
+it kills itself, see `aim`. SIGTERM closes the engine, with little time for what runs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import TypeVar
+
+import msgspec
 
 from durably.app.engine import Engine
 from durably.app.execution import Execution
@@ -24,11 +27,14 @@ from durably.errors import (
     ExecutionError,
     ExecutionParkedError,
     InvalidStateError,
+    ResourceConflictException,
+    StoreUnavailableError,
 )
-from tests.chaos.aim import end, take
+from tests.chaos import aim
 from tests.chaos.ledger import (
     Answered,
     Asked,
+    Fenced,
     Finished,
     Intended,
     Ledger,
@@ -39,21 +45,47 @@ from tests.chaos.ledger import (
 )
 from tests.chaos.load import FUNCTIONS, Order, attach
 
-DATABASE = "durably.db"
 LEDGER = "ledger.jsonl"
 _GRACE_SECONDS = 0.2
+_ORDERS_OF_A_LIFE = 10_000
+_AGAIN_SECONDS = 0.05
 _RESTARTED = 0.05  # of what is open already is started again, which must change nothing
+
+
+T = TypeVar("T")
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker process is to do.
+
+    Attributes:
+        folder: of the run, which holds the ledger.
+        number: of this life, counted from 1.
+        open: how many orders it keeps open.
+        url: of the store.
+        lease: how many seconds the others take it for alive without a word.
+        heir_of: the lives whose orders it goes on with, as far as they are open; `None`: all.
+        aim: when it kills itself, if it does.
+    """
+
+    folder: str
+    number: int
+    open: int
+    url: str
+    lease: float
+    heir_of: tuple[int, ...] | None = None
+    aim: str | None = None
 
 
 class Load:
     """Keeps a number of orders open, and notes everything that is acknowledged."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, life: int, wanted: int) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, life: Life) -> None:
         self._engine = engine
         self._ledger = ledger
-        self._wanted = wanted
+        self._wanted = life.open
         self._chance = Random(os.urandom(8))  # noqa: S311 - which order is next is no secret
-        self._next = life * 10_000
+        self._next = life.number * _ORDERS_OF_A_LIFE
         self._open: set[asyncio.Task[None]] = set()
         self._asked: asyncio.Queue[Asked] = asyncio.Queue()
         self._answering: set[asyncio.Task[None]] = set()
@@ -101,16 +133,17 @@ class Load:
 
     async def _start(self, order: Intended) -> Execution:
         given = Order(order.run, order.seed)
-        run = await self._engine.start(order.function, given, name=order.run)
+        run = await _patiently(lambda: self._engine.start(order.function, given, name=order.run))
         self._ledger.write(Started(order.run, run.arn))
         return run
 
     async def _result(self, run: Execution) -> list[list[str]]:
         while True:
             try:
-                result: list[list[str]] = await run.result()
+                result: list[list[str]] = await _patiently(run.result)
             except ExecutionParkedError:  # so many kills in a row have hit it
-                await self._engine.resume(run)
+                with suppress(ResourceConflictException):  # another worker has resumed it
+                    await _patiently(lambda: self._engine.resume(run))
             else:
                 return result
 
@@ -123,7 +156,7 @@ class Load:
     async def _answer(self, asked: Asked) -> None:
         await asyncio.sleep(self._chance.choice((0, 0.01, 0.3)))
         try:
-            await self._engine.callback_succeed(asked.callback_id, asked.answer)
+            await _patiently(lambda: self._engine.callback_succeed(asked.callback_id, asked.answer))
         except CallbackTimeoutException:
             self._ledger.write(Refused(asked.callback_id))
         except InvalidStateError:
@@ -132,11 +165,20 @@ class Load:
             self._ledger.write(Answered(asked.callback_id, asked.answer))
 
 
-def left_open(folder: Path) -> tuple[list[Intended], list[Asked]]:
-    """Read from the ledger which orders have not ended, and which callbacks have no answer."""
+async def _patiently(do: Callable[[], Awaitable[T]]) -> T:
+    """Do something again until the store can be reached; each time it means the same."""
+    while True:
+        try:
+            return await do()
+        except StoreUnavailableError:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def left_open(ledger: Path, heir_of: Collection[int] | None) -> tuple[list[Intended], list[Asked]]:
+    """Read from the ledger which orders of these lives are open, and all open callbacks."""
     intended: dict[str, Intended] = {}
     asked: dict[str, Asked] = {}
-    for line in LedgerReader(folder / LEDGER).read_new():
+    for line in LedgerReader(ledger).read_new():
         match line:
             case Intended():
                 intended[line.run] = line
@@ -148,7 +190,12 @@ def left_open(folder: Path) -> tuple[list[Intended], list[Asked]]:
                 asked.pop(line.callback_id, None)
             case _:
                 pass
-    return list(intended.values()), list(asked.values())
+    orders = [one for one in intended.values() if heir_of is None or _life_of(one) in heir_of]
+    return orders, list(asked.values())
+
+
+def _life_of(order: Intended) -> int:
+    return int(order.run.partition("-")[2]) // _ORDERS_OF_A_LIFE
 
 
 @contextmanager
@@ -161,18 +208,22 @@ def _terminable(task: asyncio.Task[None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def main(folder: Path, life: int, wanted: int, aim: str | None = None) -> None:
+async def main(life: Life) -> None:
     """Work, until killed."""
-    ledger = Ledger(folder / LEDGER)
-    if aim is not None:
-        ledger = Ledger(folder / LEDGER, take(aim), end)
-    intended, asked = left_open(folder)
+    path = Path(life.folder, LEDGER)
+    ledger = Ledger(path)
+    if life.aim is not None:
+        ledger = Ledger(path, aim.take(life.aim), aim.end)
+    aim.note_refusals(lambda arn: ledger.write(Fenced(life.number, arn)))
+    intended, asked = left_open(path, life.heir_of)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: ledger.write(Trouble(str(context))))
-    url = f"sqlite:{folder / DATABASE}"
-    async with Engine(url, FUNCTIONS, grace=_GRACE_SECONDS) as engine:
-        load = Load(engine, ledger, life, wanted)
-        attach(ledger, life, load.on_asked)
+    engine = Engine(life.url, FUNCTIONS, grace=_GRACE_SECONDS, lease=life.lease)
+    await _patiently(engine.__aenter__)
+    async with AsyncExitStack() as opened:
+        opened.push_async_exit(engine)
+        load = Load(engine, ledger, life)
+        attach(ledger, life.number, load.on_asked)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         load.go_on(intended, asked)
@@ -185,4 +236,5 @@ async def main(folder: Path, life: int, wanted: int, aim: str | None = None) -> 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it has a level of its own
+    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Life)))

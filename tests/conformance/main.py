@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.conformance.logs import ExecutionLogs, capture
-from tests.conformance.runs import HANDLERS, RUNS, SUITES, Run
+from tests.conformance.runs import HANDLERS, RUNS, STORES, SUITES, Run, new_store
 from tests.conformance.server import ServerUnderTest
 from tests.conformance.suite import Suite
 from tests.conformance.validator import (
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="conformance", description=__doc__)
     parser.add_argument("--flavour", choices=("async", "def"), help="only handlers of this one")
-    parser.add_argument("--store", choices=("memory", "sqlite"), help="only on this one")
+    parser.add_argument("--store", choices=STORES, help="only on this one")
     parser.add_argument(
         "--remote",
         action=argparse.BooleanOptionalAction,
@@ -91,8 +90,7 @@ def _validate(
         for requirement, function in suite.functions.items()
     }
     verdicts = []
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        store = "memory:" if run.store == "memory" else f"sqlite:{folder}/durably.db"
+    with new_store(run.store) as store:
         console = sys.stdout
         server = ServerUnderTest(store, functions, is_remote=run.is_remote)
         with server, silenced(console):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.conformance.suite import Suite
+from tests.stores.postgres_server import in_schema, postgres_url
 
 SUITES = (
     "step",
@@ -20,6 +24,7 @@ SUITES = (
     "plugin",
 )
 PLAIN_SUITES = ("step", "child", "parallel", "map")
+STORES = ("memory", "sqlite", "postgresql")
 HANDLERS = "tests.conformance.handlers"
 
 
@@ -29,7 +34,7 @@ class Run:
 
     Attributes:
         flavour: of the handlers.
-        store: which kind.
+        store: which kind, of `STORES`.
         is_remote: whether the handlers are attached to the server, as those in other processes are,
             or registered with its engine.
     """
@@ -57,8 +62,23 @@ class Run:
 RUNS = (
     Run("async", "memory"),
     Run("async", "sqlite"),
+    Run("async", "postgresql"),
     Run("async", "memory", is_remote=True),
     Run("def", "memory"),
     Run("def", "sqlite"),
+    Run("def", "postgresql"),
     Run("def", "memory", is_remote=True),
 )
+
+
+@contextmanager
+def new_store(kind: str) -> Generator[str]:
+    """Give the address of an empty store, which is there as long as the block lasts."""
+    if kind == "memory":
+        yield "memory:"
+    elif kind == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+            yield f"sqlite:{folder}/durably.db"
+    else:
+        with postgres_url() as url:
+            yield in_schema(url)

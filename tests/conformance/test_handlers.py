@@ -9,7 +9,7 @@ import pytest
 
 from durably import Engine
 from tests.conformance.logs import ExecutionLogs, capture
-from tests.conformance.runs import HANDLERS, PLAIN_SUITES, RUNS, Run
+from tests.conformance.runs import HANDLERS, PLAIN_SUITES, RUNS, STORES, Run
 from tests.conformance.suite import Suite
 
 COUNTS = {
@@ -49,12 +49,10 @@ def test_a_function_is_of_the_flavour_of_its_run_and_has_a_name_of_its_own() -> 
         assert len({function.name for function in functions}) == len(functions)
 
 
-def test_both_flavours_are_run_on_both_stores_and_over_http() -> None:
+def test_both_flavours_are_run_on_every_store_and_over_http() -> None:
     here = {(run.flavour, run.store) for run in RUNS if not run.is_remote}
 
-    assert here == {
-        (flavour, store) for flavour in ("async", "def") for store in ("memory", "sqlite")
-    }
+    assert here == {(flavour, store) for flavour in ("async", "def") for store in STORES}
     assert {run.flavour for run in RUNS if run.is_remote} == {"async", "def"}
 
 
