@@ -1,10 +1,12 @@
 """A store as plainly as it can be said: what the real ones are compared with."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from durably.engine.store import (
+    Census,
     Change,
     Claim,
     KeepClaim,
@@ -100,6 +102,17 @@ class Model:
                 if execution.summary.function_name in functions and execution.wake_at is not None
             ),
             default=None,
+        )
+
+    def census(self, statuses: list[str], limit: int) -> Census:
+        held = self.executions.values()
+        counted = Counter(execution.summary.status for execution in held)
+        parked = sum(execution.summary.parked_reason is not None for execution in held)
+        due = [execution.wake_at for execution in held if execution.wake_at is not None]
+        return Census(
+            by_status={status: min(counted[status], limit) for status in statuses},
+            parked=min(parked, limit),
+            wake_at=min(due, default=None),
         )
 
     def find(self, arn: str) -> Stored | None:

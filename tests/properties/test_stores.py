@@ -244,6 +244,12 @@ class StoreMachine(RuleBasedStateMachine):
 
         assert found == self.model.next_wake_at(functions)
 
+    @rule(limit=st.integers(1, 4))
+    def census(self, limit: int) -> None:
+        statuses = ["RUNNING", "SUCCEEDED", "FAILED"]
+
+        assert self.run(self.store.census(statuses, limit)) == self.model.census(statuses, limit)
+
     @rule(callback_id=st.sampled_from("12345"))
     def find_by_callback(self, callback_id: str) -> None:
         found = self.run(self.store.find_by_callback(callback_id))

@@ -127,6 +127,7 @@ def legal(api: Target, random: Random) -> Request:
         ("GET", "/2015-03-31/functions", "MaxItems=3", None),
         ("GET", "/2015-03-31/functions/echo", "", None),
         ("GET", "/2015-03-31/functions/echo/configuration", "", None),
+        ("GET", "/metrics", "", None),
     )
     method, path, query, body = random.choice(found)
     raw = b"" if body is None else json.dumps(body).encode()

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from durably.engine.store import (
+    Census,
     Change,
     Claim,
     Page,
@@ -48,6 +49,7 @@ class View:
         self.place = place
         self.inner = inner
         self._is_owner = is_owner
+        self.tally = inner.tally
 
     async def open(self) -> None:
         if self._is_owner:
@@ -181,6 +183,9 @@ class View:
 
     async def find_by_callback(self, callback_id: str) -> str | None:
         return await self._read(lambda: self.inner.find_by_callback(callback_id))
+
+    async def census(self, statuses: Sequence[str], limit: int) -> Census:
+        return await self._read(lambda: self.inner.census(statuses, limit))
 
     async def list(self, query: Query) -> Page:
         return await self._read(lambda: self.inner.list(query))

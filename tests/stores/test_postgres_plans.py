@@ -30,6 +30,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "find_by_callback": {"id": "c-7"},
     "delete": {"arn": "f/7", "version": 1},
     "delete_expired": {"now": NOW, "limit": 1000},
+    "census": {"statuses": ["RUNNING", "SUCCEEDED", "FAILED"], "limit": 100},
     "versions": {"arns": ["f/7", "f/8"]},
 }  # fmt: skip
 LISTINGS = [

@@ -84,7 +84,8 @@ class Assembly:
             RemoteInvoker(
                 elsewhere,
                 InProcessInvoker[EmbeddedClient](
-                    functions, partial(EmbeddedClient, host=host, begin=begin_of(store))
+                    functions,
+                    partial(EmbeddedClient, host=host, begin=begin_of(store), tally=store.tally),
                 ),
             ),
             lambda: self.names,

@@ -179,7 +179,12 @@ async def run_server(
     """
     allow_open_files()
     serving = Serving(
-        asked.engine, here, asked.sources, _bound(asked), asked.access, teller(asked.sources)
+        asked.engine,
+        here,
+        asked.sources,
+        bound_or_trouble(asked.host, asked.port),
+        asked.access,
+        teller(asked.sources),
     )
     async with StopSignals() as signals:
         await serving.open()
@@ -209,15 +214,20 @@ async def nothing_else(_: Serving) -> None:
     await asyncio.Event().wait()
 
 
-def _bound(asked: Asked) -> socket.socket:
+def bound_or_trouble(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Give a socket that is bound there; *option* is what names another port.
+
+    Raises:
+        Trouble: it cannot be bound.
+    """
     try:
-        return bound_socket(asked.port, asked.host)
+        return bound_socket(port, host)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            where = f"{asked.host}, port {asked.port},"
+            where = f"{host}, port {port},"
             raise Trouble(f"{safe(where)} cannot be used: {error.strerror}.") from error
-        step = "Name another with --port; 0 takes a free one."
-        raise Trouble(f"Port {asked.port} is taken.", step) from error
+        step = f"Name another with {option}; 0 takes a free one."
+        raise Trouble(f"Port {port} is taken.", step) from error
 
 
 def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,14 +21,19 @@ from durably.app.settings import (
     shown_url,
 )
 from durably.app.signals import StopSignals
+from durably.cli.errors import Trouble
 from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
 from durably.cli.options import log_level_option, store_option, work_options
 from durably.cli.printing import counted, safe
+from durably.cli.serve import LOOPBACK
 from durably.engine.arns import LATEST
 from durably.engine.roster import DEFAULT_LEASE
 from durably.handler import DurableFunction
 from durably.words import in_words
+
+if TYPE_CHECKING:
+    from durably.cli.metrics import MetricsPage
 
 
 @click.command(short_help="Run whatever is due, until SIGTERM or Ctrl-C.")
@@ -55,6 +63,25 @@ from durably.words import in_words
     help="The version of the functions. An execution goes on only where the version is that it"
     " began with.",
 )
+@click.option(
+    "--metrics-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="Show metrics to Prometheus at this port, below /metrics; 0 takes a port that is free.",
+)
+@click.option(
+    "--metrics-host",
+    default=LOOPBACK,
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address of that port. At any but this machine's own, credentials are needed.",
+)
+@click.option(
+    "--metrics-credentials",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Show them only to whoever has a key or a token of this file that is for metrics.",
+)
 @log_level_option
 def worker(  # noqa: PLR0913 - one for each option
     *,
@@ -65,6 +92,9 @@ def worker(  # noqa: PLR0913 - one for each option
     grace: float,
     lease: float,
     version: str,
+    metrics_port: int | None,
+    metrics_host: str,
+    metrics_credentials: Path | None,
     log_level: str,
 ) -> None:
     """Run the executions of every durable function in the FILEs, until SIGTERM or Ctrl-C.
@@ -73,6 +103,7 @@ def worker(  # noqa: PLR0913 - one for each option
     postgresql://… any number of workers share the work; `durably workers` shows them.
     """
     log_to_console(log_level)
+    page = _page(metrics_port, metrics_host, metrics_credentials)
     functions = load_functions(*files)
     settings = EngineSettings(
         store_url=url,
@@ -82,14 +113,39 @@ def worker(  # noqa: PLR0913 - one for each option
         lease=timedelta(seconds=lease),
         version=version,
     )
-    run_loop(_work(functions, settings))
+    run_loop(_work(functions, settings, page))
 
 
-async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettings) -> None:
+def _page(port: int | None, host: str, credentials: Path | None) -> MetricsPage | None:
+    """Read the options about metrics.
+
+    Raises:
+        Trouble: they do not fit together, or what they need is not installed.
+        ValidationError: the file of credentials is none.
+    """
+    if port is None:
+        if host != LOOPBACK or credentials is not None:
+            raise Trouble("Metrics are served at a port of their own.", "Name it: --metrics-port.")
+        return None
+    try:
+        from durably.cli.metrics import MetricsPage  # noqa: PLC0415 - needs an extra
+    except ImportError as error:
+        step = "pip install 'durably[cli,metrics]', or '.[cli,metrics]' in a clone."
+        raise Trouble(f"Metrics cannot be served: there is no {error.name}.", step) from error
+    return MetricsPage.asked_for(host, port, credentials)
+
+
+async def _work(
+    functions: Mapping[str, DurableFunction], settings: EngineSettings, page: MetricsPage | None
+) -> None:
     assembly = Assembly(make_store(settings.store_url), functions, settings)
     async with StopSignals() as signals:
         await assembly.open()
+        opened = AsyncExitStack()
+        opened.push_async_callback(assembly.close, timedelta(0))
         try:
+            if page is not None:
+                _say(f"metrics at {await opened.enter_async_context(page.shown(assembly))}")
             names = ", ".join(sorted(functions))
             _say(f"ready on {safe(shown_url(settings.store_url))} for {names}; Ctrl-C ends it")
             await assembly.wait_for_work_to_end(signals.first)
@@ -98,8 +154,16 @@ async def _work(functions: Mapping[str, DurableFunction], settings: EngineSettin
                 grace = in_words(settings.grace.total_seconds())
                 many = counted(assembly.running, "invocation")
                 _say(f"ending: {many} may go on for {grace}; Ctrl-C ends that")
-            await signals.hurry(assembly.close(settings.grace))
+            await signals.hurry(_close(assembly, opened, settings.grace))
             _say(f"ended; what was not finished goes on {_where(settings)}")
+
+
+async def _close(assembly: Assembly, opened: AsyncExitStack, grace: timedelta) -> None:
+    """Give what runs *grace*, with its metrics shown, and let go of everything."""
+    try:
+        await assembly.drain(grace)
+    finally:
+        await opened.aclose()
 
 
 def _where(settings: EngineSettings) -> str:

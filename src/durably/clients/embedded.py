@@ -10,6 +10,7 @@ from durably.clients.transactions import Begin, OpenTransactions
 from durably.drivers.client import Listener
 from durably.drivers.settings import Host
 from durably.engine.sessions import Session
+from durably.engine.tally import Tally
 from durably.errors import TransactionError
 from durably.wire.api import (
     CheckpointRequest,
@@ -29,14 +30,21 @@ class EmbeddedClient:
         session: the invocation.
         host: what the function runs on.
         begin: begins a transaction for a step, if the store has any.
+        tally: where it notes how long checkpoints take.
     """
 
-    __slots__ = ("_session", "_transactions", "host")
+    __slots__ = ("_checkpoint_seconds", "_session", "_transactions", "host")
 
     def __init__(
-        self, session: Session, host: Host = _MACHINE, *, begin: Begin | None = None
+        self,
+        session: Session,
+        host: Host = _MACHINE,
+        *,
+        begin: Begin | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._session = session
+        self._checkpoint_seconds = (tally or Tally()).checkpoint_seconds
         self.host = host
         self._transactions: OpenTransactions | None = None
         if begin is not None:
@@ -59,6 +67,12 @@ class EmbeddedClient:
                 any more. Nothing of them was recorded.
             StoreError: they could not be written.
         """
+        began = self.host.clock.monotonic()
+        response = await self._checkpoint(request)
+        self._checkpoint_seconds.note(self.host.clock.monotonic() - began)
+        return response
+
+    async def _checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         opened = self._transactions
         transaction = None if opened is None else opened.take(request.updates)
         if transaction is None:

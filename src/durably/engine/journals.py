@@ -277,8 +277,7 @@ class Journals:
                 if not isinstance(after, ChainedInvokeFailed):
                     plan.changes += (first_change(tip.execution, fact, self._policy, now),)
             else:
-                closed = tip.execution if type(fact) in CLOSING else None
-                plan.settled += ((tip.execution.arn, closed),)
+                plan.note(tip.execution, fact)
         if tip.session is not None:
             if not is_owner:
                 plan.pushes += ((tip.session, tip.session.capture()),)
@@ -348,6 +347,7 @@ class Journals:
     def _act(self, plan: Plan) -> None:
         if plan.on_durable is not None:
             plan.on_durable()
+        plan.count_in(self._store.tally)
         for session, push in plan.pushes:
             session.tell(push)
         self._announce(plan, is_certain=True)

@@ -361,9 +361,12 @@ class Service:
             InvalidParameterValueException: the token is not the current one, or an update is not
                 legal. Nothing was recorded.
         """
-        return await self.keys.trying(
+        began = self.clock.monotonic()
+        response = await self.keys.trying(
             lambda keys: remote_checkpoint(self._journals, keys, self._surroundings, request)
         )
+        self.store.tally.checkpoint_seconds.note(self.clock.monotonic() - began)
+        return response
 
     async def get_execution_state(
         self, request: GetExecutionStateRequest
@@ -377,6 +380,8 @@ class Service:
         Raises:
             StoreError: it could not be written; the claim stands.
         """
+        self.store.tally.claims += 1
+        self.store.tally.claims_lost += claim.is_takeover
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
         token = seal_token(self.keys.current, claim.arn, TokenParts(claim.epoch, 0))

@@ -17,6 +17,7 @@ from durably.checks import check_flag, listed_in
 from durably.clock import Clock
 from durably.engine.arns import LATEST
 from durably.engine.roster import Presence, Roster
+from durably.engine.tally import Tally
 from durably.limits import as_count, as_text, check_instant
 
 
@@ -207,11 +208,30 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     next_marker: str | None
 
 
+class Census(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many executions there are.
+
+    Attributes:
+        by_status: of each status that was asked about.
+        parked: those of any status that have a reason to be parked.
+        wake_at: when the earliest is due that is ever due, of whatever function.
+    """
+
+    by_status: Mapping[str, int]
+    parked: int
+    wake_at: datetime | None
+
+
 class Store(Protocol):
     """Keeps journals. Every method is one transaction; times are passed in.
 
     A reader sees what is durable, and what this process has handed in before it.
+
+    Attributes:
+        tally: what is counted by it, and by those who work on it.
     """
+
+    tally: Tally
 
     async def open(self) -> None:
         """Make the store ready, and void the claims of owners that cannot be alive.
@@ -309,6 +329,10 @@ class Store(Protocol):
         Raises:
             ValidationError: *query* goes on after a marker that no listing has returned.
         """
+        ...
+
+    async def census(self, statuses: Sequence[str], limit: int) -> Census:
+        """Count the executions of each of *statuses*, and the parked ones; none beyond *limit*."""
         ...
 
     async def delete(self, arn: str, expected_version: int) -> None:

@@ -30,6 +30,7 @@ class Permission(StrEnum):
     STOP = "stop"
     DELETE = "delete"
     CHECKPOINT = "checkpoint"
+    METRICS = "metrics"
 
 
 EVERYTHING = frozenset(Permission)
@@ -45,7 +46,7 @@ class AccessKey:
         permissions: what whoever has it may do: `start` is Invoke; `read` describes, lists and
             tells histories, and with `read-payload` also what they carry; `callback` answers
             callbacks; `stop` stops, pauses and resumes; `delete` deletes; `checkpoint` is for
-            functions that run elsewhere.
+            functions that run elsewhere; `metrics` reads numbers, and nothing of one execution.
     """
 
     key_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -22,14 +22,14 @@ except ModuleNotFoundError as missing:
 from durably.app.assembly import Assembly
 from durably.app.engine import Engine
 from durably.errors import ApiError
-from durably.seams import IdSource, RandomIds
+from durably.seams import RandomIds
 from durably.server.access import Access
 from durably.server.auth import Authenticator, Caller
 from durably.server.calls import GONE, Call, Query
 from durably.server.errors import api_error_of, refusal, reply_headers, unknown_operation
 from durably.server.functions import EngineFunctions, Functions
 from durably.server.guards import Gate, Limits, Rates, check_head, check_media
-from durably.server.routes import ROUTES, Body, Route
+from durably.server.routes import METRICS, ROUTES, Body, Route
 
 
 def make_app(
@@ -53,8 +53,13 @@ def make_app(
         functions or EngineFunctions(engine),
         access or Access(),
         limits or Limits(),
-        RandomIds(),
+        ROUTES,
     )
+
+
+def make_metrics_app(engine: Engine | Assembly, access: Access) -> ASGIApp:
+    """Make what tells of *engine* as `make_app` does, but its metrics and nothing else."""
+    return _Application(engine, EngineFunctions(engine), access, Limits(), (METRICS,))
 
 
 class _Application:
@@ -66,7 +71,7 @@ class _Application:
         functions: Functions,
         access: Access,
         limits: Limits,
-        ids: IdSource,
+        routes: Sequence[Route],
     ) -> None:
         self._engine = engine
         self._functions = functions
@@ -74,11 +79,11 @@ class _Application:
         self._authenticator = Authenticator(access)
         self._gate = Gate(limits)
         self._rates = Rates(limits)
-        self._ids = ids
+        self._ids = RandomIds()
         self._router = Router(
             [
                 StarletteRoute(route.path, partial(self._answer, route), methods=[route.method])
-                for route in ROUTES
+                for route in routes
             ],
             redirect_slashes=False,
             default=_refuse_unknown,

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from starlette.responses import Response
 
 from durably.engine.limits import MAX_PAYLOAD_BYTES, MAX_SYNCHRONOUS_PAYLOAD_BYTES
-from durably.server import routes_executions, routes_functions, routes_sdk
+from durably.server import routes_executions, routes_functions, routes_metrics, routes_sdk
 from durably.server.access import Permission
 from durably.server.calls import Call
 from durably.server.invoke import invoke
@@ -73,6 +73,8 @@ def _post(path: str, answer: Answer, permission: Permission, max_bytes: int) -> 
     )
 
 
+METRICS = _read("/metrics", routes_metrics.metrics, Permission.METRICS)
+
 ROUTES = (
     _post(
         _EXECUTION + "/checkpoint",
@@ -115,4 +117,5 @@ ROUTES = (
     _read(_FUNCTIONS, routes_functions.list_functions),
     _read(_FUNCTION, routes_functions.get_function),
     _read(_FUNCTION + "/configuration", routes_functions.get_configuration),
+    METRICS,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from typing import TypeAlias
 from durably.engine.roster import claim_name
 from durably.engine.store import (
     KEY_BYTES,
+    Census,
     Change,
     Claim,
     Listed,
@@ -21,6 +23,7 @@ from durably.engine.store import (
     Summary,
     VersionConflict,
 )
+from durably.engine.tally import Tally
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call, check_change, check_names, name_of, wakes
 from durably.stores.instants import EPOCH, to_us
@@ -43,6 +46,7 @@ class MemoryStore:
         self._expiring = _Agenda(_delete_at)
         self._refused: dict[str, VersionConflict] = {}
         self._created = 0
+        self.tally = Tally()
 
     async def open(self) -> None:
         """Void every claim: whoever held one went away when the store was closed."""
@@ -153,6 +157,17 @@ class MemoryStore:
                 return Page(tuple(map(_listed, found)), marker_after(last.started_us, last.number))
             found.append(execution)
         return Page(tuple(map(_listed, found)), None)
+
+    async def census(self, statuses: Sequence[str], limit: int) -> Census:
+        """Count the executions of each of *statuses*, and the parked ones; none beyond *limit*."""
+        summaries = [execution.summary for execution in self._by_start]
+        counted = Counter(summary.status for summary in summaries)
+        parked = sum(summary.parked_reason is not None for summary in summaries)
+        return Census(
+            by_status={status: min(counted[status], limit) for status in statuses},
+            parked=min(parked, limit),
+            wake_at=await self.next_wake_at(tuple(self._due)),
+        )
 
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""

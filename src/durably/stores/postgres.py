@@ -11,6 +11,7 @@ from typing import TypeVar
 from durably.engine.roster import Presence, Roster, split_claim_name
 from durably.engine.store import (
     KEY_BYTES,
+    Census,
     Change,
     Claim,
     KeepClaim,
@@ -19,6 +20,7 @@ from durably.engine.store import (
     Stored,
     VersionConflict,
 )
+from durably.engine.tally import Tally
 from durably.errors import InvalidStateError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
@@ -28,7 +30,14 @@ from durably.stores.postgres_address import PostgresAddress
 from durably.stores.postgres_clock import DatabaseClock
 from durably.stores.postgres_database import PostgresDatabase, Row, check_dsn
 from durably.stores.postgres_hints import Hints
-from durably.stores.postgres_rows import as_backlog, as_listed, as_seen, as_stored, list_statement
+from durably.stores.postgres_rows import (
+    as_backlog,
+    as_census,
+    as_listed,
+    as_seen,
+    as_stored,
+    list_statement,
+)
 from durably.stores.postgres_schema import prepare
 from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
 from durably.stores.postgres_writer import PostgresWriter
@@ -56,6 +65,7 @@ class PostgresStore:
     Attributes:
         is_shared: other processes write to it, too.
         clock: the database's clock.
+        tally: what is counted of this process's work on it.
 
     Raises:
         ValidationError: *url* is not a legal one.
@@ -68,6 +78,7 @@ class PostgresStore:
         check_dsn(self.address.dsn)
         self._is_visitor = is_visitor
         self.clock = DatabaseClock()
+        self.tally = Tally()
         self._ids = ids or RandomIds()
         self._database: PostgresDatabase | None = None
         self._writer: PostgresWriter | None = None
@@ -100,7 +111,7 @@ class PostgresStore:
             self._space = found[0][0]
             self._database = database
             await self._look_at_clock(database)
-            self._writer = PostgresWriter(database, self._space)
+            self._writer = PostgresWriter(database, self._space, self.tally)
             self._steps = PostgresSteps(database, self._writer, self.address.pool)
             if self.address.listen and not self._is_visitor:
                 self._hints = Hints(database, self._space, self._tell)
@@ -231,6 +242,13 @@ class PostgresStore:
         has_more = len(rows) > len(found) > 0
         marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
         return Page(tuple(map(as_listed, found)), marker)
+
+    async def census(self, statuses: Sequence[str], limit: int) -> Census:
+        """Count the executions of each of *statuses*, and the parked ones; none beyond *limit*."""
+        database = await self._settled()
+        parameters = {"statuses": list(statuses), "limit": limit}
+        rows = await database.read("census", self._with_space(parameters))
+        return as_census(rows)
 
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""

@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 
 from durably.engine.roster import Backlog, Presence, Seen, claim_name
-from durably.engine.store import Listed, Query, Stored, Summary
+from durably.engine.store import Census, Listed, Query, Stored, Summary
 from durably.stores.instants import from_us
 from durably.stores.paging import list_parts
 from durably.stores.postgres_database import Row
@@ -94,6 +94,13 @@ def as_seen(row: Row) -> Seen:
 def as_backlog(row: Row) -> Backlog:
     """Read what `backlogs` gives."""
     return Backlog(name=claim_name(row[0], row[1]), due=row[2], due_since=from_us(row[3]))
+
+
+def as_census(rows: Sequence[Row]) -> Census:
+    """Read what `census` gives: the row of no status is about what is parked, and due next."""
+    [(parked, wake_at)] = [row[1:] for row in rows if row[0] is None]
+    by_status = {status: amount for status, amount, _ in rows if status is not None}
+    return Census(by_status=by_status, parked=parked, wake_at=from_us_or_none(wake_at))
 
 
 def from_us_or_none(microseconds: int | None) -> datetime | None:

@@ -21,6 +21,7 @@ from durably.engine.store import (
     WakeAt,
     WakeUnlessClaimed,
 )
+from durably.engine.tally import Tally
 from durably.errors import StoreError
 from durably.stores.admission import break_lines, check_names, rests_on_nothing
 from durably.stores.instants import to_us
@@ -107,11 +108,13 @@ class PostgresWriter:
     Args:
         database: where.
         namespace_id: whose.
+        tally: where it notes the sizes of groups.
     """
 
-    def __init__(self, database: PostgresDatabase, namespace_id: int) -> None:
+    def __init__(self, database: PostgresDatabase, namespace_id: int, tally: Tally) -> None:
         self._database = database
         self._space = namespace_id
+        self._sizes = tally.group_sizes
         self._loop = asyncio.get_running_loop()
         self._numbers = count()
         self._waiting: list[_Call] = []
@@ -324,6 +327,7 @@ class PostgresWriter:
 
     async def _try(self, group: list[_Call]) -> dict[int, str]:
         rows = await self._database.run(self._database.text("append"), self._parameters(group))
+        self._sizes.note(len(group))
         refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if group[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from durably.clock import Clock, SystemClock
-from durably.engine.store import KEY_BYTES, Change, Claim, Page, Query, Stored
+from durably.engine.store import KEY_BYTES, Census, Change, Claim, Page, Query, Stored
+from durably.engine.tally import Tally
 from durably.errors import InvalidStateError, StoreError, StoreReadOnlyError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
@@ -52,6 +53,9 @@ class SqliteStore:
         ids: where the store's key comes from, when it is made.
         clock: what its writer measures with.
         beside: makes what its writer has beside the event loop: a thread, but in a simulation.
+
+    Attributes:
+        tally: what is counted of this process's work on it.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class SqliteStore:
         beside: Callable[[Look], Beside] = WriterThread,
     ) -> None:
         self.path = database_path(location)
+        self.tally = Tally()
         self._is_read_only = read_only
         self._ids = ids or RandomIds()
         self._clock = clock or SystemClock()
@@ -187,6 +192,10 @@ class SqliteStore:
         """Give one page of the executions that *query* asks for."""
         return await self._read(lambda queries: queries.list(query))
 
+    async def census(self, statuses: Sequence[str], limit: int) -> Census:
+        """Count the executions of each of *statuses*, and the parked ones; none beyond *limit*."""
+        return await self._read(lambda queries: queries.census(statuses, limit))
+
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""
         await self._to_write().run(lambda ledger: ledger.delete(arn, expected_version))
@@ -201,7 +210,7 @@ class SqliteStore:
         try:
             bring_up_to_date(connection, self.path, self._ids.nonce(KEY_BYTES))
             held = HeldFiles(Path(f"{self.path}{end}") for end in ("", "-wal", "-shm", ".lock"))
-            return GroupWriter(self.path, connection, held, self._clock, self._beside)
+            return GroupWriter(self.path, connection, held, self._clock, self.tally, self._beside)
         except BaseException:
             connection.close()
             raise

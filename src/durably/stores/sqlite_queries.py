@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from durably.engine.store import Listed, Page, Query, Stored, Summary
+from durably.engine.store import Census, Listed, Page, Query, Stored, Summary
 from durably.errors import StoreCorruptedError
 from durably.stores.instants import from_us
 from durably.stores.paging import list_parts, marker_after
@@ -75,6 +75,14 @@ class Queries:
         has_more = len(rows) > len(found) > 0
         marker = marker_after(found[-1][7], found[-1][0]) if has_more else None
         return Page(tuple(map(_listed, found)), marker)
+
+    def census(self, statuses: Sequence[str], limit: int) -> Census:
+        """Count executions, and say when the earliest is due."""
+        asked = {"statuses": msgspec.json.encode(statuses).decode(), "limit": limit}
+        rows = self._connection.execute(statement("census"), asked).fetchall()
+        [(parked, wake_at)] = [row[1:] for row in rows if row[0] is None]
+        by_status = {status: amount for status, amount, _ in rows if status is not None}
+        return Census(by_status=by_status, parked=parked, wake_at=_from_us_or_none(wake_at))
 
     def _facts(self, execution_id: int) -> tuple[tuple[bytes, ...], int, str | None]:
         """Give the facts up to the first damage, how many were written, and what is damaged.

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from durably.clock import Clock
 from durably.engine.store import VersionConflict
+from durably.engine.tally import Tally
 from durably.errors import StoreError
 from durably.stores.sqlite_errors import is_about_values, store_error
 from durably.stores.sqlite_file import reopen_for_writing
@@ -44,6 +45,7 @@ class GroupWriter:
         connection: to it.
         held: the files that it is.
         clock: what it measures with.
+        tally: where it notes the sizes of groups.
         beside: makes what works beside the event loop.
 
     Attributes:
@@ -56,11 +58,13 @@ class GroupWriter:
         connection: sqlite3.Connection,
         held: HeldFiles,
         clock: Clock,
+        tally: Tally,
         beside: Callable[[Look], Beside] = WriterThread,
     ) -> None:
         self._path = path
         self.held = held
         self._monotonic = clock.monotonic
+        self._sizes = tally.group_sizes
         self._connection = connection
         self._ledger: Ledger | None = Ledger(connection)
         self._loop = asyncio.get_running_loop()
@@ -319,6 +323,7 @@ class GroupWriter:
         began = self._monotonic()
         try:
             self._ledger.commit()
+            self._sizes.note(len(group))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             self._fail(group, error)
         self._commit_seconds += 0.1 * (self._monotonic() - began - self._commit_seconds)

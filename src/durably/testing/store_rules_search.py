@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from durably.engine.store import Query, Store, Summary, WakeAt
+from durably.engine.store import Census, Query, Store, Summary, WakeAt
 from durably.errors import ValidationError
 from durably.testing.store_values import (
     LEASE,
@@ -176,6 +176,60 @@ class SearchRules:
 
         assert await _names(store, Query(is_parked=True)) == ["b"]
         assert await _names(store, Query(is_parked=False)) == ["a"]
+
+    @rule
+    async def test_a_census_counts_each_status_and_what_is_parked(self, store: Store) -> None:
+        for number, status in enumerate(("RUNNING", "FAILED", "RUNNING", "STOPPED", "RUNNING")):
+            parked = "10 failures" if number in {0, 3} else None
+            summary = replace(creation(str(number)).summary, status=status, parked_reason=parked)
+            await _create_as(store, summary)
+
+        found = await store.census(("RUNNING", "FAILED", "TIMED_OUT", "'"), 100)
+
+        counted = {"RUNNING": 3, "FAILED": 1, "TIMED_OUT": 0, "'": 0}
+        assert found == Census(by_status=counted, parked=2, wake_at=None)
+
+    @rule
+    async def test_a_census_of_nothing_counts_nothing(self, store: Store) -> None:
+        found = await store.census(("RUNNING",), 100)
+
+        assert found == Census(by_status={"RUNNING": 0}, parked=0, wake_at=None)
+
+    @rule
+    async def test_a_census_counts_nothing_beyond_its_limit(self, store: Store) -> None:
+        for number in range(5):
+            summary = replace(creation(str(number)).summary, parked_reason="10 failures")
+            await _create_as(store, summary)
+
+        for limit, counted in ((4, 4), (5, 5), (6, 5)):
+            found = await store.census(("RUNNING",), limit)
+            assert (found.by_status, found.parked) == ({"RUNNING": counted}, counted)
+
+    @rule
+    async def test_a_census_says_when_the_earliest_of_any_function_is_due(
+        self, store: Store
+    ) -> None:
+        await store.append([creation("a", wake=WakeAt(T0 + 3 * SECOND))])
+        await store.append([creation("b", wake=WakeAt(None))])
+        await store.append([creation("a", function="g", wake=WakeAt(T0 + 2 * SECOND))])
+        assert (await store.census((), 1)).wake_at == T0 + 2 * SECOND
+
+        await store.claim("w", ("g",), T0 + 2 * SECOND, LEASE, 1)
+        assert (await store.census((), 1)).wake_at == T0 + 3 * SECOND
+
+        of_version = replace(creation("c").summary, version="7")
+        await store.append([replace(creation("c", wake=WakeAt(T0)), summary=of_version)])
+        assert (await store.census((), 1)).wake_at == T0
+
+    @rule
+    async def test_a_census_sees_what_is_written_soon(self, store: Store) -> None:
+        await store.append([creation("a", wake=WakeAt(None))])
+        summary = replace(creation("a").summary, status="STOPPED")
+        store.append_soon(replace(change("a", 1, b"1"), summary=summary, wake=WakeAt(T0)))
+
+        found = await store.census(("RUNNING", "STOPPED"), 100)
+
+        assert (found.by_status, found.wake_at) == ({"RUNNING": 0, "STOPPED": 1}, T0)
 
     @rule
     async def test_conditions_hold_together_and_on_every_page(self, store: Store) -> None:

@@ -131,6 +131,32 @@ ORDER BY started_at, held.id LIMIT %(limit)s
 -- name: list_newest_first
 ORDER BY started_at DESC, held.id DESC LIMIT %(limit)s
 
+-- name: census
+-- A row for each status, and one for those that are parked and what is due next. Only the index
+-- has the order that is asked for, so that nothing is read that is not counted.
+SELECT one, (
+  SELECT count(*) FROM (
+    SELECT FROM {schema}.executions
+    WHERE namespace_id = %(space)s AND status BETWEEN one AND one
+    ORDER BY status, started_at, id LIMIT %(limit)s
+  ) AS found
+), NULL::bigint
+FROM unnest(%(statuses)s::text[]) AS one
+UNION ALL
+SELECT NULL, (
+  SELECT count(*) FROM (
+    SELECT FROM {schema}.executions
+    WHERE namespace_id = %(space)s AND parked_reason IS NOT NULL
+    ORDER BY started_at, id LIMIT %(limit)s
+  ) AS found
+), (
+  SELECT min((
+    SELECT min(due.wake_at) FROM {schema}.executions AS due
+    WHERE due.function_id = kinds.function_id AND due.version = kinds.version
+      AND due.wake_at IS NOT NULL
+  )) FROM {schema}.kinds(%(space)s) AS kinds
+)
+
 -- name: delete
 WITH gone AS (
   DELETE FROM {schema}.executions

@@ -143,3 +143,18 @@ ORDER BY started_at, executions.id LIMIT :limit
 
 -- name: list_newest_first
 ORDER BY started_at DESC, executions.id DESC LIMIT :limit
+
+-- name: census
+-- A row for each status, and one for those that are parked and what is due next.
+SELECT one.value, (
+  SELECT count(*) FROM (SELECT 1 FROM executions WHERE status = one.value LIMIT :limit)
+), NULL
+FROM json_each(:statuses) AS one
+UNION ALL
+SELECT NULL, (
+  SELECT count(*) FROM (SELECT 1 FROM executions WHERE parked_reason IS NOT NULL LIMIT :limit)
+), (
+  SELECT min((
+    SELECT min(wake_at) FROM executions WHERE function_id = functions.id AND wake_at IS NOT NULL
+  )) FROM functions
+)
