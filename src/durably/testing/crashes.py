@@ -29,7 +29,7 @@ from durably.testing.processes import Process, inside, tracked_tasks
 from durably.testing.runs import TestRun
 from durably.testing.stage import Stage
 from durably.testing.store import TestStore
-from durably.testing.tables import short
+from durably.testing.tables import differing
 from durably.wire.execution import ExecutionStatus
 
 __tracebackhide__ = hides_frames
@@ -242,7 +242,7 @@ class Crashes:
                 ended=_UNENDED if said else _end_of(run),
                 effects=ledger,
                 interrupted=frozenset(store.interrupted),
-                report=said or run.table(),
+                report=said or run.report(),
                 store=store,
             )
         finally:
@@ -337,7 +337,7 @@ def _repeats_of(name: str, usual: Trial, trials: Sequence[Trial]) -> Iterator[st
 
 def _differing_ends(usual: Trial, trial: Trial) -> Iterator[str]:
     if trial.ended != usual.ended:
-        usually, now = (short(": ".join(one.ended)) for one in (usual, trial))
+        usually, now = differing(": ".join(usual.ended), ": ".join(trial.ended))
         yield f"it ended {now}, instead of {usually}"
     if trial.at is not None and not trial.has_crashed and "at await" not in trial.at:
         yield "it never came to this point again: it does not do the same each time"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from random import Random
 from typing import Any, TypeVar
 
 from durably.app.histories import History
 from durably.engine.facts import decode_fact
 from durably.engine.store import Change
+from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ class TestStore(MemoryStore):
     __test__ = False
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(ids=RandomIds(Random(0)))  # noqa: S311 - a test is to be repeated
         self.closed: set[str] = set()
         self.parked: set[str] = set()
         self.asked: list[tuple[str, str]] = []
