@@ -9,6 +9,7 @@ from typing import Any
 from durably.app.execution import error_of, name_in, result_of
 from durably.app.failures import places_in
 from durably.app.operations import kind_of, label_of, origin_among
+from durably.checks import check_kind
 from durably.engine.history import MAX_PAGE
 from durably.engine.service import Service
 from durably.engine.views import Description, Standing, Why
@@ -248,7 +249,9 @@ class TestRun:
 
         Raises:
             OperationNotFoundError: there is none.
+            ValidationError: *path* is no text.
         """
+        check_kind(path, "path", str, 'a path, such as "ship/0/label"')
         inside: Sequence[RunOperation] = self._tree()
         found: RunOperation | None = None
         for part in path.split("/"):

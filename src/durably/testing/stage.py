@@ -74,6 +74,8 @@ class Stage:
 
     async def close(self) -> None:
         """Cut off what still runs, and close the engine."""
+        if self._fakes.functions:
+            self._fakes.invoked |= dict.fromkeys(self.store.invoked())
         await self.engine.__aexit__(None, None, None)
 
     async def start(
