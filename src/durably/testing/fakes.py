@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from durably.app.payloads import callback_payload
 from durably.app.settings import is_function_name
@@ -108,10 +108,9 @@ def check_raisable(error: object, field: str) -> None:
     Raises:
         ValidationError: it is no exception.
     """
-    if not isinstance(error, Exception) and not (
-        isinstance(error, type) and issubclass(error, Exception)
-    ):
-        said = f"must be an exception or a class of them, not {shown(error)}"
+    is_class = isinstance(error, type) and issubclass(cast("type[object]", error), Exception)
+    if not is_class and not isinstance(error, Exception):
+        said = f"must be an exception or a class of them, not {shown(cast('object', error))}"
         raise ValidationError(field, said)
 
 
