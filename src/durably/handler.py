@@ -283,6 +283,7 @@ class DurableFunction:
             started_at=(root and root.start_timestamp) or host.clock.now(),
             clock=host.clock,
             ids=host.ids,
+            jitter=host.jitter,
             stand_in=host.stand_in,
             transactions=host.transactions,
             logger=self._logger,

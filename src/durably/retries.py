@@ -26,7 +26,7 @@ from durably.limits import (
     duration_seconds,
     whole_seconds,
 )
-from durably.seams import SYSTEM_RANDOM
+from durably.seams import JITTER
 
 T = TypeVar("T")
 
@@ -208,7 +208,7 @@ class WaitStrategyConfig(Generic[T]):
 
 
 def create_retry_strategy(
-    config: RetryStrategyConfig | None = None, *, random: Random = SYSTEM_RANDOM
+    config: RetryStrategyConfig | None = None, *, random: Random = JITTER
 ) -> RetryStrategy:
     """Make a strategy whose delays grow by a factor; jitter comes from *random*."""
     chosen = RetryStrategyConfig() if config is None else config
@@ -225,7 +225,7 @@ def create_retry_strategy(
 
 
 def create_linear_retry_strategy(
-    config: LinearRetryStrategyConfig | None = None, *, random: Random = SYSTEM_RANDOM
+    config: LinearRetryStrategyConfig | None = None, *, random: Random = JITTER
 ) -> RetryStrategy:
     """Make a strategy whose delays grow by the same amount; jitter comes from *random*."""
     chosen = LinearRetryStrategyConfig() if config is None else config
@@ -267,7 +267,7 @@ def exponential_backoff(  # noqa: PLR0913 - all by keyword, as in the configurat
 
 
 def create_wait_strategy(
-    config: WaitStrategyConfig[T], *, random: Random = SYSTEM_RANDOM
+    config: WaitStrategyConfig[T], *, random: Random = JITTER
 ) -> WaitStrategy[T]:
     """Make a strategy that checks until the condition is met; jitter comes from *random*.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from random import Random, SystemRandom
 from typing import Protocol
 from uuid import UUID
@@ -22,8 +24,11 @@ class IdSource(Protocol):
         """Give *length* hexadecimal digits, 4 bits of chance each."""
         ...
 
-    def nonce(self, length: int) -> bytes:
-        """Give *length* bytes of chance, fit for secrets."""
+    def nonce(self, length: int, place: str = "") -> bytes:
+        """Give *length* bytes of chance, fit for secrets.
+
+        The *place* that they are for is nothing to real chance; a test's may go by it.
+        """
         ...
 
 
@@ -43,9 +48,37 @@ class RandomIds:
         """Give *length* hexadecimal digits."""
         return self._random.randbytes((length + 1) // 2).hex()[:length]
 
-    def nonce(self, length: int) -> bytes:
+    def nonce(self, length: int, place: str = "") -> bytes:  # noqa: ARG002 - chance knows no place
         """Give *length* bytes."""
         return self._random.randbytes(length)
+
+
+class _Jitter(SystemRandom):
+    """The operating system's randomness, unless whoever runs the code has another source."""
+
+    def random(self) -> float:
+        """Draw from 0 to 1."""
+        given = _drawn_from.get()
+        return super().random() if given is None else given()
+
+
+_drawn_from: ContextVar[Callable[[], float] | None] = ContextVar("durably_jitter", default=None)
+
+JITTER: Random = _Jitter()
+"""What strategies draw their delays from, unless they were made with another source."""
+
+
+@contextmanager
+def jitter_from(draw: Callable[[], float] | None) -> Generator[None]:
+    """Have `JITTER` give what *draw* does, from 0 to 1, in the block and what it begins."""
+    if draw is None:
+        yield
+        return
+    before = _drawn_from.set(draw)
+    try:
+        yield
+    finally:
+        _drawn_from.reset(before)
 
 
 class _Faults:

@@ -18,9 +18,15 @@ from durably import (
     current_step,
     durable_execution,
 )
-from durably.testing import FailedRunError, SyncTestEngine, TestEngine, UnmetFakeError
+from durably.testing import (
+    FailedRunError,
+    SyncTestEngine,
+    TestEngine,
+    UnfinishedRunError,
+    UnmetFakeError,
+)
 from durably.testing.clock import EPOCH
-from tests.kit.functions import ALL, RETRIED, Parcel, approve, asks_ship, plain, polls, ship
+from tests.kit.functions import ALL, RETRIED, Parcel, approve, asks_ship, pack, plain, polls, ship
 
 
 def test_importing_the_package_loads_nothing_of_it() -> None:
@@ -117,9 +123,62 @@ async def test_a_fake_that_nothing_asks_for_fails_the_test() -> None:
     assert str(failure.value).splitlines() == [
         "fake_step('pakc'): no such step ran. Steps that ran: 'pack', 'label'",
         "fail_step('lable'): no such attempt ran. Steps that ran: 'pack', 'label'",
-        "fake_invoke('shipp'): no such function was invoked",
-        "answer_callbacks('aproval'): no such callback was waited for",
+        "fake_invoke('shipp'): no such function was invoked. Functions that were: none",
+        "answer_callbacks('aproval'): no such callback was waited for. Callbacks that were: none",
     ]
+
+
+async def test_what_was_invoked_and_waited_for_is_listed_beside_a_fake_of_another_name() -> None:
+    @durable_execution
+    async def both(event: None, ctx: DurableContext) -> None:
+        await ctx.wait_for_callback("approval", pack)
+        await ctx.invoke("shipping", "ship", [])
+
+    async def misspell() -> None:
+        async with TestEngine(functions=[both, ship]) as t:
+            t.fake_invoke("shipp", returns=1)
+            t.answer_callbacks("aproval", "yes")
+            run = await t.start(both, None)
+            await t.run_until_suspended()
+            await t.callback_succeed(run.callback_id("approval"))
+            await t.finish(run)
+
+    with pytest.raises(UnmetFakeError) as failure:
+        await misspell()
+
+    said = str(failure.value)
+    assert "'shipp'): no such function was invoked. Functions that were: 'ship'" in said
+    assert "'aproval'): no such callback was waited for. Callbacks that were: 'approval'" in said
+
+
+async def test_an_answer_of_another_name_is_told_of_where_one_is_missing() -> None:
+    async with TestEngine(functions=ALL) as t:
+        t.answer_callbacks("aproval", "yes")
+        with pytest.raises(UnfinishedRunError) as failure:
+            await t.run("approve", "may I?")
+        assert str(failure.value).endswith(
+            "\nanswer_callbacks('aproval'): no such callback was waited for. "
+            "Callbacks that were: 'approval'"
+        )
+        t.answer_callbacks("approval", "yes")
+        t.fakes.answers.pop("aproval")
+        await t.run("approve", "may I?")
+
+
+async def test_an_error_that_is_raised_again_has_no_frames_of_before() -> None:
+    @durable_execution
+    async def tries(event: None, ctx: DurableContext) -> None:
+        await ctx.step("pack", pack, "x", config=RETRIED)
+
+    refusal = OSError("no")
+    async with TestEngine(functions=[tries]) as t:
+        t.fail_step("pack", refusal)
+        run = await t.run(tries, None)
+
+    details = [one.step_failed_details for one in run.history if one.step_failed_details]
+    traces = [one.error.payload.stack_trace for one in details if one.error.payload]
+    assert len(traces) == 3
+    assert len({len(trace or ()) for trace in traces}) == 1
 
 
 async def test_an_unmet_fake_hides_no_other_failure() -> None:

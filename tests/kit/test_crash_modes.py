@@ -11,12 +11,6 @@ from tests.kit.crashing import crashed, difference, order, pay
 from tests.kit.functions import ALL, approve
 
 
-async def test_a_point_that_there_is_not_is_refused_as_never_met() -> None:
-    said = await difference(order, only="after lunch")
-
-    assert "it never came to this point again" in said
-
-
 async def test_one_point_is_tried_alone() -> None:
     report = await crashed(order, only="before pay StepSucceeded")
 
@@ -87,7 +81,7 @@ async def test_the_environment_says_how_much_is_tried(monkeypatch: pytest.Monkey
     everything = await crashed(order, mode="all")
     monkeypatch.setenv("DURABLY_CRASH", "some")
 
-    with pytest.raises(ValidationError, match=r"mode: must be CrashMode.ALL or"):
+    with pytest.raises(ValidationError, match="DURABLY_CRASH: must be all, sample"):
         await crashed(order)
     assert nothing.points == ()
     assert len(everything.points) == 14

@@ -369,5 +369,7 @@ async def test_retries_are_skipped_too_and_a_failure_says_what_ran() -> None:
             _ = run.result
         said = str(failure.value)
         assert "step 'break down'" in said
+        assert f"  {__file__}, line " in said
+        assert "<locals>.break_down\n" in said
         assert "first       wait  SUCCEEDED  1 s" in said
         assert "break down  step  FAILED     3 attempts, ConnectionError: no" in said

@@ -116,7 +116,7 @@ class World:
     epoch: int = 0
     callback_ids: list[str] = field(default_factory=list)
 
-    def mint(self) -> str:
+    def mint(self, _place: str = "") -> str:
         return f"cb{len(self.facts)}-{len(self.callback_ids)}"
 
     def surroundings(self) -> Surroundings:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
+from durably.app.failures import places_in
 from durably.cli.printing import colored, counted, length, safe, safe_lines, short
 from durably.engine.views import Description
 from durably.errors import in_operation
@@ -13,9 +12,6 @@ from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
 
-_PACKAGE = str(Path(__file__).parents[1])
-_FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+), in (?P<function>.*)')
-_MAX_PLACES = 3
 _VERBS = {
     ExecutionStatus.SUCCEEDED: ("succeeded", "green"),
     ExecutionStatus.FAILED: ("failed", "red"),
@@ -50,12 +46,3 @@ def error_text(error: ErrorObject | None, origin: str | None = None) -> str:
         return ""
     said = (in_operation(error.error_type, origin), error.error_message)
     return ": ".join(safe_lines(text) for text in said if text)
-
-
-def places_in(error: ErrorObject | None) -> list[str]:
-    """Give the user's own frames in what was recorded of an error, the last few of them."""
-    frames = [] if error is None else [_FRAME.fullmatch(one) for one in error.stack_trace or ()]
-    own = [one for one in frames if one is not None and not one["file"].startswith(_PACKAGE)]
-    return [
-        f"{one['file']}, line {one['line']}, in {one['function']}" for one in own[-_MAX_PLACES:]
-    ]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from durably.app.failures import places_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_among
 from durably.cli.list import status_text
 from durably.cli.options import json_option, store_option
-from durably.cli.outcome import error_text, places_in
+from durably.cli.outcome import error_text
 from durably.cli.printing import (
     clock_time,
     console,

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from durably.app.execution import function_in, name_in
+from durably.app.failures import places_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_of
 from durably.app.settings import DEFAULT_URL, is_postgres
 from durably.cli.options import json_option, store_option, with_store
-from durably.cli.outcome import ended_line, error_text, places_in
+from durably.cli.outcome import ended_line, error_text
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import Hands, hands_for, read
 from durably.clock import SystemClock

@@ -104,7 +104,7 @@ class InMemoryClient:
             self._do(TimersDue())
             updates = tuple(update for update in request.updates if update.id not in self._set)
             ids = (u.id for u in updates if _starts(u, _MINTED))
-            around = Surroundings(lambda: next(ids), lambda name: Target(name, "$LATEST"))
+            around = Surroundings(lambda _: next(ids), lambda name: Target(name, "$LATEST"))
             self._do(Checkpoint(_EPOCH, updates, around))
             for update in updates:
                 if _starts(update, _INVOKES):

@@ -27,6 +27,7 @@ from durably.drivers.logs import package_log
 from durably.drivers.outputs import answer_after, closing_update, failed, root_operation
 from durably.drivers.settings import RunSettings
 from durably.errors import PluginLoadError, UnrecoverableExecutionError
+from durably.seams import jitter_from
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import OperationType
 from durably.wire.update import OperationUpdate
@@ -115,7 +116,7 @@ class Watch(msgspec.Struct):
 def watched(
     settings: RunSettings, journal: Journal, invocation: InvocationInput, request_id: str | None
 ) -> Generator[Watch]:
-    """Tell the plugins of *settings* that an invocation begins, and how it ends, in any case.
+    """Have an invocation run as *settings* say, and tell their plugins of its two ends.
 
     An error that is the whole execution's ends it here, and is its answer.
     """
@@ -126,7 +127,8 @@ def watched(
         info = _begin(observers, journal, invocation, request_id)
         watch.wraps = observers.invocation_wraps(info)
     try:
-        yield watch
+        with jitter_from(settings.jitter):
+            yield watch
     except UnrecoverableExecutionError as error:
         watch.output, watch.ahead = failed(error), None
     except BaseException:

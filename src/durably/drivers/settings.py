@@ -26,6 +26,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         clock: where the time comes from.
         ids: where ids come from.
+        jitter: what the delays of strategies are drawn from, 0 to 1; by default real chance.
         stand_in: says what is run for an attempt instead of its body, or the body itself: how a
             test has its fakes run.
         transactions: where steps get a connection, if the backend has one to give.
@@ -33,6 +34,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock = SystemClock()
     ids: IdSource = RandomIds()
+    jitter: Callable[[], float] | None = None
     stand_in: StandIn | None = None
     transactions: Transactions | None = None
 
@@ -58,6 +60,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: IdSource
     logger: logging.Logger
+    jitter: Callable[[], float] | None = None
     stand_in: StandIn | None = None
     transactions: Transactions | None = None
     observers: Observers | None = None

@@ -70,12 +70,13 @@ class Surroundings:
     """What a checkpoint needs of the world, injected.
 
     Attributes:
-        mint_id: gives an id that nobody can guess, to whoever may then answer a callback.
+        mint_id: gives an id that nobody can guess for what is at a place, to whoever may then
+            answer a callback.
         find_target: says which function a name stands for.
         learn: where workers of other functions may come, finds out of those that have.
     """
 
-    mint_id: Callable[[], str]
+    mint_id: Callable[[str], str]
     find_target: Callable[[str], Target | None]
     learn: Callable[[], Awaitable[None]] | None = None
 

@@ -112,7 +112,7 @@ class Service:
         self._starts = Starts(store, clock, self._journals, self._wake)
         self.sharing = Sharing(store, self._journals, self._wake) if is_shared(store) else None
         self._surroundings = Surroundings(
-            lambda: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES)),
+            lambda place: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES, place)),
             self._target_of,
             None if self.sharing is None else self.sharing.learn,
         )

@@ -266,7 +266,7 @@ class _Batch:
                 update.parent_id,
                 update.name,
                 update.sub_type,
-                self._surroundings.mint_id(),
+                self._minted(update),
                 timeout,
                 heartbeat,
             )
@@ -283,7 +283,7 @@ class _Batch:
         check_trace_id(options.x_amzn_trace_id)
         found = self._surroundings.find_target(options.function_name)
         target = Target(options.function_name, "") if found is None else found
-        child = "" if found is None else self._child_arn(found)
+        child = "" if found is None else self._child_arn(update, found)
         begun = ChainedInvokeStarted(
             self._at,
             update.id,
@@ -302,9 +302,12 @@ class _Batch:
             return [begun]
         return [begun, ChainedInvokeFailed(self._at, update.id, error)]
 
-    def _child_arn(self, target: Target) -> str:
-        nonce = self._surroundings.mint_id()
-        return child_arn(self._execution.arn, nonce, target.function_name, target.version)
+    def _child_arn(self, update: OperationUpdate, target: Target) -> str:
+        arn, nonce = self._execution.arn, self._minted(update)
+        return child_arn(arn, nonce, target.function_name, target.version)
+
+    def _minted(self, update: OperationUpdate) -> str:
+        return self._surroundings.mint_id(f"{self._execution.arn}/{update.id}")
 
     def cancel_invoke(self, update: OperationUpdate) -> list[Fact]:
         return [ChainedInvokeCancelled(self._at, update.id)]

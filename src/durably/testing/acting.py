@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from durably.app.failures import as_error_object
+from durably.checks import check_function
 from durably.errors import ValidationError
-from durably.testing.fakes import Fake, Fakes
+from durably.testing.fakes import Fake, Fakes, anew, check_raisable
 
 if TYPE_CHECKING:
     from durably.wire.operation import ErrorObject
@@ -66,6 +67,7 @@ class Acting:
         if raises is not None:
             if function is not None or returns is not None:
                 raise ValidationError("raises", "leaves nothing to return: give one of the three")
+            check_raisable(raises, "raises")
             function = partial(_raise, raises)
         return self.fakes.add_function(function_name, _function_of(function, returns))
 
@@ -126,7 +128,7 @@ class Acting:
 
 
 def _raise(error: Exception | type[Exception], _payload: Any) -> None:
-    raise error
+    raise anew(error)
 
 
 def _function_of(function: Callable[..., Any] | None, returns: Any) -> Callable[..., Any]:
@@ -134,4 +136,5 @@ def _function_of(function: Callable[..., Any] | None, returns: Any) -> Callable[
         return lambda *_args, **_keywords: returns
     if returns is not None:
         raise ValidationError("returns", "is what the function does: give one of the two")
+    check_function(function, "function", "a function; returns=… gives a value")
     return function

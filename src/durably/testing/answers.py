@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from heapq import heappop, heappush
@@ -38,6 +39,10 @@ class Answering:
         """When somebody answers next."""
         return self._due[0][0] if self._due else None
 
+    def unmet(self) -> Iterator[str]:
+        """Say which answers nobody has waited for: one that is misspelt is missing elsewhere."""
+        return self._fakes.unmet_answers()
+
     async def do_due(self) -> bool:
         """Answer what is due; say whether anything was."""
         asked, self._store.asked = self._store.asked, []
@@ -50,7 +55,9 @@ class Answering:
         return is_done
 
     async def _plan(self, arn: str, callback_id: str) -> None:
-        answer = self._fakes.answers.get(await self._name_of(arn, callback_id))
+        name = await self._name_of(arn, callback_id)
+        self._fakes.waited_for[name] = None
+        answer = self._fakes.answers.get(name)
         if answer is None:
             return
         answer.is_met = True

@@ -9,11 +9,19 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+_NO = frozenset({"", "0", "no", "off", "false"})
+
+
+def is_wanted(variable: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment has a *variable*, and it does not say no."""
+    return environ.get(variable, "").lower() not in _NO
+
+
 class Collected(Generic[T]):
     """Values of all tests, until somebody takes them.
 
     Args:
-        variable: set in the environment if somebody wants to see them.
+        variable: of the environment, by which somebody says that he wants to see them.
     """
 
     def __init__(self, variable: str) -> None:
@@ -22,7 +30,7 @@ class Collected(Generic[T]):
 
     def add(self, values: Iterable[T], environ: Mapping[str, str] = os.environ) -> None:
         """Note *values*, unless nobody has asked for them."""
-        if environ.get(self._variable):
+        if is_wanted(self._variable, environ):
             self._values += values
 
     def take(self) -> list[T]:

@@ -29,15 +29,21 @@ class Comparison:
         self._interrupted = interrupted
         for name in dict.fromkeys(effect.name for effect in (*usual.happened, *other.happened)):
             before, now = usual.named(name), other.named(name)
-            self._compare_keys(name, _keys_of(before), _keys_of(now))
+            self._compare_keys(name, before, now)
             self._compare_places(name, before, now)
 
-    def _compare_keys(self, name: str, usual: set[str], now: set[str]) -> None:
-        for key in sorted(now - usual):
-            said = f"effect {name!r} happened with another key, {key!r}"
-            self.differences.append(f"{said}: the outside takes it for another one")
-        for key in sorted(usual - now):
-            self.differences.append(f"effect {name!r} with the key {key!r} did not happen")
+    def _compare_keys(self, name: str, before: list[Effect], now: list[Effect]) -> None:
+        usual, other = _places_of_keys(before), _places_of_keys(now)
+        for key in sorted(other.keys() - usual.keys()):
+            if before:
+                said = f"happened with another key, {key!r}: the outside takes it for another one"
+            else:
+                where = " and ".join(sorted({place.label for place in other[key]}))
+                said = f"with the key {key!r} happened in {where}: without a crash it does not"
+            self.differences.append(f"effect {name!r} {said}")
+        for key in sorted(usual.keys() - other.keys()):
+            if not all(map(self._was_interrupted, usual[key])):
+                self.differences.append(f"effect {name!r} with the key {key!r} did not happen")
 
     def _compare_places(self, name: str, before: list[Effect], now: list[Effect]) -> None:
         usual, other = _places_of(before), _places_of(now)
@@ -67,8 +73,12 @@ class Comparison:
         return (place.arn, place.operation_id or "") in self._interrupted
 
 
-def _keys_of(effects: Sequence[Effect]) -> set[str]:
-    return {effect.key for effect in effects if effect.key is not None}
+def _places_of_keys(effects: Sequence[Effect]) -> dict[str, set[Place]]:
+    places: dict[str, set[Place]] = {}
+    for effect in effects:
+        if effect.key is not None:
+            places.setdefault(effect.key, set()).add(effect.place)
+    return places
 
 
 def _places_of(effects: Sequence[Effect]) -> Counter[Place]:

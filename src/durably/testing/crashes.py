@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from random import Random
 
 from durably.checks import member_of
+from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.testing.attempts import Attempts
 from durably.testing.clock import VirtualClock
@@ -29,8 +32,9 @@ from durably.testing.processes import Process, inside, tracked_tasks
 from durably.testing.runs import TestRun
 from durably.testing.stage import Stage
 from durably.testing.store import TestStore
-from durably.testing.tables import short
+from durably.testing.tables import differing
 from durably.wire.execution import ExecutionStatus
+from durably.words import did_you_mean
 
 __tracebackhide__ = hides_frames
 
@@ -53,13 +57,18 @@ class CrashMode(StrEnum):
     OFF = "off"
 
 
-def mode_of(mode: str | None) -> CrashMode:
-    """Read what was asked for; nothing means all.
+def mode_of(mode: str | None, environ: Mapping[str, str] = os.environ) -> CrashMode:
+    """Read what was asked for, or else what the environment says; nothing means all.
 
     Raises:
         ValidationError: there is no such mode.
     """
-    return CrashMode.ALL if mode is None else member_of(CrashMode, mode, "mode")
+    if mode is not None:
+        return member_of(CrashMode, mode, "mode")
+    said = environ.get(MODE_VARIABLE) or CrashMode.ALL
+    if said not in list(CrashMode):
+        raise ValidationError(MODE_VARIABLE, f"must be {', '.join(CrashMode)}, not {said!r}")
+    return CrashMode(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +175,7 @@ class Crashes:
             CrashDifferenceError: something came to something else; the text says what and where.
             FailedRunError: it fails without any crash.
             UnfinishedRunError: it does not end without any crash.
+            ValidationError: *only* names no point of it.
         """
         with tracked_tasks():
             usual = await self._try(None, Order())
@@ -174,7 +184,7 @@ class Crashes:
             if usual.ended[0] != ExecutionStatus.SUCCEEDED:
                 raise FailedRunError(f"{name} fails without any crash.\n{usual.report}")
             if only is not None:
-                trials = [await self._try_only(only)]
+                trials = [await self._try_only(only, usual.points)]
             else:
                 trials = await self._try_crashes(usual, mode)
                 trials += await self._try_orders(usual, mode) if with_orders else []
@@ -189,10 +199,14 @@ class Crashes:
             repeats=repeats,
         )
 
-    async def _try_only(self, only: str) -> Trial:
-        if not only.startswith(_ORDER):
-            return await self._try(only, Order())
-        return await self._try(None, Order.read(only.removeprefix(_ORDER)))
+    async def _try_only(self, only: str, points: Sequence[str]) -> Trial:
+        if only.startswith(_ORDER):
+            return await self._try(None, Order.read(only.removeprefix(_ORDER)))
+        trial = await self._try(only, Order())
+        if not trial.has_crashed and only not in points:
+            said = f"{only!r} is no point that the function comes to.{did_you_mean(only, points)}"
+            raise ValidationError("only", f"{said} It comes to: {', '.join(map(repr, points))}")
+        return trial
 
     async def _try_crashes(self, usual: Trial, mode: CrashMode) -> list[Trial]:
         points = usual.points
@@ -218,7 +232,9 @@ class Crashes:
     # One run
 
     async def _try(self, at: str | None, order: Order) -> Trial:
-        self._reset()
+        being_reset = self._reset()
+        if inspect.isawaitable(being_reset):
+            await being_reset
         ledger = self._fakes.ledger = Ledger()
         store, first = CrashStore(), Process(at)
         life = await self._begin(store, first, order, None)
@@ -242,7 +258,7 @@ class Crashes:
                 ended=_UNENDED if said else _end_of(run),
                 effects=ledger,
                 interrupted=frozenset(store.interrupted),
-                report=said or run.table(),
+                report=said or run.report(),
                 store=store,
             )
         finally:
@@ -337,7 +353,7 @@ def _repeats_of(name: str, usual: Trial, trials: Sequence[Trial]) -> Iterator[st
 
 def _differing_ends(usual: Trial, trial: Trial) -> Iterator[str]:
     if trial.ended != usual.ended:
-        usually, now = (short(": ".join(one.ended)) for one in (usual, trial))
+        usually, now = differing(": ".join(usual.ended), ": ".join(trial.ended))
         yield f"it ended {now}, instead of {usually}"
     if trial.at is not None and not trial.has_crashed and "at await" not in trial.at:
         yield "it never came to this point again: it does not do the same each time"

@@ -80,7 +80,8 @@ class Driving:
             self._clock.advance_to(due)
         else:
             said = f"Time was skipped {MAX_SKIPS:,} times"
-        raise UnfinishedRunError(f"{said}, and {what()}")
+        lines = [f"{said}, and {what()}", *self._answering.unmet()]
+        raise UnfinishedRunError("\n".join(lines))
 
     async def advance(self, duration: timedelta) -> None:
         """Let *duration* pass, and do what is due meanwhile at its time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from durably.drivers.futures import Raised
+from durably.drivers.futures import Raised, Returned
 from durably.drivers.outputs import output_of
 from durably.engine.execution import Execution
 from durably.errors import DurableOperationError, said_of
@@ -19,10 +19,12 @@ _SHOWN = 200
 
 
 def failure_of(execution: Execution, replay: Replay) -> Difference | None:
-    """Tell of code that raises where the execution has succeeded, or is to go on.
+    """Tell of code that fails where the execution has succeeded, or is to go on.
 
     The failure of an operation that no invocation has been told of yet is no news of the code.
     """
+    if isinstance(replay.ending, Returned):
+        return _unwritable(execution, replay)
     if not isinstance(replay.ending, Raised):
         return None
     error = replay.ending.error
@@ -33,9 +35,22 @@ def failure_of(execution: Execution, replay: Replay) -> Difference | None:
         is_news = not (is_untold and isinstance(error, DurableOperationError))
     if not is_news:
         return None
-    recorded = "it succeeded" if execution.is_closed else "it is under way"
     now = f"the function raises {said_of(error)}"
-    return about_the_end(replay, recorded, now, place_of_error(error))
+    return about_the_end(replay, _standing(execution), now, place_of_error(error))
+
+
+def _unwritable(execution: Execution, replay: Replay) -> Difference | None:
+    """Tell of a result that cannot be written, which fails an execution just the same."""
+    output = output_of(replay.ending, replay.function.result_type)
+    is_news = not execution.is_closed or execution.status is ExecutionStatus.SUCCEEDED
+    if output.error is None or not is_news:
+        return None
+    now = output.error.error_message or ""
+    return about_the_end(replay, _standing(execution), now, _place_of_end(replay))
+
+
+def _standing(execution: Execution) -> str:
+    return "it succeeded" if execution.is_closed else "it is under way"
 
 
 def other_end_of(execution: Execution, replay: Replay, *, is_masked: bool) -> Difference | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -10,13 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from durably.app.engine import NO_INPUT, Engine
+from durably.app.settings import functions_by_name
 from durably.errors import InvalidStateError, ResourceNotFoundException
 from durably.handler import DurableFunction
 from durably.limits import as_timedelta
 from durably.testing.acting import Acting
 from durably.testing.clock import VirtualClock
+from durably.testing.collected import is_wanted
 from durably.testing.costs import COLLECTED, RunCost
-from durably.testing.crashes import MODE_VARIABLE, Crashes, CrashMode, CrashReport, mode_of
+from durably.testing.crashes import Crashes, CrashMode, CrashReport, mode_of
 from durably.testing.errors import UnmetFakeError, hides_frames
 from durably.testing.fakes import Fakes
 from durably.testing.produced import REPLAY_VARIABLE, Produced
@@ -55,11 +56,11 @@ class TestEngine(Acting):
         clock: VirtualClock | None = None,
         replay: bool | None = None,
     ) -> None:
-        self._functions = tuple(functions)
+        self._functions = tuple(functions_by_name(functions).values())
         self.fakes = Fakes()
         self._stage = Stage(self._functions, self.fakes, clock or VirtualClock(), TestStore())
         self._produced = Produced(self._stage.engine.functions, self.fakes)
-        self._is_replayed = bool(os.environ.get(REPLAY_VARIABLE)) if replay is None else replay
+        self._is_replayed = is_wanted(REPLAY_VARIABLE) if replay is None else replay
         self._is_open = False
         self._runs: list[TestRun] = []
 
@@ -203,12 +204,14 @@ class TestEngine(Acting):
             orders: whether steps that run beside each other end in other orders, too; not where it
                 is meant to matter which is first.
             only: the one run to compare, as a failure names it.
-            reset: called before each run, to put the world around the function back.
+            reset: called before each run, to put the world around the function back; `async def`
+                or `def`.
 
         Raises:
             CrashDifferenceError: something came to something else; the text says what and where.
             FailedRunError: the function fails without any crash.
             UnfinishedRunError: it does not even end.
+            ValidationError: *only* names no point that the function comes to, or *mode* no mode.
         """
         usual = self._opened()
         crashes = Crashes(
@@ -219,7 +222,7 @@ class TestEngine(Acting):
             enter=partial(setattr, self, "_stage"),
             reset=reset or _nothing,
         )
-        chosen = mode_of(mode or os.environ.get(MODE_VARIABLE))
+        chosen = mode_of(mode)
         name = function if isinstance(function, str) else function.name
         try:
             report = await crashes.try_all(name, chosen, only, with_orders=orders)

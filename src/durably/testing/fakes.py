@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from durably.app.payloads import callback_payload
 from durably.app.settings import is_function_name
+from durably.checks import shown
 from durably.core.effects import Attempt
 from durably.core.scope import Scope
 from durably.engine.invokers import Call, FunctionError
@@ -81,7 +82,7 @@ class Failure:
 
     def strike(self) -> None:
         """Fail."""
-        raise self.error
+        raise anew(self.error)
 
 
 @dataclass
@@ -99,6 +100,23 @@ class Answer:
     after: timedelta
     heartbeat_interval: timedelta | None
     is_met: bool = False
+
+
+def check_raisable(error: object, field: str) -> None:
+    """Refuse what nothing can fail with.
+
+    Raises:
+        ValidationError: it is no exception.
+    """
+    is_class = isinstance(error, type) and issubclass(cast("type[object]", error), Exception)
+    if not is_class and not isinstance(error, Exception):
+        said = f"must be an exception or a class of them, not {shown(cast('object', error))}"
+        raise ValidationError(field, said)
+
+
+def anew(error: Exception | type[Exception]) -> Exception | type[Exception]:
+    """Give *error* as if it had not been raised before: its frames would grow with each time."""
+    return error.with_traceback(None) if isinstance(error, Exception) else error
 
 
 class FakeFunction:
@@ -137,12 +155,16 @@ class Fakes:
         functions: those that are invoked, by name.
         answers: what is answered, by the names of callbacks.
         ledger: what happened outside.
+        waited_for: the names of the callbacks that were made.
+        invoked: the functions that were invoked.
     """
 
     def __init__(self) -> None:
         self.functions: dict[str, FakeFunction] = {}
         self.answers: dict[str, Answer] = {}
         self.ledger = Ledger()
+        self.waited_for: dict[str, None] = {}
+        self.invoked: dict[str, None] = {}
         self._steps: dict[str, Fake] = {}
         self._failures: dict[str, Failure] = {}
         self._seen: dict[str, None] = {}
@@ -164,15 +186,22 @@ class Fakes:
         struck = {name for name, failure in failures if failure.is_met}
         ran = {name for name, fake in steps if fake.calls}
         invoked = {name for name, function in self.functions.items() if function.fake.calls}
-        answered = {name for name, answer in self.answers.items() if answer.is_met}
-        has = f"Steps that ran: {', '.join(map(repr, self._seen)) or 'none'}"
+        has = f"Steps that ran: {_listed(self._seen)}"
+        were = f"Functions that were: {_listed(self.invoked)}"
         for verb, known, met, said in (
             ("fake_step", self._steps, ran | struck, f"no such step ran. {has}"),
             ("fail_step", self._failures, struck, f"no such attempt ran. {has}"),
-            ("fake_invoke", self.functions, invoked, "no such function was invoked"),
-            ("answer_callbacks", self.answers, answered, "no such callback was waited for"),
+            ("fake_invoke", self.functions, invoked, f"no such function was invoked. {were}"),
         ):
             yield from (f"{verb}({name!r}): {said}" for name in known if name not in met)
+        yield from self.unmet_answers()
+
+    def unmet_answers(self) -> Iterator[str]:
+        """Say which answers nothing has waited for yet."""
+        said = f"no such callback was waited for. Callbacks that were: {_listed(self.waited_for)}"
+        for name, answer in self.answers.items():
+            if not answer.is_met:
+                yield f"answer_callbacks({name!r}): {said}"
 
     def add_step(self, name: str, function: Callable[..., Any]) -> Fake:
         """Have *function* called in the place of the bodies of steps of that name."""
@@ -185,6 +214,7 @@ class Fakes:
     ) -> None:
         """Have attempts of steps of that name fail."""
         as_name(name)
+        check_raisable(error, "error")
         numbers = range(1, attempts + 1) if isinstance(attempts, int) else attempts
         self._failures[name] = Failure(error, numbers)
 
@@ -211,6 +241,10 @@ class Fakes:
             beats = as_timedelta(heartbeat_interval, "heartbeat_interval")
         after = as_timedelta(after, "after")
         self.answers[name] = Answer(callback_payload(payload), error, after, beats)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _arguments_of(body: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from durably.app.histories import History
+from durably.checks import check_kind
 from durably.drivers.beside import in_thread
 from durably.drivers.futures import Broken
 from durably.engine.evolution import evolve, fold
@@ -106,7 +107,7 @@ def assert_replayable(
     Every prefix of the history is replayed, up to 300 that differ in an operation; of a longer one
     100, evenly spread, and the whole. No body of a step, submitter or check is run: what is
     recorded is given, and where the record ends the replay does. What the code asks for *after*
-    the last operation is free, except that it must not raise where the execution succeeded.
+    the last operation is free, except that it must not fail where the execution succeeded.
 
     Args:
         history: of an execution of *function*, or of the function that it was.
@@ -117,6 +118,7 @@ def assert_replayable(
     Raises:
         NotReplayableError: it could not. The text says what was recorded, what the code asks for
             now, and in which line.
+        ValidationError: *history* is none, or *function* is no durable one.
     """
     __tracebackhide__ = True
     report = replay_all([(history, function)], same_end=same_end)
@@ -125,15 +127,21 @@ def assert_replayable(
 
 
 def replay_all(
-    histories: Iterable[tuple[History, DurableFunction]], *, same_end: bool = True
+    histories: Iterable[tuple[History, DurableFunction]], *, same_end: bool = False
 ) -> ReplayReport:
     """Replay each of *histories* against a function, as `assert_replayable` does; give a report.
 
     Args:
         histories: each with the function that it is to be replayed against.
-        same_end: see `assert_replayable`.
+        same_end: their ends must be the recorded ones, too; see `assert_replayable`.
+
+    Raises:
+        ValidationError: one is no history, or has no durable function.
     """
     given = list(histories)
+    for history, function in given:
+        check_kind(history, "history", History, "a history, such as History.read(file) gives")
+        check_kind(function, "function", DurableFunction, "a durable function")
     return _outside_of_loops(lambda: asyncio.run(replay_all_in_loop(given, same_end=same_end)))
 
 

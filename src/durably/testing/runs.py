@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durably.app.execution import error_of, name_in, result_of
+from durably.app.failures import places_in
 from durably.app.operations import kind_of, label_of, origin_among
+from durably.checks import check_kind
 from durably.engine.history import MAX_PAGE
 from durably.engine.service import Service
 from durably.engine.views import Description, Standing, Why
@@ -196,8 +198,9 @@ class TestRun:
             return result_of(found, self._function)
         if not found.is_closed and found.parked_reason is None:
             raise UnfinishedRunError(f"{self.title} has not ended.\n{self.report()}")
-        error = error_of(found, origin_among(self._records(), found.error or ErrorObject()))
-        raise FailedRunError(f"{error}\n{self.report()}") from error
+        error = self._failure(found)
+        text = self.table() if found.is_closed else self.report()
+        raise FailedRunError("\n".join([*_failure_lines(error, found), text])) from error
 
     @property
     def why(self) -> Why:
@@ -246,7 +249,9 @@ class TestRun:
 
         Raises:
             OperationNotFoundError: there is none.
+            ValidationError: *path* is no text.
         """
+        check_kind(path, "path", str, 'a path, such as "ship/0/label"')
         inside: Sequence[RunOperation] = self._tree()
         found: RunOperation | None = None
         for part in path.split("/"):
@@ -293,6 +298,9 @@ class TestRun:
     def _reasons(self) -> Iterator[str]:
         why = self.why
         if why.standing is Standing.CLOSED:
+            found = self.description
+            if found.status is not ExecutionStatus.SUCCEEDED:
+                yield from _failure_lines(self._failure(found), found)
             return
         yield f"It is {why.standing.value}{_until(why)}."
         if why.parked_reason is not None:
@@ -306,6 +314,9 @@ class TestRun:
             yield f"  {what} waits for {awaited.waker}{at}"
 
     # Inside
+
+    def _failure(self, found: Description) -> Exception:
+        return error_of(found, origin_among(self._records(), found.error or ErrorObject()))
 
     def _records(self) -> tuple[Operation, ...]:
         return at_once(self._service.operations(self.arn))
@@ -321,6 +332,12 @@ class TestRun:
         paths = [one.path for one in self.operations]
         has = f"it has {', '.join(map(repr, paths))}" if paths else "it has none yet"
         return f"{self.title} has no {what}: {has}"
+
+
+def _failure_lines(error: Exception, found: Description) -> Iterator[str]:
+    """Say how it failed, in full, and in which lines of the user's code."""
+    yield str(error)
+    yield from (f"  {place}" for place in places_in(found.error))
 
 
 def _until(why: Why) -> str:

@@ -56,8 +56,12 @@ class Stage:
     ) -> None:
         self.clock = clock
         self.store = store
-        ids = RandomIds(Random(life))  # noqa: S311 - a test is to be repeated
-        host = Host(clock=clock, ids=ids, stand_in=stand_in or fakes.stand_in)
+        host = Host(
+            clock=clock,
+            ids=_TestIds(life),
+            jitter=_longest,
+            stand_in=stand_in or fakes.stand_in,
+        )
         self.engine = _VirtualEngine(functions, store, host, fakes)
         self._fakes = fakes
 
@@ -70,6 +74,8 @@ class Stage:
 
     async def close(self) -> None:
         """Cut off what still runs, and close the engine."""
+        if self._fakes.functions:
+            self._fakes.invoked |= dict.fromkeys(self.store.invoked())
         await self.engine.__aexit__(None, None, None)
 
     async def start(
@@ -98,6 +104,22 @@ class Stage:
             lambda: run.arn in self.store.closed or run.arn in self.store.parked,
             lambda: f"{run.title} has not ended.\n{run.report()}",
         )
+
+
+def _longest() -> float:
+    """Draw the longest of the delays that there may be."""
+    return 1.0
+
+
+class _TestIds(RandomIds):
+    """Ids that are the same in each run; what is at a place has the same in each process, too."""
+
+    def __init__(self, life: int) -> None:
+        super().__init__(Random(life))  # noqa: S311 - a test is to be repeated
+
+    def nonce(self, length: int, place: str = "") -> bytes:
+        """Give *length* bytes that go by the *place*."""
+        return Random(place).randbytes(length) if place else super().nonce(length)  # noqa: S311
 
 
 class _VirtualEngine(Engine):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from random import Random
 from typing import Any, TypeVar
 
 from durably.app.histories import History
-from durably.engine.facts import decode_fact
+from durably.engine.facts import ChainedInvokeStarted, decode_fact
 from durably.engine.store import Change
+from durably.seams import RandomIds
 from durably.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ class TestStore(MemoryStore):
     __test__ = False
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(ids=RandomIds(Random(0)))  # noqa: S311 - a test is to be repeated
         self.closed: set[str] = set()
         self.parked: set[str] = set()
         self.asked: list[tuple[str, str]] = []
@@ -45,6 +47,13 @@ class TestStore(MemoryStore):
     def histories(self) -> tuple[History, ...]:
         """Give what has happened to each execution that there is, oldest first."""
         return tuple(History([decode_fact(fact) for fact in one.facts]) for one in self._by_start)
+
+    def invoked(self) -> Iterator[str]:
+        """Give the functions that executions have invoked."""
+        for history in self.histories():
+            for fact in history.facts:
+                if isinstance(fact, ChainedInvokeStarted):
+                    yield fact.function_name
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from durably.testing.runs import RunOperation
 
 _MAX_OUTCOME = 72
+_BEFORE_DIFFERENCE = 24
 
 
 def table(head: str, operations: Sequence[RunOperation]) -> str:
@@ -57,6 +58,19 @@ def short(text: str) -> str:
     """Give the beginning of *text*, in one line."""
     line = re.sub(r"\s+", " ", text)
     return line if len(line) <= _MAX_OUTCOME else f"{line[: _MAX_OUTCOME - 1]}…"
+
+
+def differing(text: str, other: str) -> tuple[str, str]:
+    """Give two texts that are not the same, each in one line, from a little before they differ."""
+    texts = (text, other)
+    if max(map(len, texts)) > _MAX_OUTCOME:
+        pairs = enumerate(zip(text, other, strict=False))
+        same = next((at for at, (one, two) in pairs if one != two), min(map(len, texts)))
+        start = same - _BEFORE_DIFFERENCE
+        if start > 0:
+            texts = (f"…{text[start:]}", f"…{other[start:]}")
+    cut, other_cut = (short(one) for one in texts)
+    return cut, other_cut
 
 
 def length(duration: timedelta) -> str:

@@ -15,7 +15,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WireStruct(
-    msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True, gc=False
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="pascal",
+    omit_defaults=True,
+    repr_omit_defaults=True,
+    gc=False,
 ):
     """A value that crosses the wire: immutable, PascalCase, defaults left out.
 

@@ -119,7 +119,7 @@ class Case:
         targets: Mapping[str, Target] = {"f": Target("f", "$LATEST"), "g": Target("g", "3")}
         return Surroundings(self._mint, targets.get)
 
-    def _mint(self) -> str:
+    def _mint(self, _place: str) -> str:
         self.minted += 1
         return f"cb{self.minted}"
 

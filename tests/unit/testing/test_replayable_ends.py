@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from durably import (
     Engine,
     SerdesContext,
     StepError,
+    ValidationError,
     durable_execution,
 )
 from durably.app.histories import History
@@ -145,7 +147,62 @@ def test_an_execution_that_failed_of_a_divergence_ends_the_same_way_again() -> N
     assert "now       step 'refund'" in refusal(diverged, renamed)
 
 
+@durable_execution
+async def opaque(event: Any, ctx: DurableContext) -> Any:
+    await old.handler(event, ctx)
+    return object()
+
+
+@durable_execution
+async def counts(event: Any, ctx: DurableContext) -> int:
+    await old.handler(event, ctx)
+    return cast("int", "four")
+
+
+@pytest.mark.parametrize("function", [opaque, counts])
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_result_that_cannot_be_written_is_a_difference(
+    function: DurableFunction,
+    is_closed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    history = recorded(old)
+    if not is_closed:
+        history = History([one for one in history.facts if not isinstance(one, ExecutionSucceeded)])
+    text = refusal(history, function)
+
+    assert f"recorded  {'it succeeded' if is_closed else 'it is under way'}" in text
+    assert "now       the result cannot be written: " in text
+    assert f", in {function.name}: async def {function.name}(" in text
+
+
+def test_so_it_is_not_where_the_execution_has_failed_anyway() -> None:
+    @durable_execution
+    async def returns(event: Any, ctx: DurableContext) -> Any:
+        with suppress(StepError):
+            await failing.handler(event, ctx)
+        return object()
+
+    assert_replayable(recorded(failing), returns)
+
+
 # Reports
+
+
+def test_a_report_lets_executions_end_as_they_like_unless_it_is_asked_not_to() -> None:
+    histories = [(recorded(old), longer), (recorded(old), richer)]
+
+    assert not replay_all(histories).findings
+    assert len(replay_all(histories, same_end=True).findings) == 2
+
+
+def test_what_is_no_history_or_no_durable_function_is_refused() -> None:
+    file: Any = "order-7.jsonl"
+    handler: Any = old.handler
+
+    with pytest.raises(ValidationError, match=r"history: must be .* such as History.read\(file\)"):
+        assert_replayable(file, old)
+    with pytest.raises(ValidationError, match="function: must be a durable function"):
+        assert_replayable(recorded(old), handler)
 
 
 def test_a_report_has_every_history_that_does_not_replay() -> None:
