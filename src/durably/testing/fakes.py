@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from durably.app.payloads import callback_payload
 from durably.app.settings import is_function_name
@@ -102,15 +102,17 @@ class Answer:
     is_met: bool = False
 
 
-def check_raisable(error: object, field: str) -> None:
+def check_raisable(error: Any, field: str) -> None:
     """Refuse what nothing can fail with.
 
     Raises:
         ValidationError: it is no exception.
     """
-    is_class = isinstance(error, type) and issubclass(cast("type[object]", error), Exception)
-    if not is_class and not isinstance(error, Exception):
-        said = f"must be an exception or a class of them, not {shown(cast('object', error))}"
+    given = shown(error)
+    if not (
+        (isinstance(error, type) and issubclass(error, Exception)) or isinstance(error, Exception)
+    ):
+        said = f"must be an exception or a class of them, not {given}"
         raise ValidationError(field, said)
 
 
