@@ -108,9 +108,10 @@ def check_raisable(error: object, field: str) -> None:
     Raises:
         ValidationError: it is no exception.
     """
+    given = error  # the type checkers lose the type of `error` below
     is_class = isinstance(error, type) and issubclass(cast("type[object]", error), Exception)
     if not is_class and not isinstance(error, Exception):
-        said = f"must be an exception or a class of them, not {shown(cast('object', error))}"
+        said = f"must be an exception or a class of them, not {shown(given)}"
         raise ValidationError(field, said)
 
 
