@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.defects import Defect
+from tests.mutants.defects import DEFECTS, Defect
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "mutants.md"
 
@@ -27,7 +27,7 @@ A test of the suite must notice each. So must the [simulated worlds](simulation.
 none of them: they are run from seed 0 on until one violates an invariant. Where no simulation can
 meet a defect, the table says why. A defect that survives is a missing test.
 
-The numbers are those of the latest run. *Met in* names public reports, by project and number.
+Each row is of the latest run that tried it (`python -m tests.mutants.main NAME` tries some). *Met in* names public reports, by project and number.
 
 | defect | breaks | met in | noticed by | simulated worlds needed |
 |---|---|---|---|---|
@@ -44,13 +44,23 @@ class Row:
     violated: str
 
 
-def write_page(rows: Sequence[Row]) -> str:
-    """Write the page."""
-    lines = [f"{beginning_of(row.defect)}{_end_of(row)}\n" for row in rows]
-    met = [row.seeds for row in rows if row.violated]
-    text = f"\n{len(rows)} defects; simulated worlds noticed {len(met)} of them"
+def write_page(rows: Sequence[Row], before: str) -> str:
+    """Write the page; what it said *before* stands for those that were not tried now."""
+    tried = {row.defect.name: f"{beginning_of(row.defect)}{_end_of(row)}" for row in rows}
+    lines = [tried.get(one.name) or _line_before(one, before) for one in DEFECTS]
+    met = [int(found[1]) for line in lines if (found := _MET.search(line))]
+    text = f"{len(lines)} defects; simulated worlds noticed {len(met)} of them"
     text += f", within {max(met)} worlds." if met else "."
-    return _HEAD + "".join(lines) + text + "\n"
+    return _HEAD + "\n".join(lines) + f"\n\n{text}\n"
+
+
+def _line_before(defect: Defect, before: str) -> str:
+    for line in before.splitlines():
+        is_of_worlds = defect.unmet in line and ("| none: " in line) is bool(defect.unmet)
+        if line.startswith(beginning_of(defect)) and is_of_worlds:
+            return line
+    unmet = f"none: {defect.unmet}" if defect.unmet else _UNTRIED
+    return f"{beginning_of(defect)}{_UNTRIED} | {unmet} |"
 
 
 def beginning_of(defect: Defect) -> str:
@@ -64,7 +74,12 @@ def _end_of(row: Row) -> str:
     by = f"`{test}`" if test else row.by
     if row.defect.unmet:
         return f"{by} | none: {row.defect.unmet} |"
-    return f"{by} | {row.seeds}: {row.violated} |" if row.violated else f"{by} | {_SURVIVED} |"
+    return f"{by} | {row.seeds}: {row.violated} |" if row.violated else f"{by} | {_survived(row)} |"
 
 
-_SURVIVED = "**not noticed**"
+def _survived(row: Row) -> str:
+    return f"**not noticed** in {row.seeds}"
+
+
+_MET = re.compile(r" \| (\d+): [^|]+\|$")
+_UNTRIED = "not tried yet"
