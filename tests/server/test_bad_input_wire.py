@@ -194,10 +194,10 @@ async def test_more_invokes_than_allowed_are_sent_away() -> None:
 def test_there_is_room_again_when_a_request_has_ended(*, waits: bool) -> None:
     door = Door(Limits(max_requests=1, max_waiting=1))
     for _ in range(2):
-        with door.passed(waits=waits):
-            with pytest.raises(TooManyRequestsException), door.passed(waits=waits):
+        with door.passed(b"", waits=waits):
+            with pytest.raises(TooManyRequestsException), door.passed(b"", waits=waits):
                 pass
-            with door.passed(waits=not waits):
+            with door.passed(b"", waits=not waits):
                 pass
 
 
