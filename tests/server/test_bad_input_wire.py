@@ -98,7 +98,7 @@ def check_shape(headers: dict[str, str], body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x16\x03\x01\x02\x00", b"GET", b"GET / HTTP/x", b"x" * 99_999], ids=len
+    "raw", [b"\x16\x03\x01\x02\x00", b"GET", b"GET / HTTP/x", b"x" * 9_999], ids=len
 )
 async def test_what_is_no_request_is_refused_in_the_shape_of_the_service(
     wire: Wire, raw: bytes

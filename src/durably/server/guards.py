@@ -14,7 +14,7 @@ from starlette.types import Scope
 from durably.errors import ApiError, TooManyRequestsException
 from durably.server.access import Access, is_loopback
 from durably.server.auth import Caller, Credential
-from durably.server.errors import denied, too_large, wrong_media
+from durably.server.errors import denied, head_too_large, too_large, wrong_media
 
 _MIB = 1024 * 1024
 _DRAINED = 64 * _MIB
@@ -62,8 +62,7 @@ def check_head(scope: Scope, access: Access, limits: Limits) -> None:
     size = sum(len(name) + len(value) for name, value in headers)
     target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if len(headers) > limits.max_headers or size + target > limits.max_head_bytes:
-        text = "The request has too many headers, or too long ones."
-        raise ApiError(431, "RequestHeaderSectionTooLargeException", text)
+        raise head_too_large()
     said = Headers(scope=scope)
     _check_host(said, access)
     _check_origin(said, access)
