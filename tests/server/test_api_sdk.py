@@ -17,7 +17,7 @@ from durably.engine.sessions import Session
 from durably.engine.views import Standing
 from durably.server.listening import bound_socket, listening, port_of
 from tests.app.functions import ASKED, GATES, Gate, reach
-from tests.server.served import boto_client, check_reply, engine_app
+from tests.server.served import boto_client, check_reply, engine_app, http_client
 
 
 @dataclass
@@ -173,3 +173,11 @@ async def test_a_callback_fails_with_what_was_said(api: Api) -> None:
     found = await api.ask("GetDurableExecution", DurableExecutionArn=arn)
     assert found["Status"] == "FAILED"
     assert found["Error"]["ErrorMessage"] == "not approved"
+
+
+async def test_the_id_of_a_callback_is_looked_at_before_what_was_sent() -> None:
+    async with engine_app() as (_, app), http_client(app) as client:
+        path = "/2025-12-01/durable-execution-callbacks/nope/fail"
+        refused = await client.post(path, content=b"[" * 1000)
+        assert refused.status_code == 404
+        assert refused.json()["__type"] == "ResourceNotFoundException"

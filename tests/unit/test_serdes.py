@@ -28,7 +28,7 @@ from durably.serdes import (
     storable,
     typed_serdes,
 )
-from durably.serdes_json import write_json
+from durably.serdes_json import read_json, write_json
 from tests.unit.serdes_samples import Cat, Colour, Customer, Level, Order, Point
 
 CONTEXT = SerdesContext("1", "arn:x")
@@ -153,6 +153,14 @@ class TestTagged:
         value = nested(500)
 
         assert TAGGED.deserialize(TAGGED.serialize(value, CONTEXT), CONTEXT) == value
+
+    @pytest.mark.parametrize("before", [r"", r"\\", r"\"", r"\\\"", r"\"\\", r"\u005c\\", "é{{"])
+    def test_what_stands_in_text_is_no_level(self, before: str) -> None:
+        quoted = f'"{before}{"[{" * 400}"'
+
+        assert read_json(f"[{quoted},{{{quoted}:{quoted}}}]")
+        with pytest.raises(SerdesError, match="nested too deep"):
+            read_json(f"[{quoted},{'[' * 500}{']' * 500},{quoted}]")
 
     def test_many_shallow_lists_are_not_too_deep(self) -> None:
         value = [["]", "[", '"[', "\\"] for _ in range(1000)]

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -191,7 +192,7 @@ async def run_server(
         beside = asyncio.ensure_future(meanwhile(serving))
         try:
             for line in banner(serving, asked, origins):
-                click.echo(line)
+                _tell(line)
             await serving.wait_for_work_to_end(signals.first, beside)
         finally:
             beside.cancel()
@@ -204,9 +205,9 @@ async def _close(serving: Serving, engine: EngineSettings, signals: StopSignals)
     if serving.running:
         many = counted(serving.running, "invocation")
         grace = in_words(engine.grace.total_seconds())
-        click.echo(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
+        _tell(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
     await signals.hurry(serving.close(engine.grace))
-    click.echo("Ended; what was not finished goes on the next time.")
+    _tell("Ended; what was not finished goes on the next time.")
 
 
 async def nothing_else(_: Serving) -> None:
@@ -237,9 +238,15 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
     colors = {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
 
     def say(name: str, line: str) -> None:
-        click.echo(f"{colored(f'{name:{width}} |', colors[name])} {safe(line)}")
+        _tell(f"{colored(f'{name:{width}} |', colors[name])} {safe(line)}")
 
     return say
+
+
+def _tell(line: str) -> None:
+    """Write a line. One that cannot be written is dropped: nothing that is served depends on it."""
+    with suppress(OSError):
+        click.echo(line)
 
 
 def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[str]:

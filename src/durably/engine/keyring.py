@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from durably.engine.rules import CALLBACK_NOT_FOUND
 from durably.engine.store import Store, is_shared
-from durably.errors import InvalidParameterValueException
+from durably.engine.tokens import is_callback_id
+from durably.errors import InvalidParameterValueException, ResourceNotFoundException
 
 T = TypeVar("T")
 
@@ -38,6 +40,18 @@ class KeyRing:
     async def are_others(self) -> bool:
         """Take over what another process may have made; say whether it has."""
         return is_shared(self._store) and await self.load()
+
+    async def check_callback_id(self, callback_id: str) -> None:
+        """Refuse an id that was made with none of the keys.
+
+        Raises:
+            ResourceNotFoundException: it is one.
+        """
+        is_ours = is_callback_id(self.current, callback_id)
+        if not is_ours and await self.are_others():
+            is_ours = is_callback_id(self.current, callback_id)
+        if not is_ours:
+            raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
 
     async def trying(self, do: Callable[[Sequence[bytes]], Awaitable[T]]) -> T:
         """Give what *do* makes of the keys; where it is refused, of those that are new."""

@@ -52,7 +52,6 @@ from durably.engine.tips import Tip
 from durably.engine.tokens import (
     NONCE_BYTES,
     TokenParts,
-    is_callback_id,
     mint_callback_id,
     seal_token,
 )
@@ -345,10 +344,8 @@ class Service:
         return await self._ask_callback(callback_id, HeartbeatCallback(callback_id))
 
     async def _ask_callback(self, callback_id: str, command: Command) -> str:
-        is_ours = is_callback_id(self.keys.current, callback_id)
-        if not is_ours and await self.keys.are_others():
-            is_ours = is_callback_id(self.keys.current, callback_id)
-        arn = await self.store.find_by_callback(callback_id) if is_ours else None
+        await self.keys.check_callback_id(callback_id)
+        arn = await self.store.find_by_callback(callback_id)
         if arn is None:
             raise ResourceNotFoundException(CALLBACK_NOT_FOUND)
         await self._journals.ask(arn, command)

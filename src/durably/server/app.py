@@ -126,7 +126,7 @@ class _Application:
             is_read = True
             self._rates.count(caller, self._engine.service.clock.monotonic())
             # Not before: whoever sends his body slowly must not keep others out.
-            with self._gate.passed(waits=route.waits):
+            with self._gate.passed(body, waits=route.waits):
                 return await route.answer(self._call(request, caller, body))
         except ClientDisconnect:
             return Response(status_code=GONE)

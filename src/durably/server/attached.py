@@ -106,11 +106,15 @@ class Attached:
     async def call(self, call: FunctionCall) -> FunctionReply:
         """Call a function that is not durable, and wait for its answer."""
         function = self.elsewhere[call.function.name]
-        payload = call.payload or b"null"
+
+        def payload() -> bytes:
+            call.on_taken()
+            return call.payload or b"null"
+
         asked = Call(
             request_id=str(self._ids.uuid4()),
             function_arn=self._home.function_arn(call.function.name, call.function.version),
-            payload=lambda: payload,
+            payload=payload,
             tenant_id=call.tenant_id,
             trace_id=call.trace_id,
         )

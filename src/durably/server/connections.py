@@ -2,28 +2,39 @@
 
 uvicorn ends a connection on which nothing comes after a reply, and no other: it waits for ever for
 the rest of a request's head, and for whoever does not read a reply. Its one limit counts idle
-connections like all others, and turns the next client away. So its protocol is extended here.
+connections like all others, and turns the next client away. It reads all that has come before
+anybody looks at who has sent it, however long that takes. So its protocol is extended here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, cast
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from durably.errors import ApiError
-from durably.server.errors import refusal
+from durably.server.errors import head_too_large, refusal
+from durably.server.guards import Limits
 
 _BACKLOG = 2048
 _FILES = 10_240  # the most that macOS allows, and more than a server here needs
 _UNNAMED = "another process"
+_TURN = 100
+"""How many events of one connection are read before the others have their turn."""
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_REPLYABLE = (h11.IDLE, h11.SEND_RESPONSE)
+_SAID_ALL = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +47,14 @@ class ConnectionLimits:
         head_seconds: how long the head of a request may take, counted from the beginning of the
             connection or from the reply before.
         reply_seconds: how long a client may take to read what does not fit into the buffers.
+        max_head_bytes: what the head of a request may take as it is sent, twice what the API allows
+            its address and its headers.
     """
 
     max_connections: int = 4000
     head_seconds: float = 10.0
     reply_seconds: float = 30.0
+    max_head_bytes: int = 2 * Limits().max_head_bytes
 
 
 class Crowd:
@@ -110,6 +124,60 @@ class _State(Enum):
     REPLY = "its client is to read"
 
 
+class _Parser(h11.Connection):
+    """Reads requests, so many events a turn.
+
+    Attributes:
+        is_held: there may be more to read, in another turn.
+        is_too_large: the head of a request is longer than any may be.
+    """
+
+    def __init__(self, max_head_bytes: int) -> None:
+        super().__init__(h11.SERVER, max_head_bytes)
+        self._max_head_bytes = max_head_bytes
+        self._left = 0
+        self.is_held = False
+        self.is_too_large = False
+
+    def begin_turn(self) -> None:
+        """Let there be events again."""
+        self._left = _TURN
+        self.is_held = False
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        """Give the next event, or nothing until the next turn."""
+        if not self._left:
+            self.is_held = True
+            return h11.NEED_DATA
+        self._left -= 1
+        if self.their_state is h11.IDLE:
+            # Once all of a head is here, h11 does not look at how long it is.
+            data, _ = self.trailing_data
+            self.is_too_large = len(data) > self._max_head_bytes and (
+                _HEAD_END.search(data, 0, self._max_head_bytes) is None
+            )
+            if self.is_too_large:
+                raise h11.RemoteProtocolError("the head is too long")
+        event = super().next_event()
+        if isinstance(event, h11.Request) and _is_in_chunks(event):
+            self._left = 0  # a body that costs much to read is for whom the application wants it of
+        return event
+
+
+def _is_in_chunks(request: h11.Request) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in request.headers)
+
+
+class _Flow(FlowControl):
+    """Lets nothing more in while there is more to read of what is here."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
 class Connection(H11Protocol):
     """One connection: uvicorn's, with a time for what its client may be waited for.
 
@@ -122,6 +190,7 @@ class Connection(H11Protocol):
 
     def __init__(self, crowd: Crowd, **how: Any) -> None:
         super().__init__(**how)
+        self.conn = self._parser = _Parser(crowd.limits.max_head_bytes)
         self._crowd = crowd
         self._state = _State.WORK
         self._patience: asyncio.TimerHandle | None = None
@@ -131,6 +200,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """Join the others, if there is room."""
         super().connection_made(transport)
+        self.flow = self._flow = _Flow(transport)
         if self.client is not None:
             self.host = self.client[0]
         self._crowd.enter(self)
@@ -142,15 +212,43 @@ class Connection(H11Protocol):
         self._leave()
 
     def data_received(self, data: bytes) -> None:
-        """See what is still missing of a request."""
-        super().data_received(data)
-        self._look()
+        """See what is still missing of a request. What comes after the last one is nothing."""
+        if self.conn.their_state not in _SAID_ALL:
+            super().data_received(data)
+            self._look()
+
+    def handle_events(self) -> None:
+        """Read what is here, for so long; what is left then, when the others have had their turn.
+
+        By then the application may have refused the request, and hung up.
+        """
+        self._parser.begin_turn()
+        super().handle_events()
+        if self._parser.is_held and not self.transport.is_closing():
+            self._flow.is_held = True
+            self.flow.pause_reading()
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._flow.is_held = False
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.handle_events()
+            self._look()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, in the shape of the service, and hang up."""
-        headers = {**self._crowd.reply_headers(), "Connection": "close"}
-        said = refusal(ApiError(400, "BadRequestException", msg), headers)
-        head = h11.Response(status_code=400, headers=said.raw_headers, reason=b"Bad Request")
+        """Refuse what is no request, in the shape of the service, and hang up.
+
+        Where a reply has begun there is no other.
+        """
+        if self.conn.our_state not in _REPLYABLE:
+            self.transport.close()
+            return
+        too_large = self._parser.is_too_large
+        error = head_too_large() if too_large else ApiError(400, "BadRequestException", msg)
+        said = refusal(error, {**self._crowd.reply_headers(), "Connection": "close"})
+        phrase = HTTPStatus(error.status_code).phrase.encode()
+        head = h11.Response(status_code=error.status_code, headers=said.raw_headers, reason=phrase)
         for event in (head, h11.Data(data=bytes(said.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

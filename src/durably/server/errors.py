@@ -54,6 +54,12 @@ def too_large(max_bytes: int) -> ApiError:
     return ApiError(413, "RequestTooLargeException", text)
 
 
+def head_too_large() -> ApiError:
+    """Refuse a head that is too long."""
+    text = "The request has too many headers, or too long ones."
+    return ApiError(431, "RequestHeaderSectionTooLargeException", text)
+
+
 def wrong_media(text: str) -> ApiError:
     """Refuse a body of a wrong kind."""
     return ApiError(415, "UnsupportedMediaTypeException", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,8 @@ class FunctionCall:
     Attributes:
         payload: what it is called with: JSON, or nothing.
         client_context: the header of that name, as it came.
+        on_taken: told when whoever runs the function is given the call. From then on it is made
+            whatever becomes of the caller; before, it may be given up by cancelling it.
     """
 
     function: FunctionInfo
@@ -51,6 +53,7 @@ class FunctionCall:
     tenant_id: str | None = None
     trace_id: str | None = None
     client_context: str | None = None
+    on_taken: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from durably.errors import ApiError, TooManyRequestsException
 from durably.server.access import Access, is_loopback
 from durably.server.auth import Caller, Credential
-from durably.server.errors import denied, too_large, wrong_media
+from durably.server.errors import denied, head_too_large, too_large, wrong_media
 
 _MIB = 1024 * 1024
 _DRAINED = 64 * _MIB
@@ -33,6 +33,7 @@ class Limits:
         max_requests: how many requests may be worked on, those that wait for an execution's end
             left out, and those that are still arriving.
         max_waiting: how many Invokes may be under way, which may wait for long.
+        max_waiting_bytes: what the bodies of those may take.
         max_buffered_bytes: what the bodies may take that are arriving. When there is no room for
             more, the one that has been arriving for longest is refused.
         body_seconds: how long a body may take to arrive.
@@ -43,6 +44,7 @@ class Limits:
 
     max_requests: int = 500
     max_waiting: int = 2000
+    max_waiting_bytes: int = 256 * _MIB
     max_buffered_bytes: int = 256 * _MIB
     body_seconds: float = 30.0
     max_per_second: int = 1000
@@ -60,8 +62,7 @@ def check_head(scope: Scope, access: Access, limits: Limits) -> None:
     size = sum(len(name) + len(value) for name, value in headers)
     target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if len(headers) > limits.max_headers or size + target > limits.max_head_bytes:
-        text = "The request has too many headers, or too long ones."
-        raise ApiError(431, "RequestHeaderSectionTooLargeException", text)
+        raise head_too_large()
     said = Headers(scope=scope)
     _check_host(said, access)
     _check_origin(said, access)
@@ -142,19 +143,23 @@ class Gate:
         self.limits = limits
         self._requests = 0
         self._waiting = 0
+        self._waiting_bytes = 0
         self._buffered = 0
         self._arriving: dict[_Arriving, None] = {}  # the oldest first
 
     @contextmanager
-    def passed(self, *, waits: bool) -> Generator[None]:
-        """Let one request be under way.
+    def passed(self, body: bytes, *, waits: bool) -> Generator[None]:
+        """Let one request be under way, with its body, which it holds for as long.
 
         Raises:
             TooManyRequestsException: there are too many.
         """
         if waits:
             self._count(self._waiting, self.limits.max_waiting)
+            size = self._waiting_bytes + len(body)
+            self._count(size - 1, self.limits.max_waiting_bytes)
             self._waiting += 1
+            self._waiting_bytes = size
         else:
             self._count(self._requests, self.limits.max_requests)
             self._requests += 1
@@ -163,6 +168,7 @@ class Gate:
         finally:
             if waits:
                 self._waiting -= 1
+                self._waiting_bytes -= len(body)
             else:
                 self._requests -= 1
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from contextlib import suppress
 from enum import StrEnum
+from typing import TypeVar
 
 from starlette.responses import Response
 
@@ -26,6 +28,8 @@ from durably.server.routes_executions import qualified
 from durably.server.routes_functions import find_function
 from durably.wire.execution import ExecutionStatus
 from durably.wire.operation import ErrorObject
+
+T = TypeVar("T")
 
 _ARN = "X-Amz-Durable-Execution-Arn"
 _VERSION = "X-Amz-Executed-Version"
@@ -56,14 +60,19 @@ async def invoke(call: Call) -> Response:
     if not info.is_durable:
         if name is not None:
             raise refuse("DurableExecutionName", "is for durable functions")
+        taken = asyncio.Event()
         asked = FunctionCall(
             function=info,
             payload=call.body,
             tenant_id=tenant_id,
             trace_id=trace_id,
             client_context=_header(call, "X-Amz-Client-Context"),
+            on_taken=taken.set,
         )
-        return await _call_plain(call, asked, kind)
+        if kind is InvocationType.EVENT:
+            await call.functions.post(asked)
+            return Response(status_code=202)
+        return await _call_plain(call, asked, taken)
     # The version that was found is the one to run, whatever alias has led to it.
     arn = await call.service.start(
         f"{info.name}:{info.version}",
@@ -77,7 +86,7 @@ async def invoke(call: Call) -> Response:
     )
     if kind is InvocationType.EVENT:
         return Response(status_code=202, headers={_ARN: arn})
-    found = await _closed(call, arn)
+    found = await _unless_gone(call, call.service.wait_closed(arn))
     return Response(status_code=GONE) if found is None else _outcome(found)
 
 
@@ -114,24 +123,28 @@ def _payload(call: Call, kind: InvocationType) -> str | None:
     return text or None
 
 
-async def _call_plain(call: Call, asked: FunctionCall, kind: InvocationType) -> Response:
-    if kind is InvocationType.EVENT:
-        await call.functions.post(asked)
-        return Response(status_code=202)
-    answer = await call.functions.call(asked)
+async def _call_plain(call: Call, asked: FunctionCall, taken: asyncio.Event) -> Response:
+    """Call a function. Nobody is kept waiting for a caller that is gone before it was taken."""
+    answer = await _unless_gone(call, call.functions.call(asked), unless=taken)
+    if answer is None:
+        return Response(status_code=GONE)
     headers = {_VERSION: asked.function.version}
     if answer.error is not None:
         headers[_ERROR] = answer.error
     return Response(answer.payload, headers=headers, media_type=JSON)
 
 
-async def _closed(call: Call, arn: str) -> Description | None:
-    """Wait until the execution is over. `None`: the caller went away; the execution goes on."""
-    waiting = asyncio.ensure_future(call.service.wait_closed(arn))
+async def _unless_gone(
+    call: Call, wanted: Awaitable[T], unless: asyncio.Event | None = None
+) -> T | None:
+    """Await *wanted*. `None`: the caller went away, and *unless* was not set by then."""
+    waiting = asyncio.ensure_future(wanted)
     gone = asyncio.ensure_future(call.gone())
     try:
         await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
-        return waiting.result() if waiting.done() else None
+        if waiting.done() or (unless is not None and unless.is_set()):
+            return await waiting
+        return None
     finally:
         for task in (waiting, gone):
             task.cancel()

@@ -39,7 +39,9 @@ async def callback_succeed(call: Call) -> Response:
 
 async def callback_fail(call: Call) -> Response:
     """Report a failure to a callback."""
-    arn = await call.service.fail_callback(call.label(_CALLBACK), call.read(ErrorObject))
+    callback_id = call.label(_CALLBACK)
+    await call.service.keys.check_callback_id(callback_id)  # before time is spent on what was sent
+    arn = await call.service.fail_callback(callback_id, call.read(ErrorObject))
     call.record("a callback failed", arn)
     return empty()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -113,6 +113,9 @@ class Runtime:
             raise timed_out(self.settings.timeout_seconds) from None
         finally:
             pending.answer.cancel()
+            if not pending.taken.done():  # given up, or failed, before a runtime has asked for it
+                with suppress(ValueError):
+                    self._waiting.remove(pending)
             self._taken.pop(call.request_id, None)
             self._idle.set()
             self.on_change()

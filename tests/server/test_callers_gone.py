@@ -1,0 +1,85 @@
+"""Callers that go away while what they have asked for waits for a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from durably import Engine
+from durably.engine.arns import Home
+from durably.server.app import make_app
+from durably.server.attached import Attached, FunctionSettings
+from durably.server.guards import Limits
+from durably.server.listening import bound_socket, listening, port_of
+from durably.server.runtimes import Runtime
+from tests.app.functions import ALL
+from tests.server.support import RuntimeClient, request_id_of, runtimes
+from tests.server.wire import answer, head
+
+INVOKE = "POST /2015-03-31/functions/plain/invocations HTTP/1.1"
+PLAIN = FunctionSettings(name="plain", is_durable=False)
+
+
+class Door:
+    """The API of a server with one function that is not durable."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def ask(self, body: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(head(INVOKE, f"Content-Length: {len(body)}") + body)
+        return reader, writer
+
+    async def status_of(self, body: bytes) -> int:
+        reader, writer = await self.ask(body)
+        try:
+            return answer(await reader.read())[0]
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def served(limits: Limits) -> AsyncIterator[tuple[Door, Runtime, RuntimeClient]]:
+    async with runtimes(PLAIN) as [(plain, worker)], Engine("memory:", ALL, grace=0) as engine:
+        bound = bound_socket()
+        app = make_app(engine, functions=Attached({}, [plain], Home()), limits=limits)
+        async with listening(app, [bound]):
+            yield Door(port_of(bound)), plain, worker
+
+
+async def taken_by(worker: RuntimeClient) -> tuple[str, bytes]:
+    taken = await worker.next()
+    return request_id_of(taken), taken.content
+
+
+@pytest.mark.parametrize("limits", [Limits(max_waiting=1), Limits(max_waiting_bytes=8)], ids=str)
+async def test_who_goes_away_before_a_process_has_the_call_frees_its_place(limits: Limits) -> None:
+    async with served(limits) as (door, plain, worker):
+        _, first = await door.ask(b"1111")
+        while not plain._waiting:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        assert await door.status_of(b"22222") == 429
+        first.close()
+        while plain._waiting:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+        asked = asyncio.create_task(door.status_of(b"3333"))
+        request_id, content = await taken_by(worker)
+        assert content == b"3333"
+        await worker.say(request_id, "response", 3)
+        assert await asked == 200
+
+
+async def test_who_goes_away_later_does_not_take_the_call_from_the_process() -> None:
+    async with served(Limits(max_waiting=1)) as (door, _, worker):
+        _, first = await door.ask(b"1111")
+        request_id, _ = await taken_by(worker)
+        first.close()
+        for _ in range(20):
+            assert await door.status_of(b"2222") == 429  # the process is still at work on it
+
+        assert (await worker.say(request_id, "response", 1)).status_code == 202
