@@ -27,8 +27,8 @@ A test of the suite must notice each. So must the [simulated worlds](simulation.
 none of them: they are run from seed 0 on until one violates an invariant. Where no simulation can
 meet a defect, the table says why. A defect that survives is a missing test.
 
-Each row is of the latest run that tried it; `python -m tests.mutants.main NAME` tries some. *Met in*
-names public reports, by project and number.
+Each row is of the latest run that tried it: `python -m tests.mutants.main NAME` tries some. *Met
+in* names public reports, by project and number.
 
 | defect | breaks | met in | noticed by | simulated worlds needed |
 |---|---|---|---|---|
