@@ -23,3 +23,18 @@ def test_lines_that_nobody_reads_are_dropped(monkeypatch: pytest.MonkeyPatch) ->
 
     with suppress(BrokenPipeError):
         closed.close()
+
+
+def test_a_pipe_that_is_full_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    say = teller([Source(settings=FunctionSettings(name="chatty"), where="chatty")])
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as read, os.fdopen(writing, "w") as written:
+        monkeypatch.setattr(sys, "stdout", written)
+
+        for _ in range(100):
+            say("chatty", "é" * 3000)
+        held = read.read(1 << 20)
+        say("chatty", "read again")
+
+        assert len(held) < 100 * 3000
+        assert read.read(1 << 20).decode() == "chatty | read again\n"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -44,6 +46,7 @@ __all__ = ["asked_for", "changes", "nothing_else", "run_server"]
 _OF_FUNCTIONS = frozenset({Permission.CALLBACK, Permission.CHECKPOINT, Permission.START})
 """What the processes of functions may do where every credential says what it is for."""
 
+_AT_ONCE = select.PIPE_BUF // 4  # characters: one has four bytes at most
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
 
@@ -244,9 +247,23 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
 
 
 def _tell(line: str) -> None:
-    """Write a line. One that cannot be written is dropped: nothing that is served depends on it."""
-    with suppress(OSError):
-        click.echo(line)
+    """Write of a line what can be written at once. Nothing that is served depends on the rest."""
+    text = f"{line}\n"
+    with suppress(OSError, ValueError):
+        for start in range(0, len(text), _AT_ONCE):
+            if not _is_ready(sys.stdout):
+                return
+            click.echo(text[start : start + _AT_ONCE], nl=False)
+
+
+def _is_ready(stream: TextIO) -> bool:
+    """Whether to write `_AT_ONCE` characters does not block: a pipe that nobody reads is full."""
+    ready = select.poll()
+    try:
+        ready.register(stream, select.POLLOUT)
+    except (OSError, ValueError):  # it is no file, or closed: to write tells
+        return True
+    return bool(ready.poll(0))
 
 
 def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[str]:
