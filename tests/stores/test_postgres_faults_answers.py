@@ -96,6 +96,10 @@ async def listed(store: PostgresStore) -> Any:
     return sorted(one.arn for one in (await store.list(Query())).executions)
 
 
+async def counted(store: PostgresStore) -> Any:
+    return (await store.census(["RUNNING", "SUCCEEDED"], 10)).by_status
+
+
 async def roster(store: PostgresStore) -> Any:
     found = await store.roster()
     return [seen.held for seen in found.workers], [one.due for one in found.backlogs]
@@ -136,6 +140,7 @@ CASES: dict[str, tuple[Callable[[PostgresStore], Awaitable[Any]], Any]] = {
     "find_by_name": (read_name, "f/a"),
     "find_by_callback": (lambda s: s.find_by_callback("c-1"), "f/held"),
     "list": (listed, ["f/a", "f/held", "f/old"]),
+    "census": (counted, {"RUNNING": 2, "SUCCEEDED": 1}),
     "delete": (lambda s: s.delete("f/old", 1), LOST),
     "versions": (lambda s: s.versions(["f/a", "x"]), {"f/a": 1}),
     "announce": (lambda s: s.announce(HERE), None),
