@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 
@@ -28,11 +29,15 @@ def test_lines_that_nobody_reads_are_dropped(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pipe_that_is_full_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     say = teller([Source(settings=FunctionSettings(name="chatty"), where="chatty")])
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering=0) as read, os.fdopen(writing, "w") as written:
+    # The end that is read is closed first: that ends whoever is blocked.
+    with os.fdopen(writing, "w") as written, os.fdopen(reading, "rb", buffering=0) as read:
         monkeypatch.setattr(sys, "stdout", written)
 
-        for _ in range(100):
-            say("chatty", "é" * 3000)
+        flood = Thread(target=lambda: [say("chatty", "é" * 3000) for _ in range(100)], daemon=True)
+        flood.start()
+        flood.join(5)
+
+        assert not flood.is_alive()
         held = read.read(1 << 20)
         say("chatty", "read again")
 

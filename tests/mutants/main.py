@@ -92,6 +92,8 @@ class Copy:
             verdict, by = _judge(*self.run(defect.tests))
             if verdict is Verdict.KILLED and not defect.unmet:
                 count, violated = self.simulate(seeds, on_sqlite="sqlite" in defect.path)
+                if not count:
+                    verdict, by = Verdict.UNUSABLE, violated
         finally:
             path.write_text(clean)
         if count and not violated:
@@ -105,12 +107,18 @@ class Copy:
         return self._python(program, _SECONDS)
 
     def simulate(self, seeds: int, *, on_sqlite: bool) -> tuple[int, str]:
-        """Run worlds until one violates something; give their number, and what was violated."""
+        """Run worlds until one violates something; give their number, and what was violated.
+
+        The number is 0 if they came to no end, and then what is given is how they ended.
+        """
         program = ["tests.simulator.main", "--until-failure", "--processes", "1"]
         program += ["--store", "sqlite"] if on_sqlite else []
-        _, text = self._python([*program, "--seeds", str(seeds)], _SIMULATED_SECONDS)
+        code, text = self._python([*program, "--seeds", str(seeds)], _SIMULATED_SECONDS)
         count, violated = _COUNT.search(text), _VIOLATED.search(text)
-        return int(count[1].replace(",", "")) if count else 1, violated[1] if violated else ""
+        if count is None:
+            ended = "did not end in time" if code is None else f"ended with {code}: {text[-300:]}"
+            return 0, f"the simulated worlds {ended}"
+        return int(count[1].replace(",", "")), violated[1] if violated else ""
 
     def _python(self, program: Sequence[str], seconds: float) -> tuple[int | None, str]:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
