@@ -186,9 +186,11 @@ class Dispatcher:
         might take all the room there is, for ever.
         """
         asked: list[str] = []
-        for kind in tuple(self._turns):
-            names = [name for name in functions if self._kind(name) is kind]
-            while rooms := self._rooms(names):
+        named: dict[_Kind, list[str]] = {}
+        for name in functions:
+            named.setdefault(self._kind(name), []).append(name)
+        for kind in [kind for kind in self._turns if kind in named]:
+            while rooms := self._rooms(named[kind]):
                 limit = min(rooms.values())
                 claimed = await self._claim(tuple(rooms), limit)
                 if claimed:
@@ -215,8 +217,10 @@ class Dispatcher:
         for name in functions:
             capacity = self._invoker.capacity(name)
             own = free if capacity is None else capacity - running[name]
-            rooms[name] = min(free, own, threads if holds_thread(name) else free)
-        return {name: room for name, room in rooms.items() if room > 0}
+            room = min(free, own, threads if holds_thread(name) else free)
+            if room > 0:
+                rooms[name] = room
+        return rooms
 
     async def _claim(self, functions: Sequence[str], limit: int) -> int:
         """Launch what is due of these, *limit* of it at most, and say how many that were."""

@@ -45,19 +45,20 @@ class Waiters:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiters: dict[str, set[Waiter]] = {}
+        # In the order in which they came: that of a set differs from run to run.
+        self._waiters: dict[str, dict[Waiter, None]] = {}
         self._over: tuple[str, BaseException | None] | None = None
 
     @contextmanager
     def waiting(self, arn: str) -> Generator[Waiter]:
         """Wait for an execution."""
         waiter = Waiter(self._clock)
-        waiters = self._waiters.setdefault(arn, set())
-        waiters.add(waiter)
+        waiters = self._waiters.setdefault(arn, {})
+        waiters[waiter] = None
         try:
             yield waiter
         finally:
-            waiters.discard(waiter)
+            del waiters[waiter]
             if not waiters:
                 self._waiters.pop(arn, None)
 

@@ -1,0 +1,30 @@
+"""Who waits is woken in turn: otherwise no simulated run would be the same twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+from durably.clock import SystemClock
+from durably.engine.waiters import Waiters
+
+
+async def _woken() -> list[int]:
+    """Have many wait for one execution, and give the order in which they are woken."""
+    waiters = Waiters(SystemClock())
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
+        with waiters.waiting("arn") as waiter:
+            await waiter.wait(None)
+        woken.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            group.create_task(wait(number))
+        await asyncio.sleep(0)
+        waiters.settle("arn", None)
+    return woken
+
+
+def test_who_waits_longest_is_woken_first() -> None:
+    assert asyncio.run(_woken()) == list(range(100))
