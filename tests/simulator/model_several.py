@@ -77,14 +77,22 @@ def _lastly(model: Model, scope: Scope, node: Guard, path: Path) -> None:
 def values(model: Model, scope: Scope, node: Values, path: Path) -> Any:
     """Take values; the time is that of an event that the code has got to."""
     seen = model.evidence.seen.get(path)
-    if not isinstance(seen, list) or len(seen) != 3:
+    now = _time_among(seen)
+    if now is None:
         return ANY  # nobody has got there, or only code of another version, which has another node
-    now = datetime.fromisoformat(seen[0])
     passed = [at for one, at in model.evidence.instants.items() if one <= max(scope.clock, 1)]
     precision = timedelta(milliseconds=1)  # of the instants that an invocation is given
     if passed and not min(passed) - precision < now <= max(passed):
         model.blame(path, f"the time is {now}, its code has got to {max(passed)}")
     return seen
+
+
+def _time_among(seen: Any) -> datetime | None:
+    try:
+        now, _, _ = seen
+        return datetime.fromisoformat(now)
+    except (TypeError, ValueError):
+        return None
 
 
 def fail(model: Model, scope: Scope, node: Raise, path: Path) -> Any:

@@ -38,6 +38,7 @@ from tests.simulator.programs import (
     Start,
     Step,
     Together,
+    Values,
     Wait,
 )
 from tests.simulator.stories import BODY, SCENARIO, Story, good
@@ -319,6 +320,17 @@ def test_a_context_that_is_over_is_not_entered_by_changed_code() -> None:
 
     assert (believed.status, believed.result) == ("SUCCEEDED", [["text 0"]])
     assert follow([changed], changed, story.events, ()).status == "DIVERGED"
+
+
+def test_what_other_code_saw_at_a_place_are_not_the_values_taken_there() -> None:
+    story = Story("p0", "run")
+    story.begin()
+    story.note((0,), "saw", ["caught", {"raised": "StepError"}, []])
+    changed = Program(name="p0", body=(Values(),))
+
+    end = follow([changed], changed, story.events, story.entries)
+
+    assert (end.status, end.problems) == ("SUCCEEDED", [])
 
 
 # What is generated
