@@ -74,6 +74,27 @@ class InLoop:
             self._do_next()
 
 
+class _Connection(sqlite3.Connection):
+    """Knows what to tell when its transaction is committed, and forgets it when that is undone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gathered: list[Callable[[], None]] = []
+
+    def tell(self) -> None:
+        gathered, self.gathered = self.gathered, []
+        for note in gathered:
+            note()
+
+    def rollback(self) -> None:
+        self.gathered.clear()
+        super().rollback()
+
+    def close(self) -> None:
+        self.gathered.clear()
+        super().close()
+
+
 class SqliteDisk:
     """The file, and the faults of what opens it."""
 
@@ -84,14 +105,13 @@ class SqliteDisk:
         self._folder = Path(tempfile.mkdtemp(prefix="durably-simulated-", dir=parent))
         self.path = self._folder / "durably.db"
         self._open: list[sqlite3.Connection] = []
-        self._gathered: list[Callable[[], None]] = []
         sqlite3.connect = self._connect  # type: ignore[assignment]  # until `close`
 
     def _connect(self, *args: Any, **kwargs: Any) -> sqlite3.Connection:
         self._fail("connect")
         disk = self
 
-        class Connection(sqlite3.Connection):
+        class Connection(_Connection):
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
                 if statement.startswith(("SELECT", "PRAGMA")):  # they change nothing
                     return super().execute(statement, *parameters)
@@ -99,34 +119,17 @@ class SqliteDisk:
                     disk._fail(statement)
                     cursor = super().execute(statement, *parameters)
                     if not self.in_transaction:
-                        disk._note_commit()
+                        self.tell()
                     disk._fail(statement, is_after=True)
                 except sqlite3.Error:
                     if not self.in_transaction:
-                        disk.forget()
+                        self.gathered.clear()
                     raise
                 return cursor
-
-            def rollback(self) -> None:
-                disk.forget()
-                super().rollback()
-
-            def close(self) -> None:
-                disk.forget()
-                super().close()
 
         connection: sqlite3.Connection = _connect(*args, factory=Connection, **kwargs)
         self._open.append(connection)
         return connection
-
-    def when_durable(self, note: Callable[[], None]) -> None:
-        """Call *note* when the transaction that is under way is committed."""
-        self._gathered.append(note)
-
-    def _note_commit(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for note in gathered:
-            note()
 
     def _fail(self, statement: str, *, is_after: bool = False) -> None:
         if statement in {"BEGIN", "ROLLBACK"}:
@@ -144,17 +147,12 @@ class SqliteDisk:
                 error.sqlite_errorname, error.sqlite_errorcode = name, code
                 raise error
 
-    def forget(self) -> None:
-        """Call no note of what was not committed: it is undone."""
-        self._gathered.clear()
-
     def new_store(self) -> SqliteStore:
         """Make the store of one process."""
         return SqliteStore(self.path, ids=self._ids, clock=BackendClock(self._stage), beside=InLoop)
 
     def bury(self, store: SqliteStore) -> None:
         """Take from a dead process what the kernel would: its connections, and its lock."""
-        self.forget()
         store._writer = store._queries = None
         for connection in self._open:
             with suppress(sqlite3.Error):
@@ -185,7 +183,6 @@ class SqliteView(View):
     def __init__(self, stage: Stage, place: Place, disk: SqliteDisk) -> None:
         self.store = disk.new_store()
         super().__init__(stage, place, self.store, is_owner=True)
-        self._disk = disk
 
     async def open(self) -> None:
         await super().open()
@@ -204,7 +201,8 @@ class SqliteView(View):
         def noted(ledger: Ledger) -> Any:
             value = work(ledger)
             if note is not None:
-                self._disk.when_durable(note)
+                assert isinstance(ledger._connection, _Connection)
+                ledger._connection.gathered.append(note)
             return value
 
         return await run(noted, arns)
