@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from durably.engine.invokers import Call
 from durably.server.app import make_app
 from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
 from durably.server.functions import FunctionCall, FunctionInfo
+from durably.server.guards import Limits
 from durably.server.runtime_api import MAX_ASKING
 from tests.app.functions import ALL
 from tests.server.served import http_client
@@ -178,13 +180,49 @@ async def test_calls_that_are_posted_are_bounded() -> None:
         assert again.status_code == 202
 
 
-async def test_what_posted_calls_carry_is_bounded() -> None:
-    async with runtimes(PLAIN) as [(plain, _)]:
-        attached = Attached({}, [plain], Home())
-        info = attached.find("plain", None) or FunctionInfo(name="plain")
-        large = FunctionCall(function=info, payload=b" " * 64 * 1024 * 1024)  # one, told four times
-        for _ in range(4):
-            await attached.post(large)
+async def test_what_posted_calls_carry_is_bounded_and_leaves_room_to_other_functions() -> None:
+    async with runtimes(PLAIN, OTHER) as [(plain, _), (other, _)]:
+        attached = Attached({}, [plain, other], Home())
+        large = b" " * 64 * 1024 * 1024  # one, told again and again
+
+        async def post(name: str, payload: bytes) -> None:
+            await attached.post(FunctionCall(function=FunctionInfo(name=name), payload=payload))
+
+        for _ in range(2):
+            await post("plain", large)
         with pytest.raises(TooManyRequestsException):
-            await attached.post(FunctionCall(function=info, payload=b"1"))
+            await post("plain", large)
+        await post("other", large)
+        with pytest.raises(TooManyRequestsException):
+            await post("other", large)
         await attached.close()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_waiting=4), Limits(max_waiting_bytes=16)], ids=str)
+async def test_whoever_waits_for_one_function_leaves_places_to_the_others(limits: Limits) -> None:
+    async with AsyncExitStack() as opened:
+        served = await opened.enter_async_context(runtimes(PLAIN, OTHER))
+        [(plain, worker), (_, other_worker)] = served
+        attached = Attached({}, [one for one, _ in served], Home())
+        engine = await opened.enter_async_context(Engine("memory:", ALL, grace=0))
+        app = make_app(engine, functions=attached, limits=limits)
+        client = await opened.enter_async_context(http_client(app))
+
+        async def ask(name: str) -> httpx.Response:
+            async with asyncio.timeout(5):
+                path = f"/2015-03-31/functions/{name}/invocations"
+                return await client.post(path, content=b"1111")
+
+        waiting = [asyncio.create_task(ask("plain")) for _ in range(2)]
+        while len(plain._waiting) < 2:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        arn = quote(Home().function_arn("plain", "$LATEST"), safe="")
+        for spelling in ("plain", "plain:$LATEST", "%70lain", arn):
+            assert (await ask(spelling)).status_code == 429, spelling
+
+        other = asyncio.create_task(ask("other"))
+        await other_worker.answer(2)
+        assert (await other).status_code == 200
+        for _ in waiting:
+            await worker.answer(1)
+        assert [(await one).status_code for one in waiting] == [200, 200]
