@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ import pytest
 
 from durably import Engine, TooManyRequestsException
 from durably.engine.arns import Home
-from durably.engine.invokers import Call
+from durably.engine.invokers import Call, FunctionError
 from durably.server.app import make_app
 from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
 from durably.server.functions import FunctionCall, FunctionInfo
@@ -20,6 +21,7 @@ from durably.server.runtime_api import MAX_ASKING
 from tests.app.functions import ALL
 from tests.server.served import http_client
 from tests.server.support import RUNTIME, RuntimeClient, request_id_of, runtimes, service_with
+from tests.server.wire import answer
 
 DURABLE = FunctionSettings(name="slow")
 PLAIN = FunctionSettings(name="plain", is_durable=False)
@@ -226,3 +228,52 @@ async def test_whoever_waits_for_one_function_leaves_places_to_the_others(limits
         for _ in waiting:
             await worker.answer(1)
         assert [(await one).status_code for one in waiting] == [200, 200]
+
+
+async def trickle(client: RuntimeClient, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Send one byte of a body that was to be longer, and wait for what is said of it."""
+    port = client.http.base_url.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = (f"POST {RUNTIME}{path} HTTP/1.1", f"Host: localhost:{port}", "Content-Length: 100")
+    writer.write("\r\n".join((*lines, "", "1")).encode())
+    try:
+        async with asyncio.timeout(5):
+            return answer(await reader.read())
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("kind", ["response", "error"])
+async def test_an_answer_that_trickles_is_not_waited_for(kind: str) -> None:
+    limits = Limits(body_seconds=0.05)
+    async with runtimes(PLAIN, limits=limits) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await client.next()
+
+        status, headers, body = await trickle(client, f"/invocation/r/{kind}")
+
+        assert (status, headers["connection"]) == (408, "close")
+        assert json.loads(body)["errorType"] == "RequestTimeout"
+        with pytest.raises(FunctionError, match="took too long to arrive") as caught:
+            await asyncio.wait_for(answered, 5)
+        assert caught.value.error_type == "Runtime.InvalidResponse"
+        assert not runtime.is_busy
+        for path, expected in ((f"/invocation/r/{kind}", 400), ("/init/error", 408)):
+            assert (await trickle(client, path))[0] == expected
+
+
+async def test_an_answer_that_is_broken_off_may_be_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with runtimes(PLAIN) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await client.next()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await trickle(client, "/invocation/r/response")
+
+        assert (await client.say("r", "response", 7)).status_code == 202
+        assert await answered == b"7"
+    assert not [record.message for record in caplog.records if record.levelname == "ERROR"]
