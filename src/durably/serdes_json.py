@@ -100,13 +100,36 @@ def check_depth(text: str) -> None:
     """
     if len(text) <= MAX_DEPTH or text.count("[") + text.count("{") <= MAX_DEPTH:
         return
-    data = text.encode()
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(data.split(b'"')[::2])
+    outside = b"".join(_unescaped(text).split(b'"')[::2])
     steps = memoryview(outside.translate(_STEPS, _OTHERS)).cast("b")
     if max(accumulate(steps), default=0) > MAX_DEPTH:
         raise too_deep()
+
+
+def check_amount(text: str, maximum: int) -> None:
+    """Refuse JSON of more than *maximum* lists, objects and commas, before any of it is built.
+
+    Each costs memory, and a collection of garbage now and then looks at all of them again.
+    """
+    if _amount(text) <= maximum:
+        return
+    data = _unescaped(text)
+    # So few lists, objects and commas leave room for as many values, each with a key at most.
+    is_too_much = data.count(b'"') > 4 * (maximum + 1)
+    if is_too_much or _amount(b"".join(data.split(b'"')[::2]).decode()) > maximum:
+        raise SerdesError(f"has more than {maximum:,} lists, objects and commas")
+
+
+def _amount(text: str) -> int:
+    return sum(map(text.count, "[{,"))
+
+
+def _unescaped(text: str) -> bytes:
+    """Give *text* without what is escaped in its strings: each quotation mark left delimits one."""
+    data = text.encode()
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return data
 
 
 def too_deep() -> SerdesError:

@@ -110,25 +110,38 @@ def test_metrics_are_shown_while_a_worker_waits_for_its_last_invocations(shell: 
         httpx.get(address)
 
 
-def test_only_this_machine_is_shown_metrics_unless_told_otherwise(shell: Shell) -> None:
-    words = ("worker", ORDERS, "--metrics-port", 0, "--metrics-host", "0.0.0.0")  # noqa: S104
-    done = shell.run(*words)
+EVERYWHERE = ("--metrics-host", "0.0.0.0")  # noqa: S104 - that is what is tried
+PROXY = "--metrics-behind-proxy"
+
+
+@pytest.mark.parametrize("said", ["nothing", "credentials", "a proxy"])
+def test_only_this_machine_is_shown_metrics_without_credentials_and_tls(
+    shell: Shell, said: str
+) -> None:
+    words = {
+        "nothing": (),
+        "credentials": ("--metrics-credentials", credentials(shell.folder, "metrics")),
+        "a proxy": (PROXY,),
+    }
+    done = shell.run("worker", ORDERS, "--metrics-port", 0, *EVERYWHERE, *words[said])
 
     assert (done.code, done.out) == (2, "")
-    assert "At 0.0.0.0 metrics are not served without credentials." in done.err
+    assert "At 0.0.0.0 metrics are not shown without credentials and TLS." in done.err
     assert "--metrics-credentials" in done.err
+    assert PROXY in done.err
     assert not shell.database.exists()
 
 
 def test_with_credentials_metrics_are_for_those_who_may_read_them(shell: Shell) -> None:
     file = credentials(shell.folder, "metrics")
-    words = ("--metrics-host", "0.0.0.0", "--metrics-credentials", file)  # noqa: S104
-    worker, address = showing(shell, *words)
+    worker, address = showing(shell, *EVERYWHERE, "--metrics-credentials", file, PROXY)
     reached = address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
 
     assert httpx.get(reached).status_code == 403
     by_token = {"Authorization": f"Bearer {SECRET}"}
-    assert "durably_claims_total" in httpx.get(reached, headers=by_token).text
+    shown = httpx.get(reached, headers=by_token)
+    assert "durably_claims_total" in shown.text
+    assert "strict-transport-security" in shown.headers
     assert shell.interrupt(worker, signal.SIGTERM).code == 0
 
 
@@ -153,9 +166,9 @@ def test_a_port_that_is_taken_is_said_so(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--metrics-host", "::1"), ("--metrics-credentials", "file")], ids=str
+    "words", [("--metrics-host", "::1"), ("--metrics-credentials", "file"), (PROXY,)], ids=str
 )
-def test_without_a_port_nothing_can_be_said_of_it(shell: Shell, words: tuple[str, str]) -> None:
+def test_without_a_port_nothing_can_be_said_of_it(shell: Shell, words: tuple[str, ...]) -> None:
     done = shell.run("worker", ORDERS, *words)
 
     assert done.code == 2

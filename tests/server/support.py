@@ -20,6 +20,7 @@ from durably.engine.policy import DispatcherPolicy
 from durably.engine.service import Service
 from durably.handler import DurableFunction
 from durably.server.attached import FunctionSettings
+from durably.server.guards import Limits
 from durably.server.listening import bound_socket, listening, port_of
 from durably.server.runtime_api import runtime_app
 from durably.server.runtimes import Runtime
@@ -77,14 +78,14 @@ def request_id_of(taken: httpx.Response) -> str:
 
 @asynccontextmanager
 async def runtimes(
-    *settings: FunctionSettings,
+    *settings: FunctionSettings, limits: Limits | None = None
 ) -> AsyncIterator[list[tuple[Runtime, RuntimeClient]]]:
     """Serve functions behind the Runtime API; give each with a client at its port."""
     async with AsyncExitStack() as opened:
         sockets = [bound_socket() for _ in settings]
         served = [Runtime(one, SystemClock()) for one in settings]
         ports = [port_of(one) for one in sockets]
-        app = runtime_app(dict(zip(ports, served, strict=True)))
+        app = runtime_app(dict(zip(ports, served, strict=True)), limits)
         await opened.enter_async_context(listening(app, sockets))
         clients: list[RuntimeClient] = []
         for port in ports:

@@ -180,6 +180,40 @@ async def test_what_is_not_known_is_left_alone(api: Target) -> None:
     assert reply.status_code == 200
 
 
+MANY = 4_000_000
+CROWDED = {
+    "lists": b"[" + b"[]," * MANY + b"[]]",
+    "nested lists": b"[" * 500 + b"]" * 500 + (b",[[[[]]]]" * (MANY // 4)),
+    "objects": b"[" + b"{}," * MANY + b"{}]",
+    "members": b"{" + b",".join(b'"%x":0' % number for number in range(MANY // 4)) + b"}",
+    "text": b"[" + b'"",' * MANY + b'""]',
+    "numbers": b"[" + b"0," * MANY + b"0]",
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDED)
+async def test_a_body_of_more_values_than_any_needs_is_not_read(api: Target, crowd: str) -> None:
+    body = b'{"CheckpointToken": "forged", "Future": ' + CROWDED[crowd] + b"}"
+    reply = await api.client.post(api.execution(verb="/checkpoint"), content=body)
+    check_refusal(reply)
+    assert reply.json()["message"].startswith("The body has more than 100,000 lists, objects")
+
+
+@pytest.mark.parametrize("payload", ["[]," * 200_000, '{"a": "\\\\"},' * 60_000, '"",' * 200_000])
+async def test_what_a_payload_holds_is_not_counted(api: Target, payload: str) -> None:
+    update = {"Id": "a", "Type": "STEP", "Action": "SUCCEED", "SubType": "Step"}
+    body = {"CheckpointToken": api.token, "Updates": [{**update, "Payload": payload}]}
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.status_code == 200, reply.text
+
+
+async def test_more_updates_than_are_sent_at_once_are_taken(api: Target) -> None:
+    updates = [{**UPDATE, "Id": f"step-{number}"} for number in range(5_000)]
+    body = {"CheckpointToken": api.token, "Updates": updates}
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.status_code == 200, reply.text
+
+
 @pytest.mark.parametrize(
     "members",
     [

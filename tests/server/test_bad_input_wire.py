@@ -190,14 +190,14 @@ async def test_more_invokes_than_allowed_are_sent_away() -> None:
         assert (await wire.say(*one, body=b"1"))[0] == 200
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_there_is_room_again_when_a_request_has_ended(*, waits: bool) -> None:
+@pytest.mark.parametrize("waits_for", [None, "one"])
+def test_there_is_room_again_when_a_request_has_ended(waits_for: str | None) -> None:
     door = Door(Limits(max_requests=1, max_waiting=1))
     for _ in range(2):
-        with door.passed(b"", waits=waits):
-            with pytest.raises(TooManyRequestsException), door.passed(b"", waits=waits):
+        with door.passed(b"", waits_for):
+            with pytest.raises(TooManyRequestsException), door.passed(b"", waits_for):
                 pass
-            with door.passed(b"", waits=not waits):
+            with door.passed(b"", None if waits_for else "one"):
                 pass
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from durably import Engine, TooManyRequestsException
 from durably.engine.arns import Home
-from durably.engine.invokers import Call
+from durably.engine.invokers import Call, FunctionError
 from durably.server.app import make_app
 from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
 from durably.server.functions import FunctionCall, FunctionInfo
+from durably.server.guards import Limits
 from durably.server.runtime_api import MAX_ASKING
 from tests.app.functions import ALL
 from tests.server.served import http_client
 from tests.server.support import RUNTIME, RuntimeClient, request_id_of, runtimes, service_with
+from tests.server.wire import answer
 
 DURABLE = FunctionSettings(name="slow")
 PLAIN = FunctionSettings(name="plain", is_durable=False)
@@ -178,13 +182,98 @@ async def test_calls_that_are_posted_are_bounded() -> None:
         assert again.status_code == 202
 
 
-async def test_what_posted_calls_carry_is_bounded() -> None:
-    async with runtimes(PLAIN) as [(plain, _)]:
-        attached = Attached({}, [plain], Home())
-        info = attached.find("plain", None) or FunctionInfo(name="plain")
-        large = FunctionCall(function=info, payload=b" " * 64 * 1024 * 1024)  # one, told four times
-        for _ in range(4):
-            await attached.post(large)
+async def test_what_posted_calls_carry_is_bounded_and_leaves_room_to_other_functions() -> None:
+    async with runtimes(PLAIN, OTHER) as [(plain, _), (other, _)]:
+        attached = Attached({}, [plain, other], Home())
+        large = b" " * 64 * 1024 * 1024  # one, told again and again
+
+        async def post(name: str, payload: bytes) -> None:
+            await attached.post(FunctionCall(function=FunctionInfo(name=name), payload=payload))
+
+        for _ in range(2):
+            await post("plain", large)
         with pytest.raises(TooManyRequestsException):
-            await attached.post(FunctionCall(function=info, payload=b"1"))
+            await post("plain", large)
+        await post("other", large)
+        with pytest.raises(TooManyRequestsException):
+            await post("other", large)
         await attached.close()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_waiting=4), Limits(max_waiting_bytes=16)], ids=str)
+async def test_whoever_waits_for_one_function_leaves_places_to_the_others(limits: Limits) -> None:
+    async with AsyncExitStack() as opened:
+        served = await opened.enter_async_context(runtimes(PLAIN, OTHER))
+        [(plain, worker), (_, other_worker)] = served
+        attached = Attached({}, [one for one, _ in served], Home())
+        engine = await opened.enter_async_context(Engine("memory:", ALL, grace=0))
+        app = make_app(engine, functions=attached, limits=limits)
+        client = await opened.enter_async_context(http_client(app))
+
+        async def ask(name: str) -> httpx.Response:
+            async with asyncio.timeout(5):
+                path = f"/2015-03-31/functions/{name}/invocations"
+                return await client.post(path, content=b"1111")
+
+        waiting = [asyncio.create_task(ask("plain")) for _ in range(2)]
+        while len(plain._waiting) < 2:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        arn = quote(Home().function_arn("plain", "$LATEST"), safe="")
+        for spelling in ("plain", "plain:$LATEST", "%70lain", arn):
+            assert (await ask(spelling)).status_code == 429, spelling
+
+        other = asyncio.create_task(ask("other"))
+        await other_worker.answer(2)
+        assert (await other).status_code == 200
+        for _ in waiting:
+            await worker.answer(1)
+        assert [(await one).status_code for one in waiting] == [200, 200]
+
+
+async def trickle(client: RuntimeClient, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Send one byte of a body that was to be longer, and wait for what is said of it."""
+    port = client.http.base_url.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = (f"POST {RUNTIME}{path} HTTP/1.1", f"Host: localhost:{port}", "Content-Length: 100")
+    writer.write("\r\n".join((*lines, "", "1")).encode())
+    try:
+        async with asyncio.timeout(5):
+            return answer(await reader.read())
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("kind", ["response", "error"])
+async def test_an_answer_that_trickles_is_not_waited_for(kind: str) -> None:
+    limits = Limits(body_seconds=0.05)
+    async with runtimes(PLAIN, limits=limits) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await client.next()
+
+        status, headers, body = await trickle(client, f"/invocation/r/{kind}")
+
+        assert (status, headers["connection"]) == (408, "close")
+        assert json.loads(body)["errorType"] == "RequestTimeout"
+        with pytest.raises(FunctionError, match="took too long to arrive") as caught:
+            await asyncio.wait_for(answered, 5)
+        assert caught.value.error_type == "Runtime.InvalidResponse"
+        assert not runtime.is_busy
+        for path, expected in ((f"/invocation/r/{kind}", 400), ("/init/error", 408)):
+            assert (await trickle(client, path))[0] == expected
+
+
+async def test_an_answer_that_is_broken_off_may_be_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with runtimes(PLAIN) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await client.next()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await trickle(client, "/invocation/r/response")
+
+        assert (await client.say("r", "response", 7)).status_code == 202
+        assert await answered == b"7"
+    assert not [record.message for record in caplog.records if record.levelname == "ERROR"]

@@ -28,19 +28,25 @@ class MetricsPage:
     access: Access
 
     @classmethod
-    def asked_for(cls, host: str, port: int, credentials: Path | None) -> MetricsPage:
+    def asked_for(
+        cls, host: str, port: int, credentials: Path | None, *, is_behind_proxy: bool
+    ) -> MetricsPage:
         """Give the page at *host*, for whoever has one of the *credentials* in a file.
 
         Raises:
-            Trouble: it would be for everybody on the network.
+            Trouble: it would be for everybody on the network, or without TLS.
             ValidationError: the file is not one.
         """
-        if credentials is None and not is_loopback(host):
-            step = "Give it --metrics-credentials, a file as `durably serve` takes it."
-            raise Trouble(f"At {host} metrics are not served without credentials.", step)
+        if not is_loopback(host) and not (credentials and is_behind_proxy):
+            step = (
+                "Give it --metrics-credentials, a file as `durably serve` takes it, put a proxy in"
+                " front that speaks TLS, say --metrics-behind-proxy."
+            )
+            raise Trouble(f"At {host} metrics are not shown without credentials and TLS.", step)
         keys, tokens = ((), ()) if credentials is None else read_credentials(credentials)
         hosts = tuple(dict.fromkeys((*LOOPBACK_HOSTS, _named(host))))
-        return cls(host, port, Access(hosts=hosts, keys=keys, tokens=tokens))
+        access = Access(hosts=hosts, keys=keys, tokens=tokens, is_behind_proxy=is_behind_proxy)
+        return cls(host, port, access)
 
     @asynccontextmanager
     async def shown(self, worker: Assembly) -> AsyncGenerator[str]:
@@ -50,7 +56,8 @@ class MetricsPage:
             Trouble: the port is taken.
         """
         bound = bound_or_trouble(self.host, self.port, "--metrics-port")
-        async with listening(make_metrics_app(worker, self.access), [bound]):
+        app, is_secure = make_metrics_app(worker, self.access), self.access.is_behind_proxy
+        async with listening(app, [bound], is_secure=is_secure):
             yield f"http://{_named(self.host)}:{port_of(bound)}/metrics"
 
 

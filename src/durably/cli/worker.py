@@ -74,13 +74,18 @@ if TYPE_CHECKING:
     default=LOOPBACK,
     show_default=True,
     metavar="ADDRESS",
-    help="The address of that port. At any but this machine's own, credentials are needed.",
+    help="The address of that port. At any but this machine's own, credentials and TLS are needed.",
 )
 @click.option(
     "--metrics-credentials",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Show them only to whoever has a key or a token of this file that is for metrics.",
+)
+@click.option(
+    "--metrics-behind-proxy",
+    is_flag=True,
+    help="There is a proxy in front that speaks TLS; without one they are not shown to others.",
 )
 @log_level_option
 def worker(  # noqa: PLR0913 - one for each option
@@ -95,6 +100,7 @@ def worker(  # noqa: PLR0913 - one for each option
     metrics_port: int | None,
     metrics_host: str,
     metrics_credentials: Path | None,
+    metrics_behind_proxy: bool,
     log_level: str,
 ) -> None:
     """Run the executions of every durable function in the FILEs, until SIGTERM or Ctrl-C.
@@ -103,7 +109,9 @@ def worker(  # noqa: PLR0913 - one for each option
     postgresql://… any number of workers share the work; `durably workers` shows them.
     """
     log_to_console(log_level)
-    page = _page(metrics_port, metrics_host, metrics_credentials)
+    page = _page(
+        metrics_port, metrics_host, metrics_credentials, is_behind_proxy=metrics_behind_proxy
+    )
     functions = load_functions(*files)
     settings = EngineSettings(
         store_url=url,
@@ -116,7 +124,9 @@ def worker(  # noqa: PLR0913 - one for each option
     run_loop(_work(functions, settings, page))
 
 
-def _page(port: int | None, host: str, credentials: Path | None) -> MetricsPage | None:
+def _page(
+    port: int | None, host: str, credentials: Path | None, *, is_behind_proxy: bool
+) -> MetricsPage | None:
     """Read the options about metrics.
 
     Raises:
@@ -124,7 +134,7 @@ def _page(port: int | None, host: str, credentials: Path | None) -> MetricsPage 
         ValidationError: the file of credentials is none.
     """
     if port is None:
-        if host != LOOPBACK or credentials is not None:
+        if host != LOOPBACK or credentials is not None or is_behind_proxy:
             raise Trouble("Metrics are served at a port of their own.", "Name it: --metrics-port.")
         return None
     try:
@@ -132,7 +142,7 @@ def _page(port: int | None, host: str, credentials: Path | None) -> MetricsPage 
     except ImportError as error:
         step = "pip install 'durably[cli,metrics]', or '.[cli,metrics]' in a clone."
         raise Trouble(f"Metrics cannot be served: there is no {error.name}.", step) from error
-    return MetricsPage.asked_for(host, port, credentials)
+    return MetricsPage.asked_for(host, port, credentials, is_behind_proxy=is_behind_proxy)
 
 
 async def _work(

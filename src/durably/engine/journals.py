@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -26,6 +25,7 @@ from durably.engine.facts import (
     ChainedInvokeStarted,
     Fact,
 )
+from durably.engine.idle import Idle
 from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
@@ -63,7 +63,7 @@ class Journals:
         self._on_wake = on_wake
         self._on_settled = on_settled
         self._tips: dict[str, Tip] = {}
-        self._idle: OrderedDict[str, Tip] = OrderedDict()
+        self._idle = Idle(policy.max_idle_executions, policy.max_idle_bytes)
 
     # Tips
 
@@ -73,12 +73,12 @@ class Journals:
         Raises:
             ResourceNotFoundException: there is none.
         """
-        tip = self._tips.get(arn) or self._idle.pop(arn, None)
+        tip = self._tips.get(arn) or self._idle.take(arn)
         if tip is None:
             stored = await self._store.find(arn)
             if stored is None:
                 raise ResourceNotFoundException(NO_SUCH_EXECUTION)
-            tip = self._tips.get(arn) or self._idle.pop(arn, None) or Tip.of(stored)
+            tip = self._tips.get(arn) or self._idle.take(arn) or Tip.of(stored)
         self._tips[arn] = tip
         tip.pins += 1
         return tip
@@ -92,13 +92,11 @@ class Journals:
         arn = tip.execution.arn
         del self._tips[arn]
         if not (self.is_shared or tip.execution.is_closed):
-            self._idle[arn] = tip
-            if len(self._idle) > self._policy.max_idle_executions:
-                self._idle.popitem(last=False)
+            self._idle.keep(tip)
 
     def is_known_open(self, arn: str) -> bool:
         """Whether an execution is open for certain, without a look into the store."""
-        tip = self._tips.get(arn) or self._idle.get(arn)
+        tip = self._tips.get(arn) or self._idle.find(arn)
         if tip is None or self.is_shared:
             return False
         return not tip.execution.is_closed and tip.execution.parked_reason is None
@@ -110,7 +108,7 @@ class Journals:
 
     def forget(self, arn: str) -> None:
         """Keep nothing of an execution that is gone."""
-        self._idle.pop(arn, None)
+        self._idle.take(arn)
 
     def drop(self, tip: Tip, failure: BaseException) -> None:
         """Use *tip* no more: what it is ahead of the store by was not written."""
@@ -119,9 +117,10 @@ class Journals:
         tip.failure = failure
         tip.disarm()
         arn = tip.execution.arn
-        for kept in (self._tips, self._idle):
-            if kept.get(arn) is tip:
-                del kept[arn]
+        if self._tips.get(arn) is tip:
+            del self._tips[arn]
+        if self._idle.find(arn) is tip:
+            self._idle.take(arn)
         if tip.session is not None:
             tip.session.lose(failure)
 

@@ -42,6 +42,7 @@ class ServicePolicy:
         is_shared: other processes write to the store, too. Then nothing is remembered of
             executions that nobody works on here, and what others do is found by polling.
         max_idle_executions: how many executions that nobody works on are remembered otherwise.
+        max_idle_bytes: what the facts of those may take.
         poll_interval: how long a change made by another process may stay unnoticed.
     """
 
@@ -52,6 +53,7 @@ class ServicePolicy:
     failures: FailurePolicy = field(default_factory=FailurePolicy)
     is_shared: bool = False
     max_idle_executions: int = 1000
+    max_idle_bytes: int = 64 * 1024 * 1024
     poll_interval: timedelta = timedelta(seconds=1)
 
 

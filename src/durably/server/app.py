@@ -125,9 +125,11 @@ class _Application:
             caller, body = await self._read(route, request)
             is_read = True
             self._rates.count(caller, self._engine.service.clock.monotonic())
+            call = self._call(request, caller, body)
+            waits_for = None if route.waits_for is None else route.waits_for(call)
             # Not before: whoever sends his body slowly must not keep others out.
-            with self._gate.passed(body, waits=route.waits):
-                return await route.answer(self._call(request, caller, body))
+            with self._gate.passed(body, waits_for):
+                return await route.answer(call)
         except ClientDisconnect:
             return Response(status_code=GONE)
         except Exception as error:  # noqa: BLE001 - the last line: the caller must get an answer

@@ -25,7 +25,7 @@ MAX_POSTED = 1000
 """How many posted calls of one function may be under way, or wait for it."""
 
 MAX_POSTED_BYTES = 256 * 1024 * 1024
-"""What the payloads of all posted calls may take."""
+"""What the payloads of all posted calls may take; those of one function no more than is left."""
 
 _UNHANDLED = "Unhandled"
 
@@ -132,9 +132,10 @@ class Attached:
             TooManyRequestsException: too many are posted already.
         """
         posted = self._posted.values()
-        number = sum(one.function.name == call.function.name for one in posted)
-        size = len(call.payload) + sum(len(one.payload) for one in posted)
-        if number >= MAX_POSTED or size > MAX_POSTED_BYTES:
+        its_own = [one for one in posted if one.function.name == call.function.name]
+        left = MAX_POSTED_BYTES - sum(len(one.payload) for one in posted)
+        size = sum(len(one.payload) for one in (*its_own, call))
+        if len(its_own) >= MAX_POSTED or size > left:
             raise TooManyRequestsException("Too many calls are posted. Ask again later.")
         task = asyncio.create_task(self._make(call), name=f"durably {call.function.name}")
         self._posted[task] = call

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from durably.engine.service import Service
 from durably.errors import InvalidParameterValueException, SerdesError
-from durably.serdes_json import read_json
+from durably.serdes_json import check_amount, read_json
 from durably.server.access import Permission
 from durably.server.auth import Caller
 from durably.server.errors import JSON
@@ -36,6 +36,10 @@ GONE = 499
 MAX_ITEMS = 1000
 _MAX_QUERY_FIELDS = 100
 _MAX_MARKER = 4096
+_MAX_AMOUNT = 100_000
+"""How many lists, objects and commas a body may have: 400 for each update that SDKs send at once,
+and few enough that to read them takes no longer than to receive so long a body."""
+
 
 _is_instant = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -196,8 +200,13 @@ class Call:
             InvalidParameterValueException: it is not one, or a member is not legal; the text says
                 which, and never what it was.
         """
+        text = self.text("The body") or "{}"
         try:
-            value: object = read_json(self.text("The body") or "{}")
+            check_amount(text, _MAX_AMOUNT)
+        except SerdesError as error:
+            raise InvalidParameterValueException(f"The body {error}.") from None
+        try:
+            value: object = read_json(text)
         except SerdesError:
             raise InvalidParameterValueException("The body is not JSON that can be read.") from None
         if not isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,8 +33,9 @@ class Limits:
     Attributes:
         max_requests: how many requests may be worked on, those that wait for an execution's end
             left out, and those that are still arriving.
-        max_waiting: how many Invokes may be under way, which may wait for long.
-        max_waiting_bytes: what the bodies of those may take.
+        max_waiting: how many Invokes may be under way, which may wait for long. Those of one
+            function have no more places than are left for the others.
+        max_waiting_bytes: what the bodies of those may take, shared in the same way.
         max_buffered_bytes: what the bodies may take that are arriving. When there is no room for
             more, the one that has been arriving for longest is refused.
         body_seconds: how long a body may take to arrive.
@@ -136,45 +138,76 @@ class _Arriving:
             raise TooManyRequestsException("Too much arrives at the same time. Ask again later.")
 
 
+class Shares:
+    """So much of something, of which nobody has more than is left for the others.
+
+    So there is always some for whoever has none yet, however many others take what they can.
+    """
+
+    def __init__(self, amount: int) -> None:
+        self._left = amount
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, whose: str, amount: int) -> Generator[None]:
+        """Let *whose* have *amount* more.
+
+        Raises:
+            TooManyRequestsException: that is too much.
+        """
+        if self._of[whose] + amount > self._left:
+            raise _too_many()
+        self._left -= amount
+        self._of[whose] += amount
+        try:
+            yield
+        finally:
+            self._left += amount
+            self._of[whose] -= amount
+            if not self._of[whose]:
+                del self._of[whose]
+
+
+def _too_many() -> TooManyRequestsException:
+    return TooManyRequestsException("Too many requests are under way. Ask again later.")
+
+
 class Gate:
     """Counts what is under way, and refuses what is too much."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._requests = 0
-        self._waiting = 0
-        self._waiting_bytes = 0
+        self._waiting = Shares(limits.max_waiting)
+        self._waiting_bytes = Shares(limits.max_waiting_bytes)
         self._buffered = 0
         self._arriving: dict[_Arriving, None] = {}  # the oldest first
 
     @contextmanager
-    def passed(self, body: bytes, *, waits: bool) -> Generator[None]:
+    def passed(self, body: bytes, waits_for: str | None) -> Generator[None]:
         """Let one request be under way, with its body, which it holds for as long.
+
+        *waits_for*: the function that it may wait for as long as it likes.
 
         Raises:
             TooManyRequestsException: there are too many.
         """
-        if waits:
-            self._count(self._waiting, self.limits.max_waiting)
-            size = self._waiting_bytes + len(body)
-            self._count(size - 1, self.limits.max_waiting_bytes)
-            self._waiting += 1
-            self._waiting_bytes = size
+        if waits_for is None:
+            with self._worked_on():
+                yield
         else:
-            self._count(self._requests, self.limits.max_requests)
-            self._requests += 1
+            with self._waiting.taken(waits_for, 1), self._waiting_bytes.taken(waits_for, len(body)):
+                yield
+
+    @contextmanager
+    def _worked_on(self) -> Generator[None]:
+        if self._requests >= self.limits.max_requests:
+            raise _too_many()
+        self._requests += 1
         try:
             yield
         finally:
-            if waits:
-                self._waiting -= 1
-                self._waiting_bytes -= len(body)
-            else:
-                self._requests -= 1
-
-    def _count(self, now: int, maximum: int) -> None:
-        if now >= maximum:
-            raise TooManyRequestsException("Too many requests are under way. Ask again later.")
+            self._requests -= 1
 
     async def read(self, request: Request, max_bytes: int) -> bytes:
         """Read the body. Of one that is too long the rest is read, too, if that is not too much.

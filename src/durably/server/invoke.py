@@ -46,6 +46,15 @@ class InvocationType(StrEnum):
     DRY_RUN = "DryRun"
 
 
+def invoked(call: Call) -> str:
+    """Give the name of the function that is to be invoked, in whatever way it was written.
+
+    Raises:
+        InvalidParameterValueException: it is none.
+    """
+    return qualified(call)[0]
+
+
 async def invoke(call: Call) -> Response:
     """Invoke a function."""
     kind = _kind(call)

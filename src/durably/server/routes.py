@@ -13,7 +13,7 @@ from durably.engine.limits import MAX_PAYLOAD_BYTES, MAX_SYNCHRONOUS_PAYLOAD_BYT
 from durably.server import routes_executions, routes_functions, routes_metrics, routes_sdk
 from durably.server.access import Permission
 from durably.server.calls import Call
-from durably.server.invoke import invoke
+from durably.server.invoke import invoke, invoked
 
 Answer: TypeAlias = Callable[[Call], Awaitable[Response]]
 
@@ -39,7 +39,7 @@ class Route:
 
     Attributes:
         permission: what its caller must be allowed to do.
-        waits: it may take as long as an execution does.
+        waits_for: gives the function that it may wait for, for as long as that takes.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Route:
     permission: Permission
     body: Body = Body.NONE
     max_bytes: int = 0
-    waits: bool = False
+    waits_for: Callable[[Call], str] | None = None
 
 
 _EXECUTION = "/2025-12-01/durable-executions/{DurableExecutionArn}"
@@ -112,7 +112,7 @@ ROUTES = (
         permission=Permission.START,
         body=Body.BYTES,
         max_bytes=MAX_SYNCHRONOUS_PAYLOAD_BYTES,
-        waits=True,
+        waits_for=invoked,
     ),
     _read(_FUNCTIONS, routes_functions.list_functions),
     _read(_FUNCTION, routes_functions.get_function),

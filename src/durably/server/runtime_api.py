@@ -13,13 +13,17 @@ from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from durably.engine.invokers import FunctionError
 from durably.engine.limits import MAX_SYNCHRONOUS_PAYLOAD_BYTES
+from durably.engine.rules import INVALID_RESPONSE_TYPE
+from durably.errors import ApiError
+from durably.server.calls import GONE
+from durably.server.guards import Gate, Limits
 from durably.server.runtimes import Runtime, Taken, lost
 
 log = logging.getLogger("durably.server")
@@ -30,34 +34,70 @@ MAX_ASKING = 100
 
 _ERROR_TYPE_HEADER = "Lambda-Runtime-Function-Error-Type"
 _PREFIX = "/2018-06-01/runtime"
+_CALL = "/invocation/{request_id}"
+_TOO_LARGE = 413
 
 
-def runtime_app(runtimes: Mapping[int, Runtime]) -> Starlette:
-    """Serve *runtimes*, by the ports they are served at. They may change while it is in use."""
+Handle = Callable[[Runtime, Request], Awaitable[Response]]
+Take = Callable[[Runtime, Request, bytes], Response]
 
-    def route(path: str, method: str, handle: Handle) -> Route:
-        async def endpoint(request: Request) -> Response:
-            runtime = runtimes.get(request.scope["server"][1])
-            if runtime is None or _is_from_browser(request):
-                return _refused(403, "InvalidStateTransition", "This port serves no function.")
-            return await handle(runtime, request)
 
-        made = Route(f"{_PREFIX}{path}", endpoint, methods=[method])
-        made.methods = {method}  # HEAD is no other way to write GET: it would take an invocation
-        return made
+def runtime_app(runtimes: Mapping[int, Runtime], limits: Limits | None = None) -> Starlette:
+    """Serve *runtimes*, by the ports they are served at. They may change while it is in use.
 
+    Of the *limits* those of bodies that are arriving hold here.
+    """
+    gate = Gate(limits or Limits())
     return Starlette(
         routes=[
-            route("/invocation/next", "GET", _next),
-            route("/invocation/{request_id}/response", "POST", _response),
-            route("/invocation/{request_id}/error", "POST", _error),
-            route("/init/error", "POST", _init_error),
+            _route("/invocation/next", "GET", runtimes, _next),
+            _route(f"{_CALL}/response", "POST", runtimes, _reading(gate, _response)),
+            _route(f"{_CALL}/error", "POST", runtimes, _reading(gate, _error)),
+            _route("/init/error", "POST", runtimes, _reading(gate, _init_error)),
         ],
         exception_handlers={HTTPException: _unknown},
     )
 
 
-Handle = Callable[[Runtime, Request], Awaitable[Response]]
+def _route(path: str, method: str, runtimes: Mapping[int, Runtime], handle: Handle) -> Route:
+    async def endpoint(request: Request) -> Response:
+        runtime = runtimes.get(request.scope["server"][1])
+        if runtime is None or _is_from_browser(request):
+            return _refused(403, "InvalidStateTransition", "This port serves no function.")
+        return await handle(runtime, request)
+
+    made = Route(f"{_PREFIX}{path}", endpoint, methods=[method])
+    made.methods = {method}  # HEAD is no other way to write GET: it would take an invocation
+    return made
+
+
+def _reading(gate: Gate, take: Take) -> Handle:
+    async def handle(runtime: Runtime, request: Request) -> Response:
+        try:
+            body = await gate.read(request, MAX_ANSWER_BYTES)
+        except ClientDisconnect:
+            return Response(status_code=GONE)
+        except ApiError as error:
+            return _unread(runtime, request, error)
+        return take(runtime, request, body)
+
+    return handle
+
+
+def _unread(runtime: Runtime, request: Request, error: ApiError) -> Response:
+    """Fail the call whose answer has not been read, and hang up: no better one will come."""
+    if error.status_code == _TOO_LARGE:
+        kind, error_type = "RequestEntityTooLarge", "Function.ResponseSizeTooLarge"
+        text = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES})."
+    else:
+        kind, error_type = error.code.removesuffix("Exception"), INVALID_RESPONSE_TYPE
+        text = error.message
+    request_id = request.path_params.get("request_id")
+    refused = _refused(error.status_code, kind, text)
+    if request_id and not runtime.answer(request_id, FunctionError(text, error_type=error_type)):
+        refused = _no_such_call()
+    refused.headers["Connection"] = "close"
+    return refused
 
 
 def _is_from_browser(request: Request) -> bool:
@@ -116,50 +156,29 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def _response(runtime: Runtime, request: Request) -> Response:
-    request_id = request.path_params["request_id"]
-    body = await _body_of(request)
-    if body is None:
-        text = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER_BYTES})."
-        too_large = FunctionError(text, error_type="Function.ResponseSizeTooLarge")
-        if not runtime.answer(request_id, too_large):
-            return _no_such_call()
-        return _refused(413, "RequestEntityTooLarge", text)
-    return _accepted() if runtime.answer(request_id, body) else _no_such_call()
-
-
-async def _error(runtime: Runtime, request: Request) -> Response:
-    error = await _error_of(request)
-    is_known = runtime.answer(request.path_params["request_id"], error)
+def _response(runtime: Runtime, request: Request, body: bytes) -> Response:
+    is_known = runtime.answer(request.path_params["request_id"], body)
     return _accepted() if is_known else _no_such_call()
 
 
-async def _init_error(runtime: Runtime, request: Request) -> Response:
+def _error(runtime: Runtime, request: Request, body: bytes) -> Response:
+    is_known = runtime.answer(request.path_params["request_id"], _error_of(request, body))
+    return _accepted() if is_known else _no_such_call()
+
+
+def _init_error(runtime: Runtime, request: Request, body: bytes) -> Response:
     if runtime.is_busy:
         text = "The runtime has taken an invocation already."
         return _refused(403, "InvalidStateTransition", text)
-    error = await _error_of(request)
+    error = _error_of(request, body)
     extra = {"function": runtime.settings.name, "error": error.error_type}
     log.warning("a function could not be initialised", extra=extra)
     runtime.end(error, with_waiting=True)
     return _accepted()
 
 
-async def _error_of(request: Request) -> FunctionError:
-    said_type = request.headers.get(_ERROR_TYPE_HEADER, "Unhandled")
-    body = await _body_of(request)
-    return FunctionError.read(body or b"{}", said_type)
-
-
-async def _body_of(request: Request) -> bytes | None:
-    """Read the body, or what is too much of it away."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= MAX_ANSWER_BYTES:
-            chunks.append(chunk)
-    return b"".join(chunks) if size <= MAX_ANSWER_BYTES else None
+def _error_of(request: Request, body: bytes) -> FunctionError:
+    return FunctionError.read(body, request.headers.get(_ERROR_TYPE_HEADER, "Unhandled"))
 
 
 def _accepted() -> Response:

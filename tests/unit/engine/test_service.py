@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -383,10 +384,28 @@ def test_executions_remembered_while_idle_have_a_bound() -> None:
         async with Bench(policy=ServicePolicy(max_idle_executions=2)) as bench:
             arns = [await bench.start() for _ in range(5)]
 
-            assert list(bench.service._journals._idle) == arns[-2:]
+            assert bench.remembered(arns) == arns[-2:]
             await bench.service.stop(arns[0])
             await bench.service.pause(arns[1])
-            assert len(bench.service._journals._idle) == 2
+            assert len(bench.remembered(arns)) == 2
+
+    run(main)
+
+
+def test_what_is_remembered_of_idle_executions_has_a_bound_in_bytes() -> None:
+    async def main() -> None:
+        async with Bench(policy=ServicePolicy(max_idle_bytes=10_000)) as bench:
+            arns = [await bench.start() for _ in range(4)]
+            large = await bench.start(json.dumps("x" * 8_000))
+            assert bench.remembered([*arns, large]) == [*arns[-2:], large]
+
+            await bench.service.pause(arns[-1])  # it has been used now
+            again = await bench.start(json.dumps("x" * 3_000))
+            assert bench.remembered([*arns, large, again]) == [arns[-1], again]
+
+            huge = await bench.start(json.dumps("x" * 10_000))
+            assert bench.remembered([*arns, large, again, huge]) == [arns[-1], again]
+            assert (await bench.service.get(huge)).input_payload == json.dumps("x" * 10_000)
 
     run(main)
 
