@@ -77,8 +77,10 @@ class OwnServer:
     def start(self) -> None:
         """Start it again."""
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        said = f'-h "" -k {self._socket_folder}'
-        self._control("-w", "-o", said, "-l", str(self._data / "log"), "start")
+        self._start_at(self._socket_folder)
+
+    def _start_at(self, sockets: object) -> None:
+        self._control("-w", "-o", f'-h "" -k {sockets}', "-l", str(self._data / "log"), "start")
 
     def end(self) -> None:
         """Stop it for good."""
