@@ -56,7 +56,7 @@ ledger = Ledger()
 
 
 @durable_execution
-async def order(event: int, ctx: DurableContext) -> list[str]:
+async def order(event: int | str, ctx: DurableContext) -> list[str]:
     first = await ctx.step("first", ledger.note)
     try:
         once = await ctx.step("once", ledger.note, config=_ONCE)

@@ -26,9 +26,8 @@ from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
-from durably.engine.store import Change, KeepClaim, Store, VersionConflict
+from durably.engine.store import Change, KeepClaim, Store, Transaction, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
-from durably.engine.transactions import Transaction
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
