@@ -44,6 +44,8 @@ class View:
         is_owner: nobody else uses it, so opening it voids the claims of whoever did before.
     """
 
+    begin = None  # no step of a world writes beside it
+
     def __init__(self, stage: Stage, place: Place, inner: Store, *, is_owner: bool) -> None:
         self.stage = stage
         self.place = place

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from durably import (
     DurableContext,
+    DurableFunction,
     Engine,
     StepConfig,
     StepError,
@@ -55,7 +56,7 @@ ledger = Ledger()
 
 
 @durable_execution
-async def order(event: int, ctx: DurableContext) -> list[str]:
+async def order(event: int | str, ctx: DurableContext) -> list[str]:
     first = await ctx.step("first", ledger.note)
     try:
         once = await ctx.step("once", ledger.note, config=_ONCE)
@@ -72,9 +73,9 @@ async def item(ctx: DurableContext, number: int) -> str:
 
 
 @asynccontextmanager
-async def fleet(*urls: str) -> AsyncIterator[list[Engine]]:
+async def fleet(*urls: str, function: DurableFunction = order) -> AsyncIterator[list[Engine]]:
     """Have a worker on each address."""
-    engines = [Engine(url, [order], lease=2, grace=1, park_after=100) for url in urls]
+    engines = [Engine(url, [function], lease=2, grace=1, park_after=100) for url in urls]
     async with AsyncExitStack() as opened:
         for engine in engines:
             await opened.enter_async_context(engine)

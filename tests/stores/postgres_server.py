@@ -43,12 +43,15 @@ def _get_server(folder: Path) -> Any:
 class OwnServer:
     """A server that a test has for itself, and may ill-treat.
 
+    Args:
+        within: the folder that it is made in, if not among the temporary ones.
+
     Attributes:
         url: its address, which stays the same.
     """
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="durably-own-", dir=tempfile.gettempdir()))
+    def __init__(self, within: Path | None = None) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="durably-own-", dir=within))
         self._data = self._folder / "data"
         self._server = _get_server(self._data)
         self.url: str = self._server.get_uri()
@@ -77,8 +80,10 @@ class OwnServer:
     def start(self) -> None:
         """Start it again."""
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        said = f'-h "" -k {self._socket_folder}'
-        self._control("-w", "-o", said, "-l", str(self._data / "log"), "start")
+        self._start_at(self._socket_folder)
+
+    def _start_at(self, sockets: object) -> None:
+        self._control("-w", "-o", f'-h "" -k {sockets}', "-l", str(self._data / "log"), "start")
 
     def end(self) -> None:
         """Stop it for good."""

@@ -1,13 +1,17 @@
 """Workers go on by themselves after what befalls their server: it crashes, or takes nothing."""
 
 import asyncio
+import os
+import subprocess
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from durably.errors import StoreReadOnlyError
+from durably.errors import StoreFullError, StoreReadOnlyError
 from tests.stores.postgres_load import check, fleet, order, start
 from tests.stores.postgres_server import OwnServer, in_schema
 
@@ -104,3 +108,51 @@ async def closed(connections: list[psycopg.Connection]) -> None:
         connection.execute("SELECT pg_sleep(0.002)")
         connection.close()
         await asyncio.sleep(0)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Give a file system that is soon full."""
+    folder = Path(tempfile.mkdtemp(prefix="durably-disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or not is_done(*mount):
+        folder.rmdir()
+        pytest.skip("a disk can only be filled where this user may mount one")
+    yield folder
+    assert is_done("umount", str(folder))
+    folder.rmdir()
+
+
+def is_done(*command: str) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - ours
+
+
+async def test_a_server_whose_disk_is_full_for_a_while_stops_nobody_for_good(
+    small_disk: Path,
+) -> None:
+    server = OwnServer(small_disk)
+    url = in_schema(server.url)
+    try:
+        async with fleet(url, url) as engines:
+            arns = await start(engines[0], 10)
+            ballast = fill(small_disk)
+            error = await refusal(lambda: engines[0].start(order, "." * 1_000_000))
+            starting = asyncio.ensure_future(start(engines[1], 20))
+            again = await refusal(lambda: engines[1].start(order, "." * 1_000_000))
+            ballast.unlink()
+
+            assert isinstance(error, StoreFullError)
+            assert isinstance(again, StoreFullError)
+            arns += await starting
+            await check(engines[0], arns)
+    finally:
+        server.end()
+
+
+def fill(disk: Path) -> Path:
+    """Fill a file system to its last byte with one file."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
+    return ballast

@@ -25,8 +25,8 @@ from durably.engine.dispatcher import Dispatcher
 from durably.engine.invokers import InProcessInvoker, RemoteFunction, RemoteInvoker
 from durably.engine.policy import DispatcherPolicy, FailurePolicy, ServicePolicy, StartOptions
 from durably.engine.service import Service
-from durably.engine.store import Store, is_shared
-from durably.engine.transactions import begin_of
+from durably.engine.shared_store import is_shared
+from durably.engine.store import Store
 from durably.errors import InvalidStateError, ResourceNotFoundException, StoreLockedError
 from durably.handler import DurableFunction
 from durably.stores.sqlite import SqliteStore
@@ -85,7 +85,7 @@ class Assembly:
                 elsewhere,
                 InProcessInvoker[EmbeddedClient](
                     functions,
-                    partial(EmbeddedClient, host=host, begin=begin_of(store), tally=store.tally),
+                    partial(EmbeddedClient, host=host, begin=store.begin, tally=store.tally),
                 ),
             ),
             lambda: self.names,

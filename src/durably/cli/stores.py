@@ -25,7 +25,8 @@ from durably.engine.control import AnyRequest, carry_out
 from durably.engine.policy import ServicePolicy
 from durably.engine.roster import claim_name
 from durably.engine.service import Service
-from durably.engine.store import Store, is_shared
+from durably.engine.shared_store import is_shared
+from durably.engine.store import Store
 from durably.errors import StoreLockedError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds

@@ -6,10 +6,11 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from durably.clients.transactions import Begin, OpenTransactions
+from durably.clients.transactions import OpenTransactions
 from durably.drivers.client import Listener
 from durably.drivers.settings import Host
 from durably.engine.sessions import Session
+from durably.engine.store import Begin
 from durably.engine.tally import Tally
 from durably.errors import TransactionError
 from durably.wire.api import (

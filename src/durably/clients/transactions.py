@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 
 from durably.core.effects import Attempt, Err, Ok, Outcome
-from durably.engine.transactions import Transaction
+from durably.engine.store import Begin, Transaction
 from durably.errors import TransactionError
 from durably.wire.operation import OperationSubType, OperationType
 from durably.wire.update import OperationUpdate
 
 C = TypeVar("C")
-
-Begin = Callable[..., Coroutine[Any, Any, Transaction[Any]]]
-"""`TransactionalStore.begin`."""
 
 
 class OpenTransactions:

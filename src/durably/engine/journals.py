@@ -20,19 +20,14 @@ from durably.engine.children import child_end, has_invoked
 from durably.engine.commands import Command, TimersDue
 from durably.engine.decisions import decide
 from durably.engine.execution import Execution
-from durably.engine.facts import (
-    ChainedInvokeFailed,
-    ChainedInvokeStarted,
-    Fact,
-)
+from durably.engine.facts import ChainedInvokeFailed, ChainedInvokeStarted, Fact
 from durably.engine.idle import Idle
 from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
-from durably.engine.store import Change, KeepClaim, Store, VersionConflict
+from durably.engine.store import Change, KeepClaim, Store, Transaction, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
-from durably.engine.transactions import Transaction
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
 
 log = logging.getLogger("durably.engine")
@@ -162,15 +157,19 @@ class Journals:
         raise TooManyRequestsException(TOO_FAST)
 
     async def drop_if_outdated(self, tip: Tip) -> bool:
-        """Drop a pinned tip that is not what is stored, and say so: not written, or overtaken."""
+        """Drop a pinned tip that is not what is stored, and say so: not written, or overtaken.
+
+        Or the store is behind what it has acknowledged, having taken over from another.
+        """
         try:
             await tip.settle()
         except VersionConflict:
             return True
         if not self.is_shared:
             return False
+        written = tip.execution.version
         stored = await self._store.find(tip.execution.arn)
-        if stored is not None and stored.version <= tip.execution.version:
+        if stored is not None and written <= stored.version <= tip.execution.version:
             return False
         self.drop(tip, VersionConflict(tip.execution.arn))
         return True

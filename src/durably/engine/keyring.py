@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from durably.engine.rules import CALLBACK_NOT_FOUND
-from durably.engine.store import Store, is_shared
+from durably.engine.shared_store import is_shared
+from durably.engine.store import Store
 from durably.engine.tokens import is_callback_id
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
 

@@ -36,6 +36,7 @@ from durably.engine.rules import (
     TOO_FAST,
 )
 from durably.engine.sessions import Session
+from durably.engine.shared_store import is_shared
 from durably.engine.sharing import Sharing
 from durably.engine.starts import Starts
 from durably.engine.store import (
@@ -46,7 +47,6 @@ from durably.engine.store import (
     Store,
     Stored,
     VersionConflict,
-    is_shared,
 )
 from durably.engine.tips import Tip
 from durably.engine.tokens import (

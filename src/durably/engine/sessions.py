@@ -23,9 +23,8 @@ from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
 from durably.engine.sharing import know_targets
-from durably.engine.store import VersionConflict
+from durably.engine.store import Transaction, VersionConflict
 from durably.engine.tips import Listener, Push, Tip
-from durably.engine.transactions import Transaction
 from durably.errors import (
     ApiError,
     InvalidParameterValueException,

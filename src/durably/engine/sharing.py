@@ -9,7 +9,7 @@ from durably.engine.arns import LATEST, split_function_name
 from durably.engine.commands import Surroundings, Target
 from durably.engine.journals import Journals
 from durably.engine.roster import Presence, Roster, split_claim_name
-from durably.engine.store import SharedStore
+from durably.engine.shared_store import SharedStore
 from durably.errors import InvalidParameterValueException, StoreError
 from durably.wire.update import OperationAction, OperationUpdate
 

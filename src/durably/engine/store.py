@@ -6,19 +6,19 @@ is the one thing it schedules by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from durably.checks import check_flag, listed_in
-from durably.clock import Clock
 from durably.engine.arns import LATEST
-from durably.engine.roster import Presence, Roster
 from durably.engine.tally import Tally
 from durably.limits import as_count, as_text, check_instant
+
+C_co = TypeVar("C_co", covariant=True)
 
 
 class VersionConflict(Exception):  # noqa: N818 - not an error: somebody else was first
@@ -222,6 +222,53 @@ class Census(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     wake_at: datetime | None
 
 
+class Transaction(Protocol[C_co]):
+    """A transaction in which user code writes what is to be durable together with a change.
+
+    Attributes:
+        connection: what the user's code writes with.
+    """
+
+    @property
+    def connection(self) -> C_co:
+        """See above."""
+        ...
+
+    def complaint(self, *, is_over: bool) -> str | None:
+        """Say what the code has done with the connection that it may not; it *is over* or not.
+
+        Some of that is known only after `append`, which then comes too late.
+        """
+        ...
+
+    def is_conflict(self, error: Exception) -> bool:
+        """Whether the code has failed because another transaction was in the way."""
+        ...
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Add *changes* as `Store.append` does, and what was written here; all or none.
+
+        Raises:
+            VersionConflict: somebody was first, another transaction was in the way, or nobody knows
+                whether it was written. Load the execution again.
+            TransactionError: code still uses it.
+            StoreError: it could not be written.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Undo what was written here, unless it was appended to."""
+        ...
+
+
+Begin: TypeAlias = Callable[..., Coroutine[Any, Any, Transaction[Any]]]
+"""Begins a transaction for a step: `begin(arn, kind, blocking=…)`.
+
+Its connection is of the class *kind*, for a thread if *blocking*. What was handed in before of the
+execution is durable then. `ValidationError`: there is no such kind; `StoreError`: none to be had.
+"""
+
+
 class Store(Protocol):
     """Keeps journals. Every method is one transaction; times are passed in.
 
@@ -232,6 +279,11 @@ class Store(Protocol):
     """
 
     tally: Tally
+
+    @property
+    def begin(self) -> Begin | None:
+        """How a step begins to write beside the store; `None` where no user code can."""
+        ...
 
     async def open(self) -> None:
         """Make the store ready, and void the claims of owners that cannot be alive.
@@ -346,47 +398,3 @@ class Store(Protocol):
     async def delete_expired(self, now: datetime, limit: int) -> int:
         """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
         ...
-
-
-class SharedStore(Store, Protocol):
-    """A store that other processes write to, too.
-
-    Attributes:
-        clock: the one that all of them go by.
-    """
-
-    is_shared: bool
-    clock: Clock
-
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        """Say how many facts executions have; those that are gone are left out."""
-        ...
-
-    async def announce(self, presence: Presence) -> None:
-        """Note that a worker is there, and what it is."""
-        ...
-
-    async def withdraw(self, worker: str) -> None:
-        """Note that a worker is gone, and holds nothing any more."""
-        ...
-
-    async def offers(self) -> Sequence[str]:
-        """Give the names that workers claim by, or have ever claimed by."""
-        ...
-
-    async def roster(self) -> Roster:
-        """Say who works on the store, and what there is to do."""
-        ...
-
-    def on_hint(self, listener: Callable[[str], None]) -> None:
-        """Call *listener* in the event loop when another process may have done something.
-
-        It is given the arn of an execution that its owner should look at, or nothing when anything
-        may be due. Hints may be lost, doubled and late.
-        """
-        ...
-
-
-def is_shared(store: Store) -> TypeGuard[SharedStore]:
-    """Whether other processes write to *store*, too."""
-    return getattr(store, "is_shared", False)

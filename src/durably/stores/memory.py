@@ -34,7 +34,13 @@ class MemoryStore:
     """Keeps journals in this process, with the rules of every other store and no durability.
 
     No method ever suspends. What it holds stays when it is closed, until the object is gone.
+
+    Attributes:
+        tally: what is counted of this process's work on it.
+        begin: none: no step can write to it.
     """
+
+    begin = None
 
     def __init__(self, *, ids: IdSource | None = None) -> None:
         self._keys: tuple[bytes, ...] = ((ids or RandomIds()).nonce(KEY_BYTES),)

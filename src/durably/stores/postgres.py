@@ -167,7 +167,7 @@ class PostgresStore:
         self._to_write().append_soon(change)
 
     async def begin(self, arn: str, kind: type[C], *, blocking: bool) -> PostgresTransaction[C]:
-        """Begin a transaction that a step writes in; see `TransactionalStore`."""
+        """Begin a transaction that a step writes in; see `Begin`."""
         self._opened()
         assert self._steps is not None, "it is made with the database"
         return await self._steps.begin(arn, kind, blocking=blocking)

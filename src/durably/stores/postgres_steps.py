@@ -138,7 +138,7 @@ class PostgresSteps:
         self._bridges: dict[str, SyncBridge | AsyncBridge] = {}
 
     async def begin(self, arn: str, kind: type[T], *, blocking: bool) -> PostgresTransaction[T]:
-        """See `TransactionalStore.begin`."""
+        """See `Begin`."""
         name = check_kind_of(kind, _NAMES[blocking], _WHERE[blocking])
         await self.writer.settle_one(arn)
         await self._room.acquire()

@@ -263,7 +263,10 @@ class PostgresWriter:
             is_written = False
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             return error
-        return None if is_written else VersionConflict(call.changes[0].arn)
+        if not is_written:
+            return VersionConflict(call.changes[0].arn)
+        self._sizes.note(1)
+        return None
 
     def _has_failed(self, call: _Call) -> bool:
         """Hand on the failure of an earlier change of the same execution, once, or of its line."""

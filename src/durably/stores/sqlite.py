@@ -152,7 +152,7 @@ class SqliteStore:
         self._to_write().run_soon(append, change.arn, can_wait=can_wait)
 
     async def begin(self, arn: str, kind: type[C], *, blocking: bool) -> SqliteTransaction[C]:  # noqa: ARG002 - all of SQLite blocks, and everything is written before
-        """Begin a transaction that a step writes in; see `TransactionalStore`."""
+        """Begin a transaction that a step writes in; see `Begin`."""
         self._to_write()
         assert self._steps is not None, "it is made with the writer"
         return await self._steps.begin(kind)

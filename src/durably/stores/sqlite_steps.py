@@ -109,7 +109,7 @@ class SqliteSteps:
         self.open: set[SqliteTransaction[Any]] = set()
 
     async def begin(self, kind: type[C]) -> SqliteTransaction[C]:
-        """See `TransactionalStore.begin`."""
+        """See `Begin`."""
         name = check_kind_of(kind, _NAMES, "on SQLite")
         await self.writer.hold()
         try:

@@ -186,6 +186,7 @@ class GroupWriter:
                     self.held.check()
                     ledger.prepare()
                     ledger.commit()
+                    self._sizes.note(len(group))
                 except Exception as error:
                     self._undo(error)
                     raise

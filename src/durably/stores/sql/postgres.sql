@@ -40,7 +40,8 @@ WITH due AS (
   SELECT id, wake_at FROM {schema}.executions WHERE id IN (SELECT id FROM due)
 )
 UPDATE {schema}.executions AS held
-SET owner = %(worker)s, epoch = epoch + 1 + (random() * 1000000)::bigint, wake_at = %(ends_at)s
+SET owner = %(worker)s, epoch = epoch + 1 + (random() * 1000000)::bigint,
+  timeline = (SELECT {schema}.timeline()), wake_at = %(ends_at)s
 FROM due JOIN before USING (id)
 WHERE held.id = due.id
 RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
@@ -49,7 +50,7 @@ RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.
 UPDATE {schema}.executions AS held SET wake_at = %(until)s
 FROM unnest(%(arns)s::text[], %(epochs)s::bigint[]) AS mine (arn, epoch)
 WHERE held.namespace_id = %(space)s AND held.arn = mine.arn AND held.epoch = mine.epoch
-  AND held.owner = %(worker)s
+  AND held.owner = %(worker)s AND held.timeline = (SELECT {schema}.timeline())
 RETURNING held.arn
 
 -- name: next_wake_at
@@ -65,7 +66,8 @@ CROSS JOIN LATERAL (
 -- name: find
 -- One statement, so that all of it is of one moment.
 SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_reason,
-  started_at, ended_at, delete_at, wake_at, owner IS NOT NULL, held.version, epoch, fact_count,
+  started_at, ended_at, delete_at, wake_at,
+  owner IS NOT NULL AND timeline = (SELECT {schema}.timeline()), held.version, epoch, fact_count,
   rows.*
 FROM {schema}.executions AS held
 JOIN {schema}.functions ON functions.id = held.function_id

@@ -36,6 +36,7 @@ CREATE TABLE {schema}.executions (
   wake_at bigint, -- when somebody must look at it next; while claimed, when the lease ends
   owner text, -- the worker that has claimed it and not released it
   epoch bigint NOT NULL DEFAULT 0, -- counts claims
+  timeline bigint NOT NULL DEFAULT 0, -- of the database when it was claimed; see timeline()
   fact_count integer NOT NULL,
   UNIQUE (namespace_id, arn),
   UNIQUE (function_id, name)
@@ -94,6 +95,17 @@ CREATE TABLE {schema}.workers (
   PRIMARY KEY (namespace_id, id)
 );
 
+-- Say which history of the database this is: one that takes over from another, or comes back from a
+-- backup, begins a new one. What was claimed in another one counts for nothing: whoever claimed it may
+-- have heard of things that this one has lost. 0 where a server does not say, such as a standby.
+CREATE FUNCTION {schema}.timeline() RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
+EXCEPTION WHEN object_not_in_prerequisite_state OR feature_not_supported THEN
+  RETURN 0;
+END
+$$;
+
 -- Of which functions and versions there is something to do, some time. One look into the index for
 -- each, however many executions sleep.
 CREATE FUNCTION {schema}.kinds(space integer)
@@ -148,6 +160,7 @@ DECLARE
   broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
   cut integer[] := '{{}}'; -- lines of which a change was refused, so that no later one may be taken
   taken integer := 0; -- how many bodies are behind us
+  here CONSTANT bigint := {schema}.timeline();
   this_call jsonb;
   this_arn text;
 BEGIN
@@ -167,7 +180,7 @@ BEGIN
   refused := -1;
   FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
     refused := refused + 1;
-    culprit := {schema}.refusal(space, this_call -> 'changes', broken, cut);
+    culprit := {schema}.refusal(space, here, this_call -> 'changes', broken, cut);
     IF culprit IS NULL THEN
       PERFORM {schema}.take(space, this_call -> 'changes', bodies, taken);
     ELSE
@@ -184,8 +197,9 @@ END
 $$;
 
 -- Say which execution a call is refused for, if it comes too late for one.
-CREATE FUNCTION {schema}.refusal(space integer, changes jsonb, broken text[], cut integer[])
-RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.refusal(
+  space integer, here bigint, changes jsonb, broken text[], cut integer[]
+) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   wanted record;
   held record;
@@ -195,12 +209,13 @@ BEGIN
       arn text, version integer, epoch bigint, function text, name text, line integer
     )
   LOOP
-    SELECT fact_count, owner, epoch INTO held FROM {schema}.executions
+    SELECT fact_count, owner, epoch, timeline INTO held FROM {schema}.executions
     WHERE namespace_id = space AND arn = wanted.arn;
     IF wanted.arn = ANY (broken)
       OR coalesce(wanted.line = ANY (cut), false)
       OR coalesce(held.fact_count, 0) <> wanted.version
-      OR (wanted.epoch IS NOT NULL AND (held.owner IS NULL OR held.epoch <> wanted.epoch))
+      OR (wanted.epoch IS NOT NULL
+        AND (held.owner IS NULL OR held.epoch <> wanted.epoch OR held.timeline <> here))
       OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
     THEN
       RETURN wanted.arn;
