@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -30,11 +31,13 @@ from benchmarks import (
     rows_handler,
     rows_http,
     rows_import,
+    rows_postgres,
     rows_steps,
     rows_testing,
     rows_waiting,
 )
 from benchmarks.measure import Options, timed_collector
+from benchmarks.postgres import server
 from benchmarks.report import Line, Result, table
 
 _ROOT = Path(__file__).parents[1]
@@ -71,6 +74,12 @@ _ROWS = {
     "sleeping-memory": Row(rows_waiting.sleeping_memory, rows_waiting.profile_sleeping_memory),
     "sleeping-sqlite": Row(rows_waiting.sleeping_sqlite, rows_waiting.profile_sleeping_sqlite),
     "skipped-wait": Row(rows_testing.skipped_waits),
+    "pg-steps": Row(rows_postgres.steps, rows_postgres.profile_steps),
+    "pg-many": Row(rows_postgres.many, rows_postgres.profile_many),
+    "pg-fan-out": Row(rows_postgres.fan_out, rows_postgres.profile_fan_out),
+    "pg-recovery": Row(rows_postgres.recovery, rows_postgres.profile_recovery),
+    "pg-timer": Row(rows_postgres.timers, rows_postgres.profile_events),
+    "pg-event": Row(rows_postgres.events, rows_postgres.profile_events),
     "tests": Row(rows_testing.tests),
     "crashes": Row(rows_testing.crashes),
 }
@@ -85,19 +94,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps(asdict(_measure(name, options, is_profiled=asked.profile))))
         return 0
     print(_machine(), file=sys.stderr)
+    names = asked.row or list(_ROWS)
     results = []
-    for number, name in enumerate(asked.row or _ROWS, 1):
-        print(f"[{number}/{len(asked.row or _ROWS)}] {name}", file=sys.stderr, flush=True)
-        results.append(_in_own_process(name, asked))
+    with server() if any(map(_is_on_postgres, names)) else nullcontext():
+        for number, name in enumerate(names, 1):
+            print(f"[{number}/{len(names)}] {name}", file=sys.stderr, flush=True)
+            results.append(_in_own_process(name, asked))
     _report(results, asked)
     return int(any(result.failure for result in results))
+
+
+def _is_on_postgres(name: str) -> bool:
+    return name.startswith("pg-")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.main", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--row", action="append", choices=_ROWS, help="only this row; repeatable")
-    parser.add_argument("--no-peers", action="store_true", help="leave the official SDK out")
+    parser.add_argument("--no-peers", action="store_true", help="leave others out")
     parser.add_argument("--profile", action="store_true", help="explain each target missed")
     parser.add_argument("--json", metavar="PATH", help="write the figures there too; - prints them")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)

@@ -30,7 +30,7 @@ class Options:
 
     Attributes:
         is_quick: fewer and smaller rounds, for a first look; figures of both are alike, not equal.
-        has_peers: measure the official SDK, too.
+        has_peers: measure others, too.
     """
 
     is_quick: bool = False

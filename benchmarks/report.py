@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_HEAD = ("row", "what", "ours", "target", "met", "beside floors of the same run", "official SDK")
+_HEAD = (
+    "row",
+    "what",
+    "ours",
+    "target",
+    "met",
+    "beside floors of the same run",
+    "peers; unnamed: official SDK",
+)
 _GAP = "  "
 
 
@@ -25,7 +33,7 @@ class Line:
     Attributes:
         limit: what it should at most be, or at least when *is_at_least*; `None`: no target.
         floors: what nothing durable can be faster than, or what it is made of.
-        peers: the official SDK, or its local runner.
+        peers: the official SDK, or its local runner; DBOS and absurd.
         note: anything a reader must know to read the figure.
     """
 

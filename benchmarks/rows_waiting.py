@@ -50,17 +50,8 @@ def timers(options: Options) -> list[Line]:
 async def _timers(options: Options, inside: Path) -> list[Line]:
     count = options.pick(400, 60)
     progress(f"{count} sleeps of one second, one after the other begun")
-    late: list[float] = []
-
-    async def one(ours: Engine) -> None:
-        run = await ours.start(functions.sleeper, 1)
-        woken = await run.result()
-        late.append(woken - await _due_at(run))
-
-    async with engine(inside / "timers.db") as ours, asyncio.TaskGroup() as sleeping:
-        for _ in range(count):
-            sleeping.create_task(one(ours))
-            await asyncio.sleep(0.023)
+    async with engine(inside / "timers.db") as ours:
+        late = await late_timers(ours, count)
     p50, p99 = (percentile(late, percent) * MILLI for percent in (50, 99))
     return [
         Line(
@@ -70,6 +61,22 @@ async def _timers(options: Options, inside: Path) -> list[Line]:
             what="lateness of a timer, SQLite, idle, p99", value=p99, unit="ms", limit=_LATE_P99_MS
         ),
     ]
+
+
+async def late_timers(ours: Engine, count: int) -> list[float]:
+    """Sleep for a second, so often; give how late each timer is."""
+    late: list[float] = []
+
+    async def one() -> None:
+        run = await ours.start(functions.sleeper, 1)
+        woken = await run.result()
+        late.append(woken - await _due_at(run))
+
+    async with asyncio.TaskGroup() as sleeping:
+        for _ in range(count):
+            sleeping.create_task(one())
+            await asyncio.sleep(0.023)
+    return late
 
 
 async def _due_at(run: Execution) -> float:
@@ -91,7 +98,7 @@ async def _callbacks(options: Options, inside: Path) -> list[Line]:
     count = options.pick(300, 60)
     progress(f"{count} callbacks, one after the other")
     async with engine(inside / "callbacks.db") as ours:
-        taken = [await _answer(ours, f"c{number}") for number in range(count)]
+        taken = [await answer(ours, f"c{number}") for number in range(count)]
     with BareCommits(inside / "bare.db") as commits:
         bare = median(commits.seconds(1) for _ in range(count))
     return [
@@ -107,7 +114,7 @@ async def _callbacks(options: Options, inside: Path) -> list[Line]:
     ]
 
 
-async def _answer(ours: Engine, key: str) -> float:
+async def answer(ours: Engine, key: str) -> float:
     """Have one execution wait until its invocation has ended, answer, and time until it goes on."""
     waiting = functions.callback_ids[key] = asyncio.get_running_loop().create_future()
     run = await ours.start(functions.answered, key)
@@ -263,7 +270,7 @@ def profile_callbacks(_options: Options) -> Callable[[], object]:
     async def work(inside: Path) -> None:
         async with engine(inside / "callbacks.db") as ours:
             for number in range(200):
-                await _answer(ours, f"p{number}")
+                await answer(ours, f"p{number}")
 
     def run() -> None:
         with folder() as inside:
