@@ -37,6 +37,8 @@ REGRESSIONS = (
     '{"seed": 128, "store": "shared"}',
     # A child ended in a process that did not know of the invoke that waited for it.
     '{"seed": 178, "store": "shared"}',
+    # An invocation was told an answer that another process's answer kept from being written.
+    "1001279",
 )
 """Runs that have failed by a defect of the product."""
 

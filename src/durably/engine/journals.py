@@ -161,18 +161,20 @@ class Journals:
 
         Or the store is behind what it has acknowledged, having taken over from another.
         """
-        try:
-            await tip.settle()
-        except VersionConflict:
-            return True
-        if not self.is_shared:
-            return False
-        written = tip.execution.version
-        stored = await self._store.find(tip.execution.arn)
-        if stored is not None and written <= stored.version <= tip.execution.version:
-            return False
-        self.drop(tip, VersionConflict(tip.execution.arn))
-        return True
+        while True:
+            try:
+                await tip.settle()
+            except VersionConflict:
+                return True
+            if not self.is_shared:
+                return False
+            written = tip.execution.version
+            stored = await self._store.find(tip.execution.arn)
+            if stored is None or not written <= stored.version <= tip.execution.version:
+                self.drop(tip, VersionConflict(tip.execution.arn))
+                return True
+            if tip.is_durable:  # else something was said meanwhile
+                return False
 
     async def make_known(self) -> None:
         """Return when other processes can see what was handed in before."""
