@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from durably.engine.roster import Presence, Roster, split_claim_name
+from durably.engine.shared_store import NEXT_KEY_AFTER
 from durably.engine.store import (
     KEY_BYTES,
     Census,
@@ -150,10 +151,12 @@ class PostgresStore:
         [(keys,)] = await self._opened().read("keys", {"space": self._space})
         return tuple(keys)
 
-    async def add_key(self, key: bytes) -> None:
-        """Make *key* the newest, and keep the one before."""
+    async def add_key(self, key: bytes) -> bool:
+        """Make *key* the newest, and keep the one before; not too soon after that one."""
+        after = NEXT_KEY_AFTER // timedelta(microseconds=1)
+        parameters = self._with_space({"key": key, "after": after})
         # As often as need be: twice the same is once.
-        await self._opened().read("add_key", {"space": self._space, "key": key})
+        return bool(await self._opened().read("add_key", parameters))
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""

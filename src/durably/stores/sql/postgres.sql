@@ -268,9 +268,12 @@ SELECT id FROM {schema}.namespaces WHERE name = %(name)s
 
 -- name: keys
 SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
+-- The same a second time is none the more of it: the answer to the first may have been lost.
 
 -- name: add_key
 UPDATE {schema}.namespaces
-SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END
-WHERE id = %(space)s
+SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END,
+  keyed_at = CASE WHEN keys[1] = %(key)s THEN keyed_at ELSE clock.instant END
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant) AS clock
+WHERE id = %(space)s AND (keys[1] = %(key)s OR keyed_at <= clock.instant - %(after)s::bigint)
 RETURNING id
