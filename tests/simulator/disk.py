@@ -66,9 +66,9 @@ class View:
     async def keys(self) -> Sequence[bytes]:
         return await self.inner.keys()
 
-    async def add_key(self, key: bytes) -> None:
+    async def add_key(self, key: bytes) -> bool:
         self._fail("append fails before")
-        await self.inner.add_key(key)
+        return await self.inner.add_key(key)
 
     # Writes
 

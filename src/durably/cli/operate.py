@@ -76,7 +76,8 @@ def delete(*, execution: str, url: str) -> None:
 def rotate_key(*, url: str) -> None:
     """Make callback ids and checkpoint tokens with a new key from now on.
 
-    Those that the key before has made stay good until the next time; older ones are refused.
+    Those that the key before has made stay good until the next time; older ones are refused. On
+    PostgreSQL the next time is five minutes later at the earliest.
     """
     ask(url, RotateKeyRequest())
     click.echo("There is a new key. What the one before has made is good until the next.", err=True)

@@ -11,7 +11,7 @@ from durably.engine.history import page_size
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN
-from durably.engine.sharing import know_targets
+from durably.engine.sharing import look_around
 from durably.engine.store import VersionConflict
 from durably.engine.tokens import TokenParts, seal_token, unseal_token
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
@@ -38,7 +38,7 @@ async def remote_checkpoint(
     """
     arn = request.durable_execution_arn
     parts = unseal_token(keys, arn, request.checkpoint_token)
-    await know_targets(surroundings, request.updates)
+    await look_around(surroundings, request.updates)
     command = Checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )

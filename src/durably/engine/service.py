@@ -104,7 +104,7 @@ class Service:
         self.policy = policy or ServicePolicy()
         self._ids = ids
         self._find_target = find_target
-        self.keys = KeyRing(store)
+        self.keys = KeyRing(store, clock)
         self._wakers: list[Callable[[], None]] = []
         self.waiters = Waiters(clock)
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
@@ -114,6 +114,7 @@ class Service:
             lambda place: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES, place)),
             self._target_of,
             None if self.sharing is None else self.sharing.learn,
+            self.keys.renew,
         )
 
     async def open(self) -> None:
@@ -123,11 +124,6 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        try:
-            await self.keys.load()
-        except BaseException:
-            await self.store.close()
-            raise
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""
@@ -323,6 +319,10 @@ class Service:
         """Make callback ids and tokens with a new key.
 
         What the key before has made stays good until the next time.
+
+        Raises:
+            ResourceConflictException: several processes work on the store, and the last time was
+                less than five minutes ago.
         """
         await self.keys.add(self._ids.nonce(KEY_BYTES))
 
@@ -379,6 +379,7 @@ class Service:
         """
         self.store.tally.claims += 1
         self.store.tally.claims_lost += claim.is_takeover
+        await self.keys.renew()
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
         token = seal_token(self.keys.current, claim.arn, TokenParts(claim.epoch, 0))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol, TypeGuard
 
 from durably.clock import Clock
 from durably.engine.roster import Presence, Roster
 from durably.engine.store import Store
+
+NEXT_KEY_AFTER = timedelta(minutes=5)
+"""For how long a key is the newest at least.
+
+By then every process makes ids with it, and what was made with the one before is written.
+"""
 
 
 class SharedStore(Store, Protocol):

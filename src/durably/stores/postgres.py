@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from durably.engine.roster import Presence, Roster, split_claim_name
+from durably.engine.shared_store import NEXT_KEY_AFTER
 from durably.engine.store import (
     KEY_BYTES,
     Census,
@@ -21,7 +22,7 @@ from durably.engine.store import (
     VersionConflict,
 )
 from durably.engine.tally import Tally
-from durably.errors import InvalidStateError
+from durably.errors import InvalidStateError, StoreUnavailableError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
 from durably.stores.instants import from_us, to_us
@@ -38,7 +39,7 @@ from durably.stores.postgres_rows import (
     as_stored,
     list_statement,
 )
-from durably.stores.postgres_schema import prepare
+from durably.stores.postgres_schema import NOTHING_THERE, prepare
 from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
 from durably.stores.postgres_writer import PostgresWriter
 
@@ -59,7 +60,7 @@ class PostgresStore:
         url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
             `PostgresAddress`.
         is_visitor: whether it is only to look at something, or to hand something in. Then it makes
-            no schema, and does not listen.
+            neither schema nor namespace, and does not listen.
         ids: where the namespace's key comes from, when it is made.
 
     Attributes:
@@ -95,7 +96,7 @@ class PostgresStore:
 
         Raises:
             StoreTooNewError: a newer version of this library made the schema. It was not touched.
-            StoreUnavailableError: the database cannot be reached.
+            StoreUnavailableError: the database cannot be reached, or a visitor finds nothing there.
             StoreError: anything else; the text says what to do.
         """
         if self._database is not None:
@@ -104,11 +105,7 @@ class PostgresStore:
         await prepare(database, self.address, may_make=not self._is_visitor)
         await database.open()
         try:
-            parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
-            found: Sequence[Row] = ()
-            while not found:  # another made it after this began to look: it is seen the next time
-                found = await database.read("namespace", parameters)
-            self._space = found[0][0]
+            self._space = await self._find_space(database)
             self._database = database
             await self._look_at_clock(database)
             self._writer = PostgresWriter(database, self._space, self.tally)
@@ -119,6 +116,17 @@ class PostgresStore:
             self._database = None
             await database.close()
             raise
+
+    async def _find_space(self, database: PostgresDatabase) -> int:
+        """Give the number of the namespace; who is no visitor makes it if need be."""
+        name = {"name": self.address.namespace}
+        while not (found := await database.read("namespace", name)):
+            if self._is_visitor:
+                said = f"{self.address.title} has no such namespace"
+                raise StoreUnavailableError(said, remedy=NOTHING_THERE)
+            key = self._ids.nonce(KEY_BYTES)
+            await database.read("make_namespace", {**name, "key": key})  # or another does just now
+        return int(found[0][0])
 
     async def close(self) -> None:
         """Write what was handed in, and let go of every connection.
@@ -150,10 +158,12 @@ class PostgresStore:
         [(keys,)] = await self._opened().read("keys", {"space": self._space})
         return tuple(keys)
 
-    async def add_key(self, key: bytes) -> None:
-        """Make *key* the newest, and keep the one before."""
+    async def add_key(self, key: bytes) -> bool:
+        """Make *key* the newest, and keep the one before; not too soon after that one."""
+        after = NEXT_KEY_AFTER // timedelta(microseconds=1)
+        parameters = self._with_space({"key": key, "after": after})
         # As often as need be: twice the same is once.
-        await self._opened().read("add_key", {"space": self._space, "key": key})
+        return bool(await self._opened().read("add_key", parameters))
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""

@@ -258,19 +258,20 @@ SELECT set_config(name, '0', true) FROM unnest(
 CREATE SCHEMA IF NOT EXISTS {schema}
 
 -- name: namespace
-WITH made AS (
-  INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
-  ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT id FROM made
-UNION ALL
 SELECT id FROM {schema}.namespaces WHERE name = %(name)s
+
+-- name: make_namespace
+INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
+ON CONFLICT DO NOTHING RETURNING id
 
 -- name: keys
 SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
 
 -- name: add_key
+-- The same a second time is none the more of it: the answer to the first may have been lost.
 UPDATE {schema}.namespaces
-SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END
-WHERE id = %(space)s
+SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END,
+  keyed_at = CASE WHEN keys[1] = %(key)s THEN keyed_at ELSE clock.instant END
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant) AS clock
+WHERE id = %(space)s AND (keys[1] = %(key)s OR keyed_at <= clock.instant - %(after)s::bigint)
 RETURNING id

@@ -9,7 +9,8 @@ INSERT INTO {schema}.store (version) VALUES (1);
 CREATE TABLE {schema}.namespaces (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text COLLATE "C" NOT NULL UNIQUE,
-  keys bytea[] NOT NULL -- what the tokens of this namespace are made with, newest first
+  keys bytea[] NOT NULL, -- what the tokens of this namespace are made with, newest first
+  keyed_at bigint NOT NULL DEFAULT 0 -- when the newest was added to the one before
 );
 
 CREATE TABLE {schema}.functions (
