@@ -26,6 +26,7 @@ from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
+from durably.engine.shared_store import outline_of
 from durably.engine.store import Change, KeepClaim, Store, Transaction, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
@@ -168,7 +169,7 @@ class Journals:
         if not self.is_shared:
             return False
         written = tip.execution.version
-        stored = await self._store.find(tip.execution.arn)
+        stored = await outline_of(self._store, tip.execution.arn)
         if stored is not None and written <= stored.version <= tip.execution.version:
             return False
         self.drop(tip, VersionConflict(tip.execution.arn))
@@ -181,7 +182,7 @@ class Journals:
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
-        stored = await self._store.find(arn)
+        stored = await outline_of(self._store, arn)
         return stored is not None and stored.claim_epoch == epoch
 
     async def ask_tip(
