@@ -116,6 +116,15 @@ async def rotated(store: PostgresStore) -> Any:
     return await store.keys() == (b"k" * 32, old)
 
 
+async def outlined(store: PostgresStore) -> Any:
+    found = await store.outlines(["f/a", "x", "f/held", "f/old"])
+    assert found["f/held"].claim_epoch == await epoch_of(store, "f/held")
+    return [
+        (arn, one.version, one.claim_epoch and True, one.is_at_rest)
+        for arn, one in sorted(found.items())
+    ]
+
+
 async def appended(store: PostgresStore) -> Any:
     store.append_soon(change("a", 1, b"soon"))
     late = asyncio.gather(
@@ -142,7 +151,8 @@ CASES: dict[str, tuple[Callable[[PostgresStore], Awaitable[Any]], Any]] = {
     "list": (listed, ["f/a", "f/held", "f/old"]),
     "census": (counted, {"RUNNING": 2, "SUCCEEDED": 1}),
     "delete": (lambda s: s.delete("f/old", 1), LOST),
-    "versions": (lambda s: s.versions(["f/a", "x"]), {"f/a": 1}),
+    "outlines": (outlined, [("f/a", 1, None, False), ("f/held", 1, True, False),
+        ("f/old", 1, None, True)]),
     "announce": (lambda s: s.announce(HERE), None),
     "withdraw": (lambda s: s.withdraw("w"), None),
     "offers": (lambda s: s.offers(), ["f"]),

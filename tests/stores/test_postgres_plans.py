@@ -31,7 +31,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "delete": {"arn": "f/7", "version": 1},
     "delete_expired": {"now": NOW, "limit": 1000},
     "census": {"statuses": ["RUNNING", "SUCCEEDED", "FAILED"], "limit": 100},
-    "versions": {"arns": ["f/7", "f/8"]},
+    "outlines": {"arns": ["f/7", "f/8"]},
 }  # fmt: skip
 LISTINGS = [
     Query(),

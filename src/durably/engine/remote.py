@@ -43,12 +43,23 @@ async def remote_checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )
     try:
-        last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
-        assert last is not None, "the checkpoint has just been accepted"
-        async with _settled(journals, arn) as execution:
-            return _reply(keys, arn, execution, parts.epoch, last)
+        async with _at_hand(journals, arn):
+            last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
+            assert last is not None, "the checkpoint has just been accepted"
+            async with _settled(journals, arn) as execution:
+                return _reply(keys, arn, execution, parts.epoch, last)
     except (ResourceNotFoundException, VersionConflict) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
+
+
+@asynccontextmanager
+async def _at_hand(journals: Journals, arn: str) -> AsyncGenerator[None]:
+    """Have an execution be read once, however often it is asked for."""
+    tip = await journals.pin(arn)
+    try:
+        yield
+    finally:
+        journals.unpin(tip)
 
 
 @asynccontextmanager

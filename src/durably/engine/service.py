@@ -36,7 +36,7 @@ from durably.engine.rules import (
     TOO_FAST,
 )
 from durably.engine.sessions import Session
-from durably.engine.shared_store import is_shared
+from durably.engine.shared_store import is_shared, outline_of
 from durably.engine.sharing import Sharing
 from durably.engine.starts import Starts
 from durably.engine.store import (
@@ -243,16 +243,20 @@ class Service:
             InvalidStateError: nothing is worked on here any more.
         """
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
+        may_be_at_rest = True
         with self.waiters.waiting(arn) as waiter:
             while True:
                 if waiter.settled is not None:
                     return describe(waiter.settled)  # nothing comes after its end
-                if not self._journals.is_known_open(arn):
+                if may_be_at_rest and not self._journals.is_known_open(arn):
                     found = await self.get(arn)
                     if found.is_closed or found.parked_reason is not None:
                         return found
                 self.waiters.check()
                 await waiter.wait(poll)
+                if poll is not None:  # its facts may be many
+                    outline = await outline_of(self.store, arn)
+                    may_be_at_rest = outline is None or outline.is_at_rest
 
     async def _find(self, arn: str) -> Stored:
         parse_execution_arn(arn)
@@ -321,8 +325,7 @@ class Service:
         What the key before has made stays good until the next time.
 
         Raises:
-            ResourceConflictException: several processes work on the store, and the last time was
-                less than five minutes ago.
+            ResourceConflictException: it was less than five minutes ago, in a shared store.
         """
         await self.keys.add(self._ids.nonce(KEY_BYTES))
 

@@ -39,8 +39,8 @@ class Sharing:
         """
         running = self._journals.running()
         if running:
-            for arn, version in (await self._store.versions(running)).items():
-                self._journals.note_version(arn, version)
+            for arn, outline in (await self._store.outlines(running)).items():
+                self._journals.note_version(arn, outline.version)
 
     async def learn(self) -> None:
         """Find out which functions other workers have, or had: executions can wait for them.

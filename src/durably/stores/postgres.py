@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from durably.engine.roster import Presence, Roster, split_claim_name
-from durably.engine.shared_store import NEXT_KEY_AFTER
+from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
 from durably.engine.store import (
     KEY_BYTES,
     Census,
@@ -275,10 +275,11 @@ class PostgresStore:
         [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
         return int(amount)
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        """Say how many facts executions have; those that are gone are left out."""
-        database = self._opened()
-        return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        """Say how far executions have come; those that are gone are left out."""
+        database = await self._settled()
+        rows = await database.read("outlines", self._with_space({"arns": list(arns)}))
+        return {arn: Outline(*row) for arn, *row in rows}
 
     async def announce(self, presence: Presence) -> None:
         """Note that a worker is there, and what it is."""

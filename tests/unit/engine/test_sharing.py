@@ -13,7 +13,7 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.roster import Backlog, Presence, Roster, Seen
-from durably.engine.shared_store import NEXT_KEY_AFTER
+from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
 from durably.errors import ResourceNotFoundException, StoreError
 from durably.stores.memory import MemoryStore
 from durably.wire.invocation import InvocationInput, InvocationOutput
@@ -48,9 +48,9 @@ class SharedMemoryStore(MemoryStore):
         self.keyed_at = now
         return await super().add_key(key)
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        found = [await self.find(arn) for arn in arns]
-        return {one.arn: one.version for one in found if one is not None}
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        found = [await MemoryStore.find(self, arn) for arn in arns]
+        return {one.arn: Outline.of(one) for one in found if one is not None}
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
         """Give none."""

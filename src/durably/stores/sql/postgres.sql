@@ -185,8 +185,11 @@ WITH expired AS (
 )
 SELECT count(*) FROM gone
 
--- name: versions
-SELECT arn, fact_count FROM {schema}.executions
+-- name: outlines
+SELECT arn, fact_count,
+  CASE WHEN owner IS NOT NULL AND timeline = (SELECT {schema}.timeline()) THEN epoch END,
+  ended_at IS NOT NULL OR parked_reason IS NOT NULL
+FROM {schema}.executions
 WHERE namespace_id = %(space)s AND arn = ANY (%(arns)s)
 
 -- name: announce
