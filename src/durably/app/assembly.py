@@ -99,7 +99,9 @@ class Assembly:
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path, self._check_start)
+            self._socket = ControlSocket(
+                self.service, store.path, self._check_start, lambda: self.names
+            )
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
