@@ -247,12 +247,16 @@ class Service:
             InvalidStateError: nothing is worked on here any more.
         """
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
+        version = -1
         with self.waiters.waiting(arn) as waiter:
             while True:
                 if waiter.settled is not None:
                     return describe(waiter.settled)  # nothing comes after its end
-                if not self._journals.is_known_open(arn):
-                    found = await self.get(arn)
+                if not self._journals.is_known_open(arn) and (
+                    self.sharing is None or await self.sharing.is_news(arn, version)
+                ):
+                    stored = await self._find(arn)
+                    found, version = describe(Tip.of(stored).execution), stored.version
                     if found.is_closed or found.parked_reason is not None:
                         return found
                 self.waiters.check()

@@ -41,6 +41,18 @@ class Sharing:
             for arn, version in (await self._store.versions(running)).items():
                 self._journals.note_version(arn, version)
 
+    async def is_news(self, arn: str, version: int) -> bool:
+        """Whether an execution may be another than it was with *version* facts; -1: not known yet.
+
+        That is asked again and again, so no facts are read for it; and nothing while it runs here,
+        since `refresh` looks after what runs. Raises as `refresh` does.
+        """
+        if version < 0:
+            return True
+        if arn in self._journals.running():
+            return False
+        return (await self._store.versions((arn,))).get(arn) != version
+
     async def learn(self) -> None:
         """Find out which functions other workers have, or had: executions can wait for them.
 

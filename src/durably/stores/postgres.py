@@ -40,12 +40,15 @@ from durably.stores.postgres_rows import (
 )
 from durably.stores.postgres_schema import prepare
 from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
+from durably.stores.postgres_together import Together
 from durably.stores.postgres_writer import PostgresWriter
 
 C = TypeVar("C")
 
 log = logging.getLogger("durably.stores")
 
+_FOUND_AT_ONCE = 50  # executions, each with all its facts
+_COUNTED_AT_ONCE = 1_000
 _HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
 
 
@@ -89,6 +92,8 @@ class PostgresStore:
         self._served: set[str] = set()
         self._hinting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[object]] = set()
+        self._found = Together(self._find_some, _FOUND_AT_ONCE)
+        self._counted = Together(self._count_some, _COUNTED_AT_ONCE)
 
     async def open(self) -> None:
         """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
@@ -131,6 +136,8 @@ class PostgresStore:
             return
         try:
             await writer.close()
+            await self._found.close()
+            await self._counted.close()
         finally:
             self._database = self._writer = None
             if self._hints is not None:
@@ -220,8 +227,8 @@ class PostgresStore:
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
-        row = await self._first("find", {"arn": arn})
-        return None if row is None else as_stored(row)
+        await self._settled()
+        return await self._found.find(arn)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""
@@ -267,8 +274,8 @@ class PostgresStore:
 
     async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
         """Say how many facts executions have; those that are gone are left out."""
-        database = self._opened()
-        return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+        self._opened()
+        return await self._counted.find_all(arns)
 
     async def announce(self, presence: Presence) -> None:
         """Note that a worker is there, and what it is."""
@@ -332,6 +339,13 @@ class PostgresStore:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.debug("a hint was not sent: %s", task.exception())
+
+    async def _find_some(self, arns: Sequence[str]) -> Mapping[str, Stored]:
+        rows = await self._opened().read("find", self._with_space({"arns": list(arns)}))
+        return {stored.arn: stored for stored in map(as_stored, rows)}
+
+    async def _count_some(self, arns: Sequence[str]) -> Mapping[str, int]:
+        return dict(await self._opened().read("versions", self._with_space({"arns": list(arns)})))
 
     async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
         database = await self._settled()
