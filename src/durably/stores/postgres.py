@@ -49,6 +49,7 @@ log = logging.getLogger("durably.stores")
 
 _FOUND_AT_ONCE = 50  # executions, each with all its facts
 _COUNTED_AT_ONCE = 1_000
+_MAX_BACKLOG = 10_000
 _HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
 
 
@@ -301,7 +302,7 @@ class PostgresStore:
         """Say who works on the store, and what there is to do."""
         database, parameters = self._opened(), self._with_space({})
         workers = await database.read("workers", parameters)
-        backlogs = await database.read("backlogs", parameters)
+        backlogs = await database.read("backlogs", {**parameters, "limit": _MAX_BACKLOG})
         return Roster(tuple(map(as_seen, workers)), tuple(map(as_backlog, backlogs)))
 
     def on_hint(self, listener: Callable[[str], None]) -> None:

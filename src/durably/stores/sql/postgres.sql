@@ -223,11 +223,15 @@ FROM known LEFT JOIN held ON held.owner = known.id
 ORDER BY started_at, known.id
 
 -- name: backlogs
+-- Nobody needs to know more exactly how many a great many are, and to count them takes long.
 SELECT kinds.name, kinds.version, count(*), min(due.wake_at)
 FROM {schema}.kinds(%(space)s) AS kinds
-JOIN {schema}.executions AS due
-  ON due.function_id = kinds.function_id AND due.version = kinds.version
-WHERE due.wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+CROSS JOIN LATERAL (
+  SELECT wake_at FROM {schema}.executions
+  WHERE function_id = kinds.function_id AND version = kinds.version
+    AND wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+  ORDER BY wake_at, id LIMIT %(limit)s
+) AS due
 GROUP BY kinds.name, kinds.version
 ORDER BY kinds.name, kinds.version
 
