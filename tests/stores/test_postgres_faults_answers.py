@@ -36,7 +36,7 @@ def kinds_of(address: PostgresAddress) -> dict[str, str]:
     """Give how each statement begins, up to its first parameter."""
     text = PostgresDatabase(address).text
     names = [name for name in statements_in("postgres.sql") if not name.startswith("list_")]
-    return {name: text(name).as_string(None).partition("%(")[0] for name in names}
+    return {name: text(name).decode().partition("%(")[0] for name in names}
 
 
 def once(proxy: Proxy, fault: Fault, start: str) -> None:

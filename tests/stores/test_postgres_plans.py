@@ -25,7 +25,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     },
     "next_wake_at": {"functions": ["f", "g"], "versions": ["$LATEST", "$LATEST"]},
     "extend": {"worker": "w", "arns": ["f/7"], "epochs": [1], "until": NOW},
-    "find": {"arn": "f/7"},
+    "find": {"arns": ["f/7"]},
     "find_by_name": {"function": "f", "name": "7"},
     "find_by_callback": {"id": "c-7"},
     "delete": {"arn": "f/7", "version": 1},
@@ -97,7 +97,7 @@ def analyse(connection: psycopg.Connection, schema: str) -> None:
 def plan_of(connection: psycopg.Connection, text: Any, parameters: dict[str, object]) -> list[Any]:
     """Give every step of what the database would do, outermost first."""
     with connection.transaction(force_rollback=True):
-        explained = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + text
+        explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + text
         row = connection.execute(explained, parameters).fetchone()
     assert row is not None
     steps = [row[0][0]["Plan"]]

@@ -126,7 +126,7 @@ async def hands_for(service: Service, url: str, arn: str) -> Hands:
     """Say who is there for an execution."""
     parts = parse_execution_arn(arn)
     if service.sharing is None:
-        known = functions_of_holder(url) if is_held(url) else frozenset()
+        known = functions_of_holder(url) if is_held(url) else frozenset[str]()
         has_it = known is None or parts.function_name in known
         return Hands(has_it, is_held(url), known or None)
     roster, stored = await service.sharing.roster(), await service.store.find(arn)

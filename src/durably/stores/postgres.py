@@ -41,12 +41,16 @@ from durably.stores.postgres_rows import (
 )
 from durably.stores.postgres_schema import NOTHING_THERE, prepare
 from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
+from durably.stores.postgres_together import Together
 from durably.stores.postgres_writer import PostgresWriter
 
 C = TypeVar("C")
 
 log = logging.getLogger("durably.stores")
 
+_FOUND_AT_ONCE = 50  # executions, each with all its facts
+_OUTLINED_AT_ONCE = 1_000
+_MAX_BACKLOG = 10_000
 _HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
 
 
@@ -90,6 +94,8 @@ class PostgresStore:
         self._served: set[str] = set()
         self._hinting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[object]] = set()
+        self._found = Together(self._find_some, _FOUND_AT_ONCE)
+        self._outlined = Together(self._outline_some, _OUTLINED_AT_ONCE)
 
     async def open(self) -> None:
         """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
@@ -139,6 +145,8 @@ class PostgresStore:
             return
         try:
             await writer.close()
+            await self._found.close()
+            await self._outlined.close()
         finally:
             self._database = self._writer = None
             if self._hints is not None:
@@ -230,8 +238,8 @@ class PostgresStore:
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
-        row = await self._first("find", {"arn": arn})
-        return None if row is None else as_stored(row)
+        await self._settled()
+        return await self._found.find(arn)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""
@@ -277,9 +285,8 @@ class PostgresStore:
 
     async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
         """Say how far executions have come; those that are gone are left out."""
-        database = await self._settled()
-        rows = await database.read("outlines", self._with_space({"arns": list(arns)}))
-        return {arn: Outline(*row) for arn, *row in rows}
+        await self._settled()
+        return await self._outlined.find_all(arns)
 
     async def announce(self, presence: Presence) -> None:
         """Note that a worker is there, and what it is."""
@@ -305,7 +312,7 @@ class PostgresStore:
         """Say who works on the store, and what there is to do."""
         database, parameters = self._opened(), self._with_space({})
         workers = await database.read("workers", parameters)
-        backlogs = await database.read("backlogs", parameters)
+        backlogs = await database.read("backlogs", {**parameters, "limit": _MAX_BACKLOG})
         return Roster(tuple(map(as_seen, workers)), tuple(map(as_backlog, backlogs)))
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
@@ -343,6 +350,14 @@ class PostgresStore:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.debug("a hint was not sent: %s", task.exception())
+
+    async def _find_some(self, arns: Sequence[str]) -> Mapping[str, Stored]:
+        rows = await self._opened().read("find", self._with_space({"arns": list(arns)}))
+        return {stored.arn: stored for stored in map(as_stored, rows)}
+
+    async def _outline_some(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        rows = await self._opened().read("outlines", self._with_space({"arns": list(arns)}))
+        return {arn: Outline(*row) for arn, *row in rows}
 
     async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
         database = await self._settled()

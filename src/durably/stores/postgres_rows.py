@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
@@ -14,9 +13,6 @@ from durably.engine.store import Census, Listed, Query, Stored, Summary
 from durably.stores.instants import from_us
 from durably.stores.paging import list_parts
 from durably.stores.postgres_database import Row
-
-if TYPE_CHECKING:
-    from psycopg import sql
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -108,9 +104,7 @@ def from_us_or_none(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else from_us(microseconds)
 
 
-def list_statement(
-    text: Callable[..., sql.Composed], query: Query
-) -> tuple[sql.Composed, dict[str, object]]:
+def list_statement(text: Callable[..., bytes], query: Query) -> tuple[bytes, dict[str, object]]:
     """Put together the statement that finds what *query* asks for, and give its parameters."""
     statuses = {"statuses": list(query.statuses)} if query.statuses else {}
     parts, parameters = list_parts(query, **statuses)

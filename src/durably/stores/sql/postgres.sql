@@ -1,7 +1,9 @@
 -- Every statement of the PostgreSQL store, by name. `{schema}` is the schema, quoted.
 
 -- name: append
-SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+SELECT refused, culprit FROM {schema}.append(
+  %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
+)
 
 -- name: begin_step
 -- What is set holds for this very transaction. To set it is no query, so that the code of the step
@@ -10,7 +12,9 @@ BEGIN; SET LOCAL durably.step = 'open'
 
 -- name: append_in_step
 SELECT coalesce(current_setting('durably.step', true), '') = 'open', ARRAY(
-  SELECT refused FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+  SELECT refused FROM {schema}.append(
+    %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
+  )
 )
 
 -- name: written
@@ -69,14 +73,14 @@ SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_
   started_at, ended_at, delete_at, wake_at,
   owner IS NOT NULL AND timeline = (SELECT {schema}.timeline()), held.version, epoch, fact_count,
   rows.*
-FROM {schema}.executions AS held
+FROM unnest(%(arns)s::text[]) AS wanted (arn)
+JOIN {schema}.executions AS held ON held.namespace_id = %(space)s AND held.arn = wanted.arn
 JOIN {schema}.functions ON functions.id = held.function_id
 CROSS JOIN LATERAL (
   SELECT array_agg(position ORDER BY position), array_agg(amount ORDER BY position),
     array_agg(checksum ORDER BY position), array_agg(body ORDER BY position)
   FROM {schema}.facts WHERE execution_id = held.id
 ) AS rows
-WHERE held.namespace_id = %(space)s AND held.arn = %(arn)s
 
 -- name: find_by_name
 SELECT held.arn FROM {schema}.executions AS held
@@ -224,11 +228,15 @@ FROM known LEFT JOIN held ON held.owner = known.id
 ORDER BY started_at, known.id
 
 -- name: backlogs
+-- Nobody needs to know more exactly how many a great many are, and to count them takes long.
 SELECT kinds.name, kinds.version, count(*), min(due.wake_at)
 FROM {schema}.kinds(%(space)s) AS kinds
-JOIN {schema}.executions AS due
-  ON due.function_id = kinds.function_id AND due.version = kinds.version
-WHERE due.wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+CROSS JOIN LATERAL (
+  SELECT wake_at FROM {schema}.executions
+  WHERE function_id = kinds.function_id AND version = kinds.version
+    AND wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+  ORDER BY wake_at, id LIMIT %(limit)s
+) AS due
 GROUP BY kinds.name, kinds.version
 ORDER BY kinds.name, kinds.version
 
