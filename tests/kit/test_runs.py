@@ -163,6 +163,28 @@ async def test_a_run_that_loops_says_what_its_invocations_fail_with() -> None:
         assert "was parked because of this" in str(failure.value)
 
 
+async def test_whoever_forgets_an_await_is_told_so_where_the_test_fails() -> None:
+    @durable_execution
+    async def forgets(error: str, ctx: DurableContext) -> None:
+        ctx.step("tell", str)  # durably: allow[not-awaited] this is what the test is about
+        if error:
+            raise ValueError(error)
+
+    async with TestEngine(functions=[*ALL, forgets]) as t:
+        run = await t.run(forgets, "")
+        failed = await t.run(forgets, "oh")
+        awaits = await t.run(ship, ["cup"])
+
+        said = "nobody awaited them before the body of their context ended: tell; write `await`"
+        with pytest.raises(OperationNotFoundError, match=said):
+            run.step("toll")
+        assert said in run.report()
+        with pytest.raises(FailedRunError) as failure:
+            _ = failed.result
+        assert str(failure.value).count("tell; write `await`") == 1
+        assert "nobody awaited" not in awaits.report()
+
+
 async def test_a_function_that_is_no_coroutine_is_told_of_in_the_same_way() -> None:
     run = await run_of(plain, "cup")
 

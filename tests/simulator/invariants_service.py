@@ -12,8 +12,8 @@ from tests.simulator.records import Record, details_of, fold, kind_of
 
 _EXPIRED = "CallbackTimeoutException"
 _GONE = "ResourceNotFoundException"
-_DIVERGED = "NonDeterministicExecutionError"
 _INVALID = "Runtime.InvalidResponse"
+_INVALID_PARAMETER = "InvalidParameterValueException"
 _KNOWN = "DurableExecutionAlreadyStartedException"
 
 
@@ -85,7 +85,10 @@ def _own(observed: Observed, arn: str) -> Iterable[Invocation]:
 
 
 def i14(observed: Observed) -> list[str]:
-    """PENDING is answered only with something outstanding, an end only after all was accepted."""
+    """PENDING is answered only with something outstanding, an end only after all was accepted.
+
+    Or after a refusal that says that the execution itself has failed: that is its end, too.
+    """
     found = []
     for invocation in observed.invocations:
         where = f"{invocation.execution} invocation {invocation.id}"
@@ -95,9 +98,7 @@ def i14(observed: Observed) -> list[str]:
                 found.append(f"{where}: answered PENDING, and nothing is outstanding")
             elif _is_refused(seen.events, invocation.id):
                 found.append(f"{where}: answered PENDING, rightly, and was refused")
-        if invocation.answer in {"SUCCEEDED", "FAILED"} and not _is_broken_off(
-            observed, invocation
-        ):
+        if invocation.answer in {"SUCCEEDED", "FAILED"}:
             if invocation.queued:
                 found.append(f"{where}: ended with {invocation.queued} updates that were not sent")
             found += [
@@ -112,12 +113,6 @@ def _is_refused(events: Sequence[Event], request_id: str) -> bool:
     ends = [details_of(one) for one in events if one.event_type == "InvocationCompleted"]
     errors = [one.error.payload for one in ends if one.request_id == request_id and one.error]
     return any(one is not None and one.error_type == _INVALID for one in errors)
-
-
-def _is_broken_off(observed: Observed, invocation: Invocation) -> bool:
-    """Whether it ended at once: its code is not that of the history, and nothing of it counts."""
-    error = observed.by_arn[invocation.execution].error
-    return invocation.answer == "FAILED" and error is not None and error[0] == _DIVERGED
 
 
 def _is_outstanding(events: Sequence[Event], request_id: str) -> bool:
@@ -153,8 +148,21 @@ def _unanswered(writes: Iterable[Write], invocation: Invocation) -> list[int]:
     return [
         one.sent
         for one in own
-        if one.updates and not one.acknowledged and one.client_token not in told
+        if one.updates
+        and not one.acknowledged
+        and one.client_token not in told
+        and not (invocation.answer == "FAILED" and _is_of_the_execution(one.refusal))
     ]
+
+
+def _is_of_the_execution(refusal: tuple[str, int, str] | None) -> bool:
+    """Whether a refusal fails the execution, and not the invocation alone."""
+    if refusal is None:
+        return False
+    code, status, message = refusal
+    if code == _INVALID_PARAMETER and message.lower().startswith("invalid checkpoint token"):
+        return False
+    return code.startswith("KMS") or (400 <= status < 500 and status != 429)
 
 
 def i15(observed: Observed) -> list[str]:

@@ -91,6 +91,7 @@ class Write:
         acknowledged: the reply reached the caller.
         client_token: the same when a call is repeated.
         token_out: none in a reply that closes.
+        refusal: what it was refused with, if it was: code, status and message.
     """
 
     kind: WriteKind
@@ -106,6 +107,7 @@ class Write:
     token_in: str = ""
     token_out: str | None = None
     client_token: str = ""
+    refusal: tuple[str, int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

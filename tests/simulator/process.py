@@ -249,14 +249,14 @@ class ObservedClient:
         try:
             response = await self._inner.checkpoint(request)
         except ApiError as error:
-            self._stage.answer(write, is_accepted=False)
+            self._stage.answer(write, error)
             if isinstance(error, InvalidParameterValueException) and self._session.is_over:
                 self._stage.trace.reach("zombie refused")
             raise
         except asyncio.CancelledError:
             write.is_given_up = True
             raise
-        self._stage.answer(write, is_accepted=True)
+        self._stage.answer(write)
         write.acknowledged = True
         if response.checkpoint_token is None:
             self._stage.visits[self.request_id].is_dismissed = True

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from durably.clock import Timer
+from durably.errors import ApiError
 from durably.wire.update import OperationUpdate
 from tests.simulator.faults import Faults
 from tests.simulator.ledger import Entry, Ledger, Visit
@@ -42,6 +43,7 @@ class Attempted:
     token_in: str = ""
     token_out: str | None = None
     client_token: str = ""
+    refusal: tuple[str, int, str] | None = None
     is_given_up: bool = False
 
     def accept(self, tick: int) -> None:
@@ -169,15 +171,16 @@ class Stage:
         self.writes.append(write)
         self.asked[write.execution].append(write)
 
-    def answer(self, write: Attempted, *, is_accepted: bool) -> None:
-        """Note what came of a checkpoint."""
+    def answer(self, write: Attempted, refusal: ApiError | None = None) -> None:
+        """Note what came of a checkpoint: that it was accepted, if not refused."""
         if write in self.asked[write.execution]:
             self.asked[write.execution].remove(write)
         tick = self.trace.tick()
-        if is_accepted:
+        if refusal is None:
             write.accept(tick)
         else:
             write.done, write.accepted = tick, False
+            write.refusal = (refusal.code, refusal.status_code, refusal.message)
 
     def is_likely(self, chance: float) -> bool:
         """Draw whether something is so."""

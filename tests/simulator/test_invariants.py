@@ -31,6 +31,7 @@ from tests.simulator.values import STEP_BYTES
 
 LATE = 10**6
 DIVERGED = ("NonDeterministicExecutionError", "the code asks for another operation")
+BAD_TOKEN = "Invalid checkpoint token: it is an old one."
 Change = Callable[[Observed], Observed]
 
 
@@ -277,6 +278,22 @@ def refused_while_pending(observed: Observed) -> Observed:
     return with_events(observed, lambda events: [refused(one) for one in events])
 
 
+def ended_unheard(answer: str, *refusal: Any) -> Change:
+    """Have an invocation end so although a checkpoint of it was not acknowledged."""
+
+    def change(observed: Observed) -> Observed:
+        refused = refusal or None
+        observed = with_seen(observed, status="FAILED", result=None, error=DIVERGED)
+        observed = with_write(observed, -3, acknowledged=False, invocation="run 5", refusal=refused)
+        invocations = [
+            replace(one, answer=answer) if one.id == "run 5" else one
+            for one in observed.invocations
+        ]
+        return replace(observed, invocations=tuple(invocations))
+
+    return change
+
+
 def given_away(tick: int) -> Change:
     """Have a worker be given the execution, of which nothing else is seen."""
     return lambda observed: replace(observed, claims=(Claimed("arn:p0:run", 99, tick),))
@@ -317,7 +334,12 @@ BROKEN: list[tuple[str, Change]] = [
     ("I13", together),
     ("I13", running_together),
     ("I14", without("WaitStarted", "WaitSucceeded", of="3")),
-    ("I14", lambda one: with_write(one, -3, acknowledged=False, invocation="run 5")),
+    ("I14", ended_unheard("SUCCEEDED")),
+    ("I14", ended_unheard("SUCCEEDED", "InvalidParameterValueException", 400, "too large")),
+    ("I14", ended_unheard("FAILED")),
+    ("I14", ended_unheard("FAILED", "InvalidParameterValueException", 400, BAD_TOKEN)),
+    ("I14", ended_unheard("FAILED", "TooManyRequestsException", 429, "Rate exceeded")),
+    ("I14", ended_unheard("FAILED", "ServiceException", 500, "oh")),
     ("I14", refused_while_pending),
     ("I15", lambda one: with_invocation(one, 0, tasks=1)),
     ("I15", lambda one: with_write(one, 0, sent=LATE)),
@@ -363,6 +385,9 @@ ALLOWED: list[tuple[str, Change]] = [
     ("I3", lambda one: replace(entered_twice((0,), 2)(one), faults=(fault(),))),
     ("I9", given_away(LATE)),
     ("I10", lambda one: with_seen(one, reads=(*one.executions[0].reads, Read(LATE, None)))),
+    ("I14", ended_unheard("FAILED", "InvalidParameterValueException", 400, "too large")),
+    ("I14", ended_unheard("FAILED", "KMSDisabledException", 502, "oh")),
+    ("I14", ended_unheard("RAISED", "ServiceException", 500, "oh")),
     ("I17", answered("no", "CallbackTimeoutException")),
     ("I17", answered("no", None)),
     ("I19", acted("stop", LATE)),

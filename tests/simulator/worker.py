@@ -190,13 +190,13 @@ class WorkerClient:
             try:
                 response = await service.checkpoint(asked)
             except ApiError as error:
-                stage.answer(write, is_accepted=False)
+                stage.answer(write, error)
                 if isinstance(error, InvalidParameterValueException):
                     self._note_refusal(error)
                 raise
             except StoreError as error:
                 raise ServiceException(_MISLEADING) from error
-            stage.answer(write, is_accepted=True)
+            stage.answer(write)
             write.token_out = response.checkpoint_token
             return write, encode_api(response)
 

@@ -113,6 +113,7 @@ class Assembly:
         async with AsyncExitStack() as opened:
             await self._open_store()
             opened.push_async_callback(self.service.close)
+            await self.service.keys.renew()  # a store without them is good for nothing here
             if self._socket is not None:
                 await self._socket.open()
             opened.pop_all()

@@ -26,6 +26,7 @@ _HARMFUL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 _HARMFUL_BUT_LINES = re.compile(_HARMFUL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+_END = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
 _WIDE = 4096
 
 
@@ -87,17 +88,25 @@ def console(*, to_stderr: bool = False) -> Console:
 def print_grid(grid: Table, width: int | None = None) -> None:
     """Print *grid* to standard output, without spaces at the ends of its lines.
 
-    It is as wide as the terminal, or has this *width*, whatever the terminal's.
+    It is as wide as the terminal, or has this *width*, whatever the terminal's. No word is cut: an
+    id that has no room is still in one piece, to be copied, and the terminal breaks the line.
     """
     out = console()
+    wide = out.options.update(width=_WIDE)
+    for column in grid.columns:
+        column.min_width = max(out.measure(one, options=wide).minimum for one in column.cells)
     with out.capture() as captured:
         out.print(grid, width=width, crop=False)
-    lines = captured.get() if out.is_terminal else _rstripped(captured.get())
-    sys.stdout.write(lines)
+    sys.stdout.write(_rstripped(captured.get()))
 
 
 def _rstripped(lines: str) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in lines.splitlines())
+    """Take away the spaces at the ends of *lines*, which may be within colours, and end those."""
+    return "".join(f"{_END.sub(_ending, line)}\n" for line in lines.splitlines())
+
+
+def _ending(match: re.Match[str]) -> str:
+    return "\x1b[0m" if "\x1b" in match[0] else ""
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -98,8 +98,6 @@ def _print_head(found: Description, origin: str | None) -> None:
 
     now = SystemClock().now()
     table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(overflow="fold")  # what is shown here is there to be copied
     for title, value in _facts(found, now, origin):
         table.add_row(Text(title, "dim"), value if isinstance(value, Text) else Text(value))
     print_grid(table)

@@ -147,6 +147,17 @@ _RULE_OF: Mapping[str, Rule] = {
     for place, names in places.items()
     for name in names.split()
 }
+# All that leads to what is named here: of `os.path.exists` also `os` and `os.path`.
+_KNOWN = frozenset(
+    ".".join(parts[:count]).removesuffix("()")
+    for parts in (path.split(".") for path in (*_RULE_OF, *READS))
+    for count in range(1, len(parts) + 1)
+)
+
+
+def is_known(path: str) -> bool:
+    """Whether some rule is about *path*, or about something that it leads to."""
+    return path in _KNOWN
 
 
 def rule_for_call(path: str, call: ast.Call) -> Rule | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from durably.lint.code import Assigned, Binding, Code, Imported, Module, Taken
+from durably.lint.impure import is_known
 
 _MAX_DEPTH = 24
 _MAX_PATH = 160
@@ -94,8 +95,7 @@ class Meanings:
         self._module = module
         self._known: dict[tuple[Code, str], Meaning | None] = {}
         self._members: dict[tuple[Code, str], Binding | None] = {}
-        stars = {path[:-2] for path in module.imports if path.endswith(".*")}
-        self._star = stars.pop() if len(stars) == 1 else None
+        self._stars = sorted(path[:-1] for path in module.imports if path.endswith(".*"))
 
     def of(self, node: ast.AST, code: Code, depth: int = 0) -> Meaning | None:
         """Give the meaning of *node* where *code* evaluates it."""
@@ -123,7 +123,9 @@ class Meanings:
     def _outside(self, name: str) -> Meaning | None:
         if hasattr(builtins, name):
             return _path(f"builtins.{name}")
-        return None if self._star is None else Path(f"{self._star}.{name}")
+        paths = [f"{star}{name}" for star in self._stars]
+        # Any of several modules may have the name: it is of one that a rule knows it of.
+        return next((Path(path) for path in (*filter(is_known, paths), *paths)), None)
 
     def _bound(self, name: str, bindings: list[Binding], owner: Code, depth: int) -> Meaning | None:
         """Give what all that is bound to a name agrees on; `None` is no more than a stand-in."""

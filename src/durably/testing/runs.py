@@ -24,6 +24,7 @@ from durably.testing.errors import (
 )
 from durably.testing.store import at_once
 from durably.testing.tables import error_text, length, short, table
+from durably.testing.warned import Warned
 from durably.wire.arns import title_of
 from durably.wire.execution import ExecutionStatus
 from durably.wire.history import Event
@@ -145,10 +146,13 @@ class TestRun:
 
     __test__ = False
 
-    def __init__(self, arn: str, function: DurableFunction, service: Service) -> None:
+    def __init__(
+        self, arn: str, function: DurableFunction, service: Service, warned: Warned
+    ) -> None:
         self.arn = arn
         self._function = function
         self._service = service
+        self._warned = warned
 
     def __repr__(self) -> str:
         return f"<TestRun {self.title} {self.status.value}>"
@@ -200,7 +204,8 @@ class TestRun:
             raise UnfinishedRunError(f"{self.title} has not ended.\n{self.report()}")
         error = self._failure(found)
         text = self.table() if found.is_closed else self.report()
-        raise FailedRunError("\n".join([*_failure_lines(error, found), text])) from error
+        lines = [*_failure_lines(error, found), text, *self._warned.of(self.arn)]
+        raise FailedRunError("\n".join(lines)) from error
 
     @property
     def why(self) -> Why:
@@ -292,8 +297,8 @@ class TestRun:
         return table(f"{self._function.name} {found.status.value}{said}", self._tree())
 
     def report(self) -> str:
-        """Give the table, and why the execution stands where it does."""
-        return "\n".join([self.table(), *self._reasons()])
+        """Give the table, why the execution stands where it does, and what was forgotten in it."""
+        return "\n".join([self.table(), *self._reasons(), *self._warned.of(self.arn)])
 
     def _reasons(self) -> Iterator[str]:
         why = self.why
@@ -331,7 +336,7 @@ class TestRun:
     def _none_such(self, what: str) -> str:
         paths = [one.path for one in self.operations]
         has = f"it has {', '.join(map(repr, paths))}" if paths else "it has none yet"
-        return f"{self.title} has no {what}: {has}"
+        return "\n".join([f"{self.title} has no {what}: {has}", *self._warned.of(self.arn)])
 
 
 def _failure_lines(error: Exception, found: Description) -> Iterator[str]:

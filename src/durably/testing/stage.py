@@ -20,6 +20,7 @@ from durably.testing.driving import Driving
 from durably.testing.fakes import Fakes
 from durably.testing.runs import TestRun
 from durably.testing.store import TestStore
+from durably.testing.warned import Warned
 
 _FOR_EVER = timedelta(days=3_660)
 _WORKER = DispatcherPolicy(
@@ -64,9 +65,11 @@ class Stage:
         )
         self.engine = _VirtualEngine(functions, store, host, fakes)
         self._fakes = fakes
+        self._warned = Warned()
 
     async def open(self, answering: Answering | None = None) -> None:
         """Open the engine; *answering* goes on from an earlier process."""
+        self._warned.listen()
         await self.engine.__aenter__()
         self.answering = answering or Answering(self.store, self._fakes)
         self.answering.service = self.engine.service
@@ -77,6 +80,7 @@ class Stage:
         if self._fakes.functions:
             self._fakes.invoked |= dict.fromkeys(self.store.invoked())
         await self.engine.__aexit__(None, None, None)
+        self._warned.close()
 
     async def start(
         self,
@@ -96,7 +100,7 @@ class Stage:
 
     def find(self, arn: str) -> TestRun:
         """Give the run of an execution that there is."""
-        return TestRun(arn, self.engine.function_of(arn), self.engine.service)
+        return TestRun(arn, self.engine.function_of(arn), self.engine.service, self._warned)
 
     async def finish(self, run: TestRun) -> None:
         """Drive *run* to its end; see `TestEngine.finish`."""

@@ -1,18 +1,24 @@
 """What people read: harmless text, times, JSON."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from durably.cli import printing
 from durably.cli.printing import (
     clock_time,
     colored,
     harmless_json,
     length,
+    print_grid,
     print_json_lines,
     safe,
     safe_lines,
@@ -24,6 +30,7 @@ from durably.cli.printing import (
 )
 from durably.wire.base import Timestamp
 
+CALLBACK_ID = "0123456789abcdef" * 4
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 
@@ -72,6 +79,30 @@ def test_colors_are_left_out_where_the_environment_says_so(monkeypatch: pytest.M
 
     monkeypatch.setenv("NO_COLOR", "1")
     assert colored("x", "red") == "x"
+
+
+# Tables
+
+
+@pytest.mark.parametrize("width", [20, 40, 90])
+@pytest.mark.parametrize("style", ["", "dim"])
+def test_no_word_of_a_table_is_cut_however_narrow_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, style: str
+) -> None:
+    terminal = Console(width=width, force_terminal=True, highlight=False, markup=False)
+    monkeypatch.setattr(printing, "console", lambda: terminal)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("manager approval", "callback", Text(f"id {CALLBACK_ID}", style))
+    table.add_row("an order of goods", "step", Text("1", style))
+
+    print_grid(table)
+
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    words = {*" ".join(lines).split()}
+    assert words == {
+        *f"manager approval callback id {CALLBACK_ID} an order of goods step 1".split()
+    }
+    assert [line.rstrip() for line in lines] == lines
 
 
 # Times

@@ -8,7 +8,7 @@ import pytest
 
 from durably.lint.impure import CALLS, READS
 from durably.lint.linter import lint_text
-from tests.unit.lint.marked import OFFICIAL, check, in_handler
+from tests.unit.lint.marked import OFFICIAL, OURS, check, in_handler
 
 STANDARD = {
     *("asyncio", "builtins", "datetime", "ftplib", "getpass", "glob", "http", "os", "pathlib"),
@@ -242,6 +242,23 @@ def test_the_official_sdk_has_less_to_offer() -> None:
     )
 
     assert found.instead == "Read the clock in a step."
+
+
+@pytest.mark.parametrize("other", ["anyio", "zoneinfo", "mine"])
+def test_of_several_modules_with_all_their_names_the_one_that_has_it_is_known(other: str) -> None:
+    check(
+        """
+        from time import *
+        from os.path import *
+        @durable_execution
+        async def handler(event, ctx: DurableContext):
+            exists("file")  #! file
+            await ctx.step("late", run, time())  #! clock
+            ctx.wait(None, Duration(1))  #! not-awaited
+            ours(event)
+        """,
+        sdk=f"from {other} import *\n{OURS}",
+    )
 
 
 def test_columns_are_counted_in_characters_and_lines_as_python_does() -> None:
