@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
@@ -87,7 +87,7 @@ def console(*, to_stderr: bool = False) -> Console:
     return made
 
 
-def write_at_once(text: str, stream: TextIO) -> None:
+def write_at_once(text: str, stream: IO[str]) -> None:
     """Write of *text* what can be written at once: a pipe that nobody reads holds nobody up.
 
     What serves others writes so. The rest is lost; nothing that is served depends on it.
@@ -101,7 +101,7 @@ def write_at_once(text: str, stream: TextIO) -> None:
             stream.flush()
 
 
-def _room_of(stream: TextIO) -> Callable[[], object]:
+def _room_of(stream: IO[str]) -> Callable[[], object]:
     """Give what says whether to write `_AT_ONCE` characters does not block."""
     ready = select.poll()
     try:
