@@ -3,6 +3,8 @@
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
 from threading import Thread
 
 import pytest
@@ -10,6 +12,20 @@ import pytest
 from durably.cli.serving import teller
 from durably.server.attached import FunctionSettings
 from durably.server.serving import Source
+from tests.server.dev_server import dev_server
+
+TALKS = dedent(
+    """
+    import logging
+    from durably import DurableContext, durable_execution
+
+    @durable_execution
+    async def talk(event: int, ctx: DurableContext) -> int:
+        for _ in range(event):
+            logging.getLogger("app").warning("%s", "x" * 1000)
+        return event
+    """
+)
 
 
 def test_lines_that_nobody_reads_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +69,15 @@ def test_lines_of_processes_cannot_command_a_terminal(capsys: pytest.CaptureFixt
     say("chatty", "\x1b]0;owned\x07 \u202etxt.exe\r\n$ \x9b2J")
 
     assert capsys.readouterr().out == "chatty | \\x1b]0;owned\\x07 \\u202etxt.exe\\r\\n$ \\x9b2J\n"
+
+
+def test_records_that_nobody_reads_stop_no_server(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(TALKS)
+    reading, writing = os.pipe()
+    with dev_server(tmp_path, "app.py", stderr=writing) as server:
+        os.close(writing)
+        assert server.invoke("talk", 500) == 500
+        assert os.read(reading, 1 << 20).startswith(b"WARNING app ")
+        assert server.invoke("talk", 1) == 1
+        assert server.stop() == 0
+    os.close(reading)

@@ -69,7 +69,10 @@ class Server:
     def stop(self) -> int:
         """Tell it to end, and give its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        try:
+            return self.process.wait(30)
+        finally:
+            self.process.kill()  # what does not end must not be left behind
 
 
 def environment() -> dict[str, str]:
@@ -84,14 +87,15 @@ def dev_server(
     *words: object,
     command: str = "dev",
     options: tuple[str, ...] = DEFAULT,
+    stderr: int = subprocess.STDOUT,
     **how: Any,
 ) -> Iterator[Server]:
-    """Run `durably dev` in *folder*, and wait until it is ready."""
+    """Run `durably dev` in *folder*, and wait until it is ready. Give *stderr* to keep it apart."""
     process = subprocess.Popen(  # noqa: S603 - our own
         [sys.executable, "-m", "durably", command, *map(str, words), *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
         cwd=folder,
         env=environment(),

@@ -30,6 +30,8 @@ def do(event: dict[str, object]) -> object:
             os._exit(7)
         case "be killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "leave a daemon":
+            leave_a_daemon()
         case "hang":
             Path("hanging").touch()
             threading.Event().wait()
@@ -38,6 +40,19 @@ def do(event: dict[str, object]) -> object:
         case "touch":
             Path("touched").touch()
     return None
+
+
+def leave_a_daemon() -> None:
+    reading, writing = os.pipe()
+    if os.fork():
+        os.read(reading, 1)
+        os._exit(0)
+    os.setsid()
+    Path("daemon").write_text(str(os.getpid()))
+    os.write(writing, b"!")
+    os.closerange(3, 100)
+    threading.Event().wait(60)
+    os._exit(0)
 
 
 def main() -> None:

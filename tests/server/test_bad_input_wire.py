@@ -101,7 +101,7 @@ def check_shape(headers: dict[str, str], body: bytes) -> None:
     "raw", [b"\x16\x03\x01\x02\x00", b"GET", b"GET / HTTP/x", b"x" * 9_999], ids=len
 )
 async def test_what_is_no_request_is_refused_in_the_shape_of_the_service(
-    wire: Wire, raw: bytes
+    wire: Wire, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader, writer = await wire.connect()
     writer.write(raw + b"\r\n\r\n")
@@ -109,6 +109,7 @@ async def test_what_is_no_request_is_refused_in_the_shape_of_the_service(
     writer.close()
     assert status == 400
     check_shape(headers, body)
+    assert not caplog.records  # strangers fill no log
 
 
 @pytest.mark.parametrize("is_behind_proxy", [False, True])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from durably import Engine
 from durably.engine.arns import Home
+from durably.engine.invokers import Call
 from durably.server.app import make_app
 from durably.server.attached import Attached, FunctionSettings
 from durably.server.guards import Limits
@@ -29,9 +30,12 @@ class Door:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    async def ask(self, body: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def ask(
+        self, body: bytes, *, is_kept: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(head(INVOKE, f"Content-Length: {len(body)}") + body)
+        said = head(INVOKE, f"Content-Length: {len(body)}")
+        writer.write((said.replace(b"Connection: close\r\n", b"") if is_kept else said) + body)
         return reader, writer
 
     async def status_of(self, body: bytes) -> int:
@@ -83,3 +87,56 @@ async def test_who_goes_away_later_does_not_take_the_call_from_the_process() -> 
             assert await door.status_of(b"2222") == 429  # the process is still at work on it
 
         assert (await worker.say(request_id, "response", 1)).status_code == 202
+
+
+async def pipelined(writer: asyncio.StreamWriter, *bursts: bytes) -> None:
+    """Send more before there is an answer, so that each burst is read apart, and hang up."""
+    for burst in bursts:
+        writer.write(burst)
+        await asyncio.sleep(0.02)
+    writer.close()
+
+
+async def test_who_asks_for_more_before_the_answer_and_goes_away_frees_his_place() -> None:
+    async with served(Limits(max_waiting=1)) as (door, plain, worker):
+        _, first = await door.ask(b"1111", is_kept=True)
+        while not plain._waiting:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        await pipelined(first, b"G", b"ET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"x")
+        while plain._waiting:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+        asked = asyncio.create_task(door.status_of(b"3333"))
+        request_id, content = await taken_by(worker)
+        assert content == b"3333"
+        await worker.say(request_id, "response", 3)
+        assert await asked == 200
+
+
+async def test_who_sends_too_much_before_the_answer_is_hung_up_on() -> None:
+    async with served(Limits(max_waiting=1)) as (door, plain, _):
+        reader, first = await door.ask(b"1111", is_kept=True)
+        while not plain._waiting:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        first.write(b"x" * 70_000)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        first.close()
+        while plain._waiting:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+
+async def test_a_runtime_that_asks_again_and_again_and_goes_away_takes_no_call() -> None:
+    async with runtimes(PLAIN) as [(plain, worker)]:
+        port = worker.http.base_url.port
+        asks = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: localhost:1\r\n\r\n"
+        _, ghost = await asyncio.open_connection("127.0.0.1", port)
+        await pipelined(ghost, asks, asks, asks)
+        while plain.asking:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+        calling = asyncio.create_task(
+            plain.call(Call(request_id="one", function_arn="arn", payload=lambda: b"1"))
+        )
+        await worker.answer(2)
+        assert await calling == b"2"

@@ -170,6 +170,17 @@ async def test_what_is_written_leaves_at_once() -> None:
         writer.close()
 
 
+async def test_clients_that_vanish_without_a_word_are_noticed() -> None:
+    async with serving() as wire:
+        _, writer = await wire.connect()
+        while not len(wire.crowd):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+        [connection] = wire.crowd._all
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        writer.close()
+
+
 # Numbers
 
 

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -124,6 +125,16 @@ async def test_a_process_that_dies_fails_its_call_at_once_and_is_started_again(
 
         assert failure.value.error_type == "Runtime.ExitError"
         assert await function.do("pid") != first
+
+
+async def test_a_death_is_noticed_while_a_daemon_holds_the_output(tmp_path: Path) -> None:
+    async with running(tmp_path) as function:
+        with pytest.raises(FunctionError, match="exit status 0") as failure:
+            await function.do("leave a daemon")
+
+        assert failure.value.error_type == "Runtime.ExitError"
+        assert isinstance(await function.do("pid"), int)
+        os.kill(int((tmp_path / "daemon").read_text()), signal.SIGKILL)  # it lives
 
 
 async def test_a_process_that_does_not_answer_in_time_is_ended(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from durably.cli.printing import console, safe, safe_lines
+from durably.cli.printing import console, safe, safe_lines, write_at_once
 from durably.wire.arns import title_of
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -13,7 +13,10 @@ _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class ConsoleLogs(logging.Handler):
-    """Prints each record as one line: level, whose logger, execution, sentence, fields."""
+    """Prints each record as one line: level, whose logger, execution, sentence, fields.
+
+    Whoever logs waits for nobody who reads: what cannot be written at once is lost.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print *record*."""
@@ -23,7 +26,10 @@ class ConsoleLogs(logging.Handler):
             self.handleError(record)
             return
         style = _STYLES.get(record.levelname)
-        console(to_stderr=True).print(line, style=style, soft_wrap=True)
+        out = console(to_stderr=True)
+        with out.capture() as captured:
+            out.print(line, style=style, soft_wrap=True)
+        write_at_once(captured.get(), out.file)
 
 
 def line_of(record: logging.LogRecord) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
@@ -28,6 +30,7 @@ _HARMFUL = re.compile(
 _HARMFUL_BUT_LINES = re.compile(_HARMFUL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 _END = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
 _WIDE = 4096
+_AT_ONCE = select.PIPE_BUF // 4  # characters: one has four bytes at most
 
 
 def safe(text: object) -> str:
@@ -83,6 +86,30 @@ def console(*, to_stderr: bool = False) -> Console:
             color_system=None,
         )
     return made
+
+
+def write_at_once(text: str, stream: IO[str]) -> None:
+    """Write of *text* what can be written at once: a pipe that nobody reads holds nobody up.
+
+    What serves others writes so. The rest is lost; nothing that is served depends on it.
+    """
+    has_room = _room_of(stream)
+    with suppress(OSError, ValueError):
+        for start in range(0, len(text), _AT_ONCE):
+            if not has_room():
+                return
+            stream.write(text[start : start + _AT_ONCE])
+            stream.flush()
+
+
+def _room_of(stream: IO[str]) -> Callable[[], object]:
+    """Give what says whether to write `_AT_ONCE` characters does not block."""
+    ready = select.poll()
+    try:
+        ready.register(stream, select.POLLOUT)
+    except (OSError, ValueError):  # it is no file, or closed: to write tells
+        return lambda: True
+    return lambda: ready.poll(0)
 
 
 def print_grid(grid: Table, width: int | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
-import select
 import shutil
 import socket
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -21,7 +20,7 @@ from durably.app.settings import EngineSettings, is_function_name, is_postgres, 
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
-from durably.cli.printing import colored, counted, safe
+from durably.cli.printing import colored, counted, is_terminal, safe, write_at_once
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.server.access import (
@@ -53,7 +52,6 @@ _HOW_TO_NAME = (
     " digits, '-' and '_'."
 )
 _is_other_address = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://").match
-_AT_ONCE = select.PIPE_BUF // 4  # characters: one has four bytes at most
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
 
@@ -267,23 +265,10 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
 
 
 def _tell(line: str) -> None:
-    """Write of a line what can be written at once. Nothing that is served depends on the rest."""
+    """Write a line, without its colours where nobody would see them."""
     text = f"{line}\n"
-    with suppress(OSError, ValueError):
-        for start in range(0, len(text), _AT_ONCE):
-            if not _is_ready(sys.stdout):
-                return
-            click.echo(text[start : start + _AT_ONCE], nl=False)
-
-
-def _is_ready(stream: TextIO) -> bool:
-    """Whether to write `_AT_ONCE` characters does not block: a pipe that nobody reads is full."""
-    ready = select.poll()
-    try:
-        ready.register(stream, select.POLLOUT)
-    except (OSError, ValueError):  # it is no file, or closed: to write tells
-        return True
-    return bool(ready.poll(0))
+    with suppress(ValueError):  # it is closed
+        write_at_once(text if is_terminal(sys.stdout) else click.unstyle(text), sys.stdout)
 
 
 def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ _UNNAMED = "another process"
 _TURN = 100
 """How many events of one connection are read before the others have their turn."""
 
+_MAX_AHEAD_BYTES = 64 * 1024
+_ALIVE = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),  # seconds; else it would be two hours
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+)
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REPLYABLE = (h11.IDLE, h11.SEND_RESPONSE)
 _SAID_ALL = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
@@ -139,6 +146,13 @@ class _Parser(h11.Connection):
         self.is_held = False
         self.is_too_large = False
 
+    def is_too_far_ahead(self, data: bytes) -> bool:
+        """Whether *data* is too much to keep until the request before it has been answered."""
+        if self.their_state is not h11.DONE:
+            return False
+        kept, _ = self.trailing_data
+        return len(kept) + len(data) > _MAX_AHEAD_BYTES
+
     def begin_turn(self) -> None:
         """Let there be events again."""
         self._left = _TURN
@@ -159,6 +173,9 @@ class _Parser(h11.Connection):
             if self.is_too_large:
                 raise h11.RemoteProtocolError("the head is too long")
         event = super().next_event()
+        if event is h11.PAUSED:
+            # For that uvicorn would pause reading, and who does not read notices nobody's leaving.
+            return h11.NEED_DATA
         if isinstance(event, h11.Request) and _is_in_chunks(event):
             self._left = 0  # a body that costs much to read is for whom the application wants it of
         return event
@@ -201,6 +218,7 @@ class Connection(H11Protocol):
         """Join the others, if there is room."""
         super().connection_made(transport)
         self.flow = self._flow = _Flow(transport)
+        _keep_asking(transport)
         if self.client is not None:
             self.host = self.client[0]
         self._crowd.enter(self)
@@ -212,8 +230,13 @@ class Connection(H11Protocol):
         self._leave()
 
     def data_received(self, data: bytes) -> None:
-        """See what is still missing of a request. What comes after the last one is nothing."""
-        if self.conn.their_state not in _SAID_ALL:
+        """See what is still missing of a request. What comes after the last one is nothing.
+
+        Of what comes after others, some is kept: it is read on, to see the client leave.
+        """
+        if self._parser.is_too_far_ahead(data):
+            self.end()
+        elif self.conn.their_state not in _SAID_ALL:
             super().data_received(data)
             self._look()
 
@@ -300,6 +323,14 @@ class Connection(H11Protocol):
         if self._patience is not None:
             self._patience.cancel()
         self._patience = None if seconds is None else self.loop.call_later(seconds, self.end)
+
+
+def _keep_asking(transport: asyncio.Transport) -> None:
+    """Have the system ask whether the client is still there, which may vanish without a word."""
+    accepted = transport.get_extra_info("socket")
+    for level, name, value in _ALIVE:
+        if hasattr(socket, name):  # macOS has other names
+            accepted.setsockopt(level, getattr(socket, name), value)
 
 
 def open_files_limit() -> int:

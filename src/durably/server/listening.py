@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -81,6 +82,7 @@ async def listening(
         http=connect,
         lifespan="off",
         log_config=None,
+        log_level=logging.ERROR,  # below that it tells of whatever strangers send
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=grace_seconds,

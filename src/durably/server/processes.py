@@ -8,8 +8,8 @@ import shlex
 import shutil
 import signal
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,21 +172,13 @@ class FunctionProcess:
     async def _run_once(self) -> bool:
         """Run the process once. `True`: it ended because it was told to."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *_tied(self._words, self._environ),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=STDOUT,
-                env=self._environ,
-                cwd=self._folder,
-                start_new_session=True,  # Ctrl-C is ours to pass on, and it may start others
-            )
+            process, output = await self._start()
         except OSError as error:
             self._give_up(f"{self._words[0]} cannot be started: {error.strerror}")
             return False
         self._process = process
         self._look()
-        showing = asyncio.create_task(self._show(process))
+        showing = asyncio.create_task(self._show(output))
         try:
             code = await process.wait()
             is_told = self._told is process
@@ -199,6 +191,29 @@ class FunctionProcess:
             if process.stdin is not None:
                 process.stdin.close()
             await _ended(showing)
+
+    async def _start(self) -> tuple[Process, int]:
+        """Start the process, and give it with the end of a pipe where its output is to be read.
+
+        The pipe is not asyncio's, which notices no death as long as others hold its other end.
+        """
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_tied(self._words, self._environ),
+                stdin=PIPE,
+                stdout=writing,
+                stderr=STDOUT,
+                env=self._environ,
+                cwd=self._folder,
+                start_new_session=True,  # Ctrl-C is ours to pass on, and it may start others
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        return process, reading
 
     def _give_up(self, why: str) -> None:
         if why:
@@ -230,21 +245,35 @@ class FunctionProcess:
         if self._process is not None:
             _signal(self._process, signal.SIGKILL)
 
-    async def _show(self, process: Process) -> None:
-        rest = b""
-        while process.stdout is not None and (chunk := await process.stdout.read(_READ_BYTES)):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _MAX_LINE_BYTES:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._say_all(line)
-        if rest:
-            self._say_all(rest)
+    async def _show(self, output: int) -> None:
+        async with _reading(output) as reader:
+            rest = b""
+            while chunk := await reader.read(_READ_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > _MAX_LINE_BYTES:
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._say_all(line)
+            if rest:
+                self._say_all(rest)
 
     def _say_all(self, line: bytes) -> None:
         """Say what stands in one line: runtimes of Lambda end those inside it with a CR."""
         for part in line.decode(errors="replace").rstrip("\r").split("\r"):
             self._say(part)
+
+
+@asynccontextmanager
+async def _reading(pipe: int) -> AsyncGenerator[asyncio.StreamReader]:
+    """Read what comes out of *pipe*, and close it in the end."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(pipe, "rb", buffering=0)
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
 
 
 def _tied(words: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, ...]:
