@@ -64,7 +64,7 @@ class BareCommits:
         self._url = url
         self._connection = psycopg.connect(url, autocommit=True)
         made = "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL"
-        self._connection.execute(f"CREATE TABLE rows ({made})".encode())
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS rows ({made})".encode())
 
     def close(self) -> None:
         """Hang up."""

@@ -33,7 +33,7 @@ def steps(options: Options) -> list[Line]:
             ours, one = ask("pg_ours", "steps", url, bare_url, options.pick(150, 20))
             found.append(ours)
             bare.append(one)
-            commits = BareCommits(f"{bare_url}")
+            commits = BareCommits(bare_url)
             floors.append(commits.a_second(16, options.pick(200, 50)))
             commits.close()
         for peer in peers:
