@@ -267,7 +267,9 @@ def test_whatever_the_umask_nobody_else_reads_its_files(folder: Path) -> None:
         (["--function", f"http://u:{SECRET}@h/"], "'http://…@h/' does not name a function."),
         (["--function", f"a b=http://h/?key={SECRET}"], "'a b=http://h/?…' does not name a functi"),
         (["missing.py"], "There is no file 'missing.py'."),
-        (["app.py", "--region", "at home"], "Region: must be letters, digits and '-'"),
+        (["app.py:hello"], "'app.py:hello' names a function, and files are loaded whole."),
+        (["."], "'.' is a folder."),
+        (["app.py", "--region", "at home"], "'--region': must be letters, digits and '-'"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(
@@ -375,7 +377,10 @@ def test_serve_takes_credentials_from_a_file_and_tells_who_has_done_what(tmp_pat
         (["--credentials", "x", "--access-key", f"A:{'x' * 16}"], "beside a file of keys"),
         (["--host", EVERYWHERE], "0.0.0.0 is not served to others without keys and TLS."),
         (["--host", EVERYWHERE, "--behind-proxy"], "is not served to others without keys and TLS."),
-        (["--access-key", "short:short"], "Secret: must be at least 16 characters"),
+        (
+            ["--access-key", "short:short"],
+            "The access key cannot be used: secret: must be at least 16 characters",
+        ),
         (["--allow-host", "a.example"], "Hosts: need keys or tokens"),
         (["--host", "203.0.113.1", "--access-key", f"A:{'x' * 16}", "--behind-proxy"], "cannot be"),
     ],

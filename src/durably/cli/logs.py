@@ -8,7 +8,7 @@ from durably.cli.printing import console, safe, safe_lines
 from durably.wire.arns import title_of
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_KNOWN = _STANDARD | {"executionArn", "operationId", "operationName", "parentId"}
+_KNOWN = _STANDARD | {"executionArn", "operationId", "operationName", "parentId", "color_message"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
@@ -23,7 +23,8 @@ class ConsoleLogs(logging.Handler):
             self.handleError(record)
             return
         style = _STYLES.get(record.levelname)
-        console(to_stderr=True).print(line, style=style, soft_wrap=True)
+        out = console(to_stderr=True)
+        out.print(line, style=style, soft_wrap=not out.is_terminal)  # a terminal breaks words
 
 
 def line_of(record: logging.LogRecord) -> str:

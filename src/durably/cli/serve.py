@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION
+from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION, EngineSettings
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
 from durably.cli.logs import show_audit
 from durably.cli.options import log_level_option, store_option, work_options
+from durably.errors import ValidationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Option = Callable[[Any], Any]
@@ -95,6 +96,13 @@ def _address_of(_context: click.Context, _option: click.Parameter, host: str) ->
     return LOOPBACK if host.lower() == "localhost" else host
 
 
+def _region_of(_context: click.Context, _option: click.Parameter, region: str) -> str:
+    try:
+        return EngineSettings(region=region).region
+    except ValidationError as error:
+        raise click.BadParameter(error.message) from error
+
+
 def _address_options() -> tuple[_Option, ...]:
     return (
         click.option(
@@ -134,6 +142,7 @@ def _address_options() -> tuple[_Option, ...]:
             default=DEFAULT_REGION,
             show_default=True,
             metavar="NAME",
+            callback=_region_of,
             help="What arns name as their region. Those of a region of AWS have the form that the"
             " model of the service asks for.",
         ),

@@ -22,6 +22,7 @@ from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
 from durably.cli.printing import colored, counted, safe
+from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.server.access import (
@@ -132,14 +133,22 @@ def _credentials(
     if path is None:
         if said is None:
             return (() if is_loopback(options["host"]) else (_made_key(EVERYTHING),)), ()
-        key_id, _, secret = said.partition(":")
-        return (AccessKey(key_id, secret),), ()
+        return (_given_key(said),), ()
     if said is not None:
         raise Trouble("A key is given beside a file of keys.", "Write it into the file.")
     keys, tokens = read_credentials(path)
     if all(source.is_address for source in sources):
         return keys, tokens
     return (_made_key(_OF_FUNCTIONS), *keys), tokens
+
+
+def _given_key(said: str) -> AccessKey:
+    key_id, _, secret = said.partition(":")
+    try:
+        return AccessKey(key_id, secret)
+    except ValidationError as error:
+        step = "Write ID:SECRET, with --access-key or in DURABLY_ACCESS_KEY."
+        raise Trouble(f"The access key cannot be used: {error}.", step) from error
 
 
 def _made_key(permissions: frozenset[Permission]) -> AccessKey:
