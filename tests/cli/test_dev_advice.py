@@ -31,6 +31,8 @@ def test_a_process_that_lacks_the_function_is_named_with_what_it_has(
     shell.run("start", "gone.py:gone", "--name", "g")
     with dev_server(folder, "other.py", options=STORE):
         why, listed = shell.run("why", "g").out, shell.run("list").out
+    with dev_server(folder, command="serve", options=STORE):
+        assert "has no function 'gone'; it has: none." in shell.run("why", "g").out
 
     assert "has no function 'gone'; it has: other." in why
     assert "`durably dev FILE`, or `durably serve --function gone=COMMAND`" in why

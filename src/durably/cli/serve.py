@@ -163,12 +163,25 @@ def serve(**options: Any) -> None:
     """
     serving = the_server()
     asked = serving.asked_for(options)
-    has_keys = options["access_key"] or options["credentials"]
+    has_keys = bool(options["access_key"] or options["credentials"])
     if asked.is_public and not (options["behind_proxy"] and has_keys):
-        step = "Give it --credentials, put a proxy in front that speaks TLS, say --behind-proxy."
-        raise Trouble(f"{asked.host} is not served to others without keys and TLS.", step)
+        raise _not_served(asked.host, has_keys=has_keys, has_proxy=options["behind_proxy"])
     show_audit()
     asyncio.run(serving.run_server(asked, EMPTY, {}, serving.nothing_else))
+
+
+def _not_served(host: str, *, has_keys: bool, has_proxy: bool) -> Trouble:
+    """Say what is missing where others are to be served."""
+    missing: list[str] = []
+    steps: list[str] = []
+    if not has_keys:
+        missing.append("keys")
+        steps.append("Give it --credentials FILE.")
+    if not has_proxy:
+        missing.append("TLS")
+        steps.append("Put a proxy in front that speaks TLS, and say --behind-proxy.")
+    said = f"{host} is not served to others without {' and '.join(missing)}."
+    return Trouble(said, " ".join(steps))
 
 
 def the_server() -> ModuleType:

@@ -168,10 +168,13 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
         handler=shown_address(where),
     )
     source = Source(settings=settings, where=where)
-    if source.is_address:
-        split_url(where)
-    else:
-        _check_command(name, where)
+    try:
+        if source.is_address:
+            split_url(where)
+        else:
+            _check_command(name, where)
+    except ValidationError as error:
+        raise Trouble(f"Function {name!r}: {error.field} {error.message}.", _HOW_TO_NAME) from error
     return source
 
 
@@ -320,7 +323,8 @@ def _for_others(asked: Asked) -> Iterator[tuple[str, str]]:
     """Say by what names and with what key others come, where they are served."""
     if asked.is_public:
         names = ", ".join(asked.access.hosts)
-        yield "Called", f"{safe(names)}; by other names with --allow-host NAME"
+        yield "Called", safe(names)
+        yield "", "by other names with --allow-host NAME"
     if asked.is_key_made:
         key = asked.access.keys[0]
         yield "Key", "shown once:"

@@ -80,7 +80,7 @@ def _how_to_go_on(description: Description, url: str, functions: frozenset[str] 
     name = description.function_name
     does = f"start {workers_for(url, name)}"
     if functions is not None:
-        has = f"has no function {name!r}; it has: {', '.join(sorted(functions))}"
+        has = f"has no function {name!r}; it has: {', '.join(sorted(functions)) or 'none'}"
         said = f"The process that works on this store {has}. Nothing happens until one has it: "
         return safe(f"{said}end that one, and {does}.")
     run = with_store(url, "run", f"FILE:{name}", "--name", description.execution_name)

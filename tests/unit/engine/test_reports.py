@@ -4,7 +4,7 @@ from pathlib import Path
 
 import durably
 from durably.engine.reports import logged, places_in, recorded
-from durably.errors import InvocationExitError
+from durably.errors import InvocationExitError, TerminationReason
 from durably.wire.operation import ErrorObject
 
 OURS = f'File "{Path(durably.__file__).parent / "handler.py"}", line 7, in run'
@@ -30,5 +30,8 @@ def test_a_long_message_is_cut() -> None:
 
 
 def test_code_that_wants_to_end_the_process_has_ended_it() -> None:
-    assert recorded(InvocationExitError("SystemExit")).error_type == "Runtime.ExitError"
+    assert (
+        recorded(InvocationExitError(TerminationReason.CUSTOM, "gone")).error_type
+        == "Runtime.ExitError"
+    )
     assert recorded(ValueError("no")).error_type == "ValueError"
