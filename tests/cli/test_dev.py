@@ -1,6 +1,5 @@
 """`durably dev` and `durably serve`: everything in one process, and what becomes of it."""
 
-import re
 import shutil
 import signal
 import socket
@@ -58,7 +57,8 @@ def test_it_says_where_it_listens_and_what_it_found(folder: Path) -> None:
         assert server.stop() == 0
 
     assert server.said == [
-        f"API        {server.endpoint}  export AWS_ENDPOINT_URL_LAMBDA={server.endpoint}",
+        f"API        {server.endpoint}",
+        f"           export AWS_ENDPOINT_URL_LAMBDA={server.endpoint}",
         "Store      memory:",
         "Functions  far    http://127.0.0.1:9/?…",
         "           hello  app.py",
@@ -259,7 +259,9 @@ def test_whatever_the_umask_nobody_else_reads_its_files(folder: Path) -> None:
         (["--function", "a b=echo"], "'a b=echo' does not name a function."),
         (["--function", "f=echo", "--plain-function", "f=echo"], "Two functions are called 'f'."),
         (["app.py", "--function", "hello=echo"], "Two functions are called 'hello'."),
-        (["--function", "f="], "Command: is empty"),
+        (["--function", "f="], "The function 'f' has an empty command."),
+        (["--function", "f=no-such-program x"], "'f' cannot be started: there is no 'no-such-pro"),
+        (["--function", f"f=ftp://u:{SECRET}@h"], "'ftp://…@h' cannot be called for 'f'."),
         (["--function", "f='"], 'Command: "\'": No closing quotation'),
         (["--function", f"f=http://u:{SECRET}@h"], "Url: must be http://HOST:PORT or https://…"),
         (["--function", f"http://u:{SECRET}@h/"], "'http://…@h/' does not name a function."),
@@ -289,13 +291,40 @@ def test_at_an_address_of_others_requests_are_signed_with_a_key_that_is_shown_on
             server.invoke("hello", {"name": "ann"})
         assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
-        shown = server.until_said("Key ")
-        found = re.search(r"KEY_ID=(\w+) AWS_SECRET_ACCESS_KEY=(\w+) ", shown)
-        assert found is not None
-        server.client = boto_client(server.endpoint, found[1], found[2])
+        server.until_said("by other names with --allow-host NAME")
+        shown = server.until_said("export AWS_ACCESS_KEY_ID"), server.until_said("SECRET_ACCESS")
+        assert max(map(len, shown)) <= 80
+        server.client = boto_client(server.endpoint, *(line.rpartition("=")[2] for line in shown))
         assert server.invoke("hello", {"name": "ann"}) == "hello ann"
         # What runs in a process has been given the key.
         assert server.invoke("quote", {"pieces": 3}) == {"net": 60, "gross": 72}
+
+
+def test_carriage_returns_end_lines_and_tabs_are_tabs(tmp_path: Path) -> None:
+    (tmp_path / "talking.py").write_text("print('one\\rtwo\\tthree\\r\\nfour\\x1b', end='')")
+    with dev_server(tmp_path, "--function", f"f={sys.executable} talking.py") as server:
+        server.until_said("the process ended")
+
+    said = [line for line in server.said if line.startswith("f | ")]
+    assert said[:3] == ["f | one", "f | two\tthree", "f | four\\x1b"]
+
+
+def test_localhost_is_this_machine(folder: Path) -> None:
+    with dev_server(folder, "app.py", "--host", "localhost") as server:
+        assert server.invoke("hello", {"name": "ann"}) == "hello ann"
+
+
+def test_a_version_that_is_not_there_is_not_a_function_that_is_not_there(folder: Path) -> None:
+    with dev_server(folder, "app.py") as server:
+        with pytest.raises(ClientError, match=r"no version or alias '7': there is \$LATEST alone"):
+            server.invoke("hello", {}, Qualifier="7")
+        with pytest.raises(ClientError, match="no function 'hallo'; there is: hello, relay"):
+            server.invoke("hallo", {})
+
+
+def test_a_server_without_functions_says_what_it_is_good_for(tmp_path: Path) -> None:
+    with dev_server(tmp_path, command="serve") as server:
+        server.until_said("none: nothing can run")
 
 
 def test_a_key_of_ones_own_holds_on_this_machine_too(folder: Path) -> None:

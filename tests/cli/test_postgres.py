@@ -256,7 +256,7 @@ def test_a_worker_that_is_told_to_end_claims_nothing_more(fleet: Shell) -> None:
 
     assert fleet.end(leaving).code == 0
     assert status(fleet, "h") == "SUCCEEDED"
-    assert "can go on and waits for a free worker" in why.out
+    assert "can go on and waits for a worker" in why.out
     assert "No worker that is alive has approve" in why.out
 
 

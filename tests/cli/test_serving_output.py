@@ -64,6 +64,8 @@ def test_a_pipe_that_is_full_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 def test_lines_of_processes_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     say = teller([Source(settings=FunctionSettings(name="chatty"), where="chatty")])
 
+    say("chatty", "a\ttab")
+    assert capsys.readouterr().out == "chatty | a\ttab\n"
     say("chatty", "\x1b]0;owned\x07 \u202etxt.exe\r\n$ \x9b2J")
 
     assert capsys.readouterr().out == "chatty | \\x1b]0;owned\\x07 \\u202etxt.exe\\r\\n$ \\x9b2J\n"

@@ -90,6 +90,11 @@ def _function_options() -> tuple[_Option, ...]:
     )
 
 
+def _address_of(_context: click.Context, _option: click.Parameter, host: str) -> str:
+    """Give the address that a name of this machine's own stands for."""
+    return LOOPBACK if host.lower() == "localhost" else host
+
+
 def _address_options() -> tuple[_Option, ...]:
     return (
         click.option(
@@ -97,6 +102,7 @@ def _address_options() -> tuple[_Option, ...]:
             default=LOOPBACK,
             show_default=True,
             metavar="ADDRESS",
+            callback=_address_of,
             help="The address that the API is served at. At any but this machine's own, requests"
             " must be signed.",
         ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
+import shutil
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +16,7 @@ from typing import Any
 
 import click
 
-from durably.app.settings import EngineSettings, is_function_name, shown_url
+from durably.app.settings import EngineSettings, is_function_name, is_postgres, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
@@ -45,6 +47,11 @@ __all__ = ["asked_for", "changes", "nothing_else", "run_server"]
 _OF_FUNCTIONS = frozenset({Permission.CALLBACK, Permission.CHECKPOINT, Permission.START})
 """What the processes of functions may do where every credential says what it is for."""
 
+_HOW_TO_NAME = (
+    "Write NAME=COMMAND or NAME=URL, as in --function 'resize=node resize.mjs'; a NAME has letters,"
+    " digits, '-' and '_'."
+)
+_is_other_address = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://").match
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
 
@@ -141,8 +148,7 @@ def _made_key(permissions: frozenset[Permission]) -> AccessKey:
 def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Source:
     name, equals, where = text.partition("=")
     if not equals or not is_function_name(name):
-        step = "Write NAME=COMMAND or NAME=URL, as in --function 'resize=node resize.mjs'."
-        raise Trouble(f"{shown_address(text)!r} does not name a function.", step)
+        raise Trouble(f"{shown_address(text)!r} does not name a function.", _HOW_TO_NAME)
     settings = FunctionSettings(
         name=name,
         is_durable=is_durable,
@@ -154,8 +160,21 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
     if source.is_address:
         split_url(where)
     else:
-        split_command(where)
+        _check_command(name, where)
     return source
+
+
+def _check_command(name: str, command: str) -> None:
+    """Refuse at the start what could never be started."""
+    if _is_other_address(command) is not None:
+        step = "An address begins with http:// or https://; everything else is a command."
+        raise Trouble(f"{shown_address(command)!r} cannot be called for {name!r}.", step)
+    if not command.strip():
+        raise Trouble(f"The function {name!r} has an empty command.", _HOW_TO_NAME)
+    program = split_command(command)[0]
+    if shutil.which(program) is None:
+        step = "Name a program that is on the PATH, or the path of one that may be executed."
+        raise Trouble(f"The function {name!r} cannot be started: there is no {program!r}.", step)
 
 
 Meanwhile = Callable[[Serving], Awaitable[None]]
@@ -239,7 +258,8 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
     colors = {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
 
     def say(name: str, line: str) -> None:
-        _tell(f"{colored(f'{name:{width}} |', colors[name])} {safe(line)}")
+        shown = "\t".join(safe(part) for part in line.split("\t"))
+        _tell(f"{colored(f'{name:{width}} |', colors[name])} {shown}")
 
     return say
 
@@ -260,19 +280,34 @@ def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[s
         f"{colored(f'{info.name:{width}}', 'cyan')}  {safe(where.get(info.name, ''))}"
         for info in infos
     ]
-    export = colored(f"export AWS_ENDPOINT_URL_LAMBDA={serving.endpoint}", "bright_black")
     labels = [
-        ("API", f"{serving.endpoint}  {export}"),
+        ("API", serving.endpoint),
+        ("", f"export AWS_ENDPOINT_URL_LAMBDA={serving.endpoint}"),
+        *_for_others(asked),
         ("Store", safe(shown_url(asked.engine.store_url))),
-        ("Functions", rows[0] if rows else "none"),
+        ("Functions", rows[0] if rows else _without_functions(asked)),
         *(("", row) for row in rows[1:]),
     ]
-    if asked.is_key_made:
-        key = asked.access.keys[0]
-        said = f"export AWS_ACCESS_KEY_ID={key.key_id} AWS_SECRET_ACCESS_KEY={key.secret}"
-        labels.insert(1, ("Key", f"{said}  {colored('shown once', 'bright_black')}"))
     lines = [f"{colored(f'{label:10}', 'bright_black')} {text}" for label, text in labels]
     return [*lines, colored("Ready.", "green") + " Ctrl-C ends it."]
+
+
+def _for_others(asked: Asked) -> Iterator[tuple[str, str]]:
+    """Say by what names and with what key others come, where they are served."""
+    if asked.is_public:
+        names = ", ".join(asked.access.hosts)
+        yield "Called", f"{safe(names)}; by other names with --allow-host NAME"
+    if asked.is_key_made:
+        key = asked.access.keys[0]
+        yield "Key", "shown once:"
+        yield "", f"export AWS_ACCESS_KEY_ID={key.key_id}"
+        yield "", f"export AWS_SECRET_ACCESS_KEY={key.secret}"
+
+
+def _without_functions(asked: Asked) -> str:
+    if is_postgres(asked.engine.store_url):
+        return "none here; those of workers on the database can be started"
+    return "none: nothing can run; what is in the store can be looked at and ended"
 
 
 def _where(source: Source) -> str:

@@ -23,6 +23,10 @@ _SAME = frozenset({"none", "same-origin"})
 _SIMPLE = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """What a page of any origin may send without being asked first."""
 
+_OTHER_NAME = (
+    "The API is not called by that name. Whoever serves it allows names by --allow-host NAME, or"
+    " as hosts of its Access."
+)
 _JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 
 
@@ -75,7 +79,7 @@ def _check_host(headers: Headers, access: Access) -> None:
     """Refuse other names than ours: a page whose name leads here now is of another origin."""
     hosts = headers.getlist("host")
     if len(hosts) != 1 or _without_port(hosts[0].lower()) not in access.hosts:
-        raise denied("AccessDeniedException", "The API is not called by that name.")
+        raise denied("AccessDeniedException", _OTHER_NAME)
 
 
 def _without_port(host: str) -> str:

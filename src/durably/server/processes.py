@@ -253,9 +253,14 @@ class FunctionProcess:
                 if len(rest) > _MAX_LINE_BYTES:
                     lines, rest = [*lines, rest], b""
                 for line in lines:
-                    self._say(line.decode(errors="replace").rstrip("\r"))
+                    self._say_all(line)
             if rest:
-                self._say(rest.decode(errors="replace"))
+                self._say_all(rest)
+
+    def _say_all(self, line: bytes) -> None:
+        """Say what stands in one line: runtimes of Lambda end those inside it with a CR."""
+        for part in line.decode(errors="replace").rstrip("\r").split("\r"):
+            self._say(part)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from durably.engine.arns import LATEST
 from durably.errors import ResourceNotFoundException
 from durably.server.calls import Call, refuse, reply
 from durably.server.functions import FunctionInfo
@@ -17,6 +18,7 @@ from durably.wire.operators import (
 
 _PAGE = 50
 _MAX_ITEMS = 9999
+_MAX_NAMED = 10
 
 
 async def list_functions(call: Call) -> Response:
@@ -54,8 +56,21 @@ def find_function(call: Call, name: str, qualifier: str | None) -> FunctionInfo:
     """
     info = call.functions.find(name, qualifier)
     if info is None:
-        raise ResourceNotFoundException(f"There is no function {name!r}.")
+        raise ResourceNotFoundException(_missing(call, name, qualifier))
     return info
+
+
+def _missing(call: Call, name: str, qualifier: str | None) -> str:
+    """Say what there is none of, and on one's own machine which functions there are."""
+    if call.functions.find(name, None) is not None:
+        only = f"there is {LATEST} alone"
+        return f"The function {name!r} has no version or alias {qualifier!r}: {only}."
+    said = f"There is no function {name!r}"
+    if call.caller is not None:  # who may start some may not know of all
+        return f"{said}."
+    names = [info.name for info in call.functions.known()]
+    more = ", …" if len(names) > _MAX_NAMED else ""
+    return f"{said}; there is: {', '.join(names[:_MAX_NAMED]) or 'none'}{more}."
 
 
 def _configuration(call: Call, info: FunctionInfo, qualifier: str | None) -> FunctionConfiguration:
