@@ -68,7 +68,10 @@ def test_lines_of_processes_cannot_command_a_terminal(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "chatty | a\ttab\n"
     say("chatty", "\x1b]0;owned\x07 \u202etxt.exe\r\n$ \x9b2J")
 
-    assert capsys.readouterr().out == "chatty | \\x1b]0;owned\\x07 \\u202etxt.exe\\r\\n$ \\x9b2J\n"
+    assert (
+        capsys.readouterr().out
+        == "chatty | \\x1b]0;owned\\x07 \\u202etxt.exe\\r\nchatty | $ \\x9b2J\n"
+    )
 
 
 def test_records_that_nobody_reads_stop_no_server(tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ async def test_a_chunk_that_is_none_starts_nothing(wire: Wire) -> None:
     assert await untouched(wire)
 
 
+async def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_read(wire: Wire) -> None:
+    lines = (f"POST {INVOKE} HTTP/1.1", "Content-Length: 1", "Transfer-Encoding: chunked")
+    kept = head(*lines).replace(b"Connection: close\r\n", b"")
+    reader, writer = await wire.connect()
+    writer.write(kept + b"1\r\n1\r\n0\r\n\r\n" + head(FUNCTIONS))
+    raw = await reader.read()
+    writer.close()
+
+    assert raw.count(b"HTTP/1.1") == 1
+    status, headers, body = answer(raw)
+    assert status == 400
+    check_shape(headers, body)
+    assert await untouched(wire)
+
+
 async def test_endless_chunks_are_cut_off(wire: Wire) -> None:
     reader, writer = await wire.connect()
     writer.write(head(f"POST {INVOKE} HTTP/1.1", "Transfer-Encoding: chunked"))

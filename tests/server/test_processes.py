@@ -42,10 +42,18 @@ class Running:
     client: RuntimeClient = field(init=False)
     said: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    most_in_turn: int = 0
+    _in_turn: int = 0
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
+    def say(self, lines: str) -> None:
+        self.said.extend(lines.split("\n"))
         self.news.set()
+        self._in_turn += 1 + lines.count("\n")
+        self.most_in_turn = max(self.most_in_turn, self._in_turn)
+        asyncio.get_running_loop().call_soon(self.end_turn)
+
+    def end_turn(self) -> None:
+        self._in_turn = 0
 
     async def until_said(self, text: str) -> None:
         while not any(text in line for line in self.said):
@@ -316,6 +324,17 @@ async def test_output_is_passed_on_line_by_line_however_long_or_broken(tmp_path:
     said = "\n".join(function.said)
     assert said.count("x") >= 200_000
     assert "bad �" in said
+
+
+@pytest.mark.parametrize("end", [b"\\n", b"\\r"])
+async def test_many_short_lines_are_passed_on_in_turns(tmp_path: Path, end: bytes) -> None:
+    script = tmp_path / "flood.py"
+    script.write_text(f"import os\nos.write(1, b'{end.decode()}' * 9_999 + b'last')\n")
+    async with running(tmp_path, command=f"{sys.executable} {script}") as function:
+        await function.until_said("last")
+
+    assert function.said.count("") == 9_999
+    assert function.most_in_turn < 2_000
 
 
 async def test_an_execution_survives_the_death_of_its_function(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from durably.app.settings import EngineSettings, is_function_name, is_postgres, 
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
-from durably.cli.printing import colored, counted, is_terminal, safe, write_at_once
+from durably.cli.printing import colored, counted, is_terminal, safe, safe_lines, write_at_once
 from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
@@ -269,15 +269,15 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
     width = max((len(name) for name in names), default=0)
     colors = {name: _COLORS[place % len(_COLORS)] for place, name in enumerate(names)}
 
-    def say(name: str, line: str) -> None:
-        shown = "\t".join(safe(part) for part in line.split("\t"))
-        _tell(f"{colored(f'{name:{width}} |', colors[name])} {shown}")
+    def say(name: str, lines: str) -> None:
+        head = colored(f"{name:{width}} |", colors[name])
+        _tell("\n".join(f"{head} {line}" for line in safe_lines(lines).split("\n")))
 
     return say
 
 
 def _tell(line: str) -> None:
-    """Write a line, without its colours where nobody would see them."""
+    """Write a line, or several, without its colours where nobody would see them."""
     text = f"{line}\n"
     with suppress(ValueError):  # it is closed
         write_at_once(text if is_terminal(sys.stdout) else click.unstyle(text), sys.stdout)

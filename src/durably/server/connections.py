@@ -176,13 +176,15 @@ class _Parser(h11.Connection):
         if event is h11.PAUSED:
             # For that uvicorn would pause reading, and who does not read notices nobody's leaving.
             return h11.NEED_DATA
-        if isinstance(event, h11.Request) and _is_in_chunks(event):
+        if isinstance(event, h11.Request) and _has(event, b"transfer-encoding"):
+            if _has(event, b"content-length"):  # RFC 9112, 6.1: whoever is between may go by this
+                raise h11.RemoteProtocolError("two lengths")
             self._left = 0  # a body that costs much to read is for whom the application wants it of
         return event
 
 
-def _is_in_chunks(request: h11.Request) -> bool:
-    return any(name == b"transfer-encoding" for name, _ in request.headers)
+def _has(request: h11.Request, header: bytes) -> bool:
+    return any(name == header for name, _ in request.headers)
 
 
 class _Flow(FlowControl):

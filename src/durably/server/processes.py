@@ -43,6 +43,7 @@ _MAX_PAUSE_SECONDS = 10.0
 _PATIENCE_SECONDS = 2.0
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
+_LINES_IN_TURN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ class FunctionProcess:
         command: what is run.
         environ: its environment.
         folder: where it is run.
-        say: told every line that the process writes, and what becomes of it.
+        say: told the lines that the process writes, some at once, and what becomes of it.
         start_seconds: how long it may take until it asks for an invocation, at the start and after
             each answer; or the function's time-out, if that is longer.
     """
@@ -252,18 +253,24 @@ class FunctionProcess:
         async with _reading(output) as reader:
             rest = b""
             while chunk := await reader.read(_READ_BYTES):
-                *lines, rest = (rest + chunk).split(b"\n")
+                done, newline, rest = (rest + chunk).rpartition(b"\n")
                 if len(rest) > _MAX_LINE_BYTES:
-                    lines, rest = [*lines, rest], b""
-                for line in lines:
-                    self._say_all(line)
+                    done, rest = done + newline + rest, b""
+                if done or newline:
+                    await self._say_all(done)
             if rest:
-                self._say_all(rest)
+                await self._say_all(rest)
 
-    def _say_all(self, line: bytes) -> None:
-        """Say what stands in one line: runtimes of Lambda end those inside it with a CR."""
-        for part in line.decode(errors="replace").rstrip("\r").split("\r"):
-            self._say(part)
+    async def _say_all(self, output: bytes) -> None:
+        """Say what stands in *output*, so many lines a turn: there may be one for every byte.
+
+        Runtimes of Lambda end those inside one with a CR.
+        """
+        lines = output.decode(errors="replace").replace("\r\n", "\n").removesuffix("\r")
+        parts = lines.replace("\r", "\n").split("\n")
+        for first in range(0, len(parts), _LINES_IN_TURN):
+            self._say("\n".join(parts[first : first + _LINES_IN_TURN]))
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ class Serving:
         sources: the functions elsewhere.
         api: the socket that the API is served at, bound.
         access: who may use it. Functions elsewhere sign with the first key, if there is one.
-        say: told, with the name of a function, every line that its process writes.
+        say: told, with the name of a function, the lines that its process writes, some at once.
 
     Attributes:
         attached: all functions.
