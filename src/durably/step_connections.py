@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypeVar
 
 from durably.core.active import Attempting, Transactions, active
-from durably.core.effects import Attempt
 from durably.errors import TransactionError
 
 C = TypeVar("C")
@@ -28,13 +27,13 @@ async def step_connection(kind: type[C]) -> C:
             `sqlalchemy.Connection`, which block.
 
     Raises:
-        TransactionError: no step runs here, its attempt has a connection already, or executions
-            are kept where no connection leads, such as in memory or on AWS.
+        TransactionError: no step runs here, its attempt has ended or has a connection already, or
+            executions are kept where no connection leads, such as in memory or on AWS.
         ValidationError: the store has no such kind of connection.
         StoreError: there is no connection to be had now.
     """
-    transactions, place = _here()
-    return await transactions.open(place, kind)
+    transactions, attempting = _here()
+    return await transactions.open(attempting, kind)
 
 
 def sync_step_connection(kind: type[C]) -> C:
@@ -46,17 +45,17 @@ def sync_step_connection(kind: type[C]) -> C:
         kind: the class of connection that is wanted. In PostgreSQL `psycopg.Connection`, or
             `sqlalchemy.Connection`; in SQLite `sqlite3.Connection`, or `sqlalchemy.Connection`.
     """
-    transactions, place = _here()
-    return transactions.open_blocking(place, kind)
+    transactions, attempting = _here()
+    return transactions.open_blocking(attempting, kind)
 
 
-def _here() -> tuple[Transactions, Attempt]:
+def _here() -> tuple[Transactions, Attempting]:
     attempting = active.get()
     if not isinstance(attempting, Attempting):
         raise TransactionError(_OUTSIDE)
     if attempting.transactions is None:
         raise TransactionError(_NOWHERE)
-    return attempting.transactions, attempting.place
+    return attempting.transactions, attempting
 
 
 _OUTSIDE = (

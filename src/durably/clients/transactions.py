@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from durably.core.active import Attempting
 from durably.core.effects import Attempt, Err, Ok, Outcome
 from durably.engine.store import Begin, Transaction
 from durably.errors import TransactionError
@@ -35,19 +36,19 @@ class OpenTransactions:
         self._open: dict[str, Transaction[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, place: Attempt, kind: type[C]) -> C:
+    async def open(self, attempting: Attempting, kind: type[C]) -> C:
         """See `Transactions.open`."""
-        work = self._opened(place, kind, blocking=False)
+        work = self._opened(attempting, kind, blocking=False)
         if asyncio.get_running_loop() is self._loop:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    def open_blocking(self, place: Attempt, kind: type[C]) -> C:
+    def open_blocking(self, attempting: Attempting, kind: type[C]) -> C:
         """See `Transactions.open_blocking`."""
         with suppress(RuntimeError):
             asyncio.get_running_loop()
             raise TransactionError(_IN_LOOP)
-        work = self._opened(place, kind, blocking=True)
+        work = self._opened(attempting, kind, blocking=True)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def judge(self, place: Attempt, outcome: Outcome[Any]) -> Outcome[Any]:
@@ -90,10 +91,12 @@ class OpenTransactions:
         for operation_id in [*self._open, *self._opening]:
             self.drop(operation_id)
 
-    async def _opened(self, place: Attempt, kind: type[C], *, blocking: bool) -> C:
-        op = place.op
+    async def _opened(self, attempting: Attempting, kind: type[C], *, blocking: bool) -> C:
+        op = attempting.place.op
         if op.type is not OperationType.STEP or op.sub_type == OperationSubType.WAIT_FOR_CONDITION:
             raise TransactionError(_NO_STEP.format(op))
+        if attempting.is_over:  # and nothing will let go of what it is given
+            raise TransactionError(_GIVEN_UP.format(op))
         if op.id in self._open or op.id in self._opening:
             raise TransactionError(_TWICE.format(op))
         mine = self._opening[op.id] = object()
@@ -120,7 +123,10 @@ _TWICE = (
     "the attempt of {} has its connection already, and there is but one. Pass it to the functions "
     "that write with it"
 )
-_GIVEN_UP = "the attempt of {} was given up before it had its connection"
+_GIVEN_UP = (
+    "the attempt of {} had ended, or was given up, before it had its connection. Ask for one in "
+    "the step itself, and wait there for whatever it starts"
+)
 _IN_LOOP = (
     "sync_step_connection() would block the event loop that is to open the connection. Write "
     "`await step_connection(…)` in an `async def`"

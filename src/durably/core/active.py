@@ -60,11 +60,11 @@ class ActiveOperation(msgspec.Struct, frozen=True):
 class Transactions(Protocol):
     """Where attempts get the connection that their outcome is committed with, one each."""
 
-    async def open(self, place: Attempt, kind: type[C]) -> C:
-        """Give the connection of *place*, of this *kind*."""
+    async def open(self, attempting: Attempting, kind: type[C]) -> C:
+        """Give the connection of an attempt, of this *kind*."""
         ...
 
-    def open_blocking(self, place: Attempt, kind: type[C]) -> C:
+    def open_blocking(self, attempting: Attempting, kind: type[C]) -> C:
         """Likewise, in a thread that may wait."""
         ...
 
@@ -78,9 +78,13 @@ class Transactions(Protocol):
 
 
 class Attempting:
-    """An attempt that is under way in some scope. The active place while a step's body runs."""
+    """An attempt that is under way in some scope. The active place while a step's body runs.
 
-    __slots__ = ("context", "place", "scope", "transactions")
+    Attributes:
+        is_over: it has ended or was given up; code that it has left behind may still run.
+    """
+
+    __slots__ = ("context", "is_over", "place", "scope", "transactions")
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Attempting:
         self.place = place
         self.context = context
         self.transactions = transactions
+        self.is_over = False
 
 
 _RESERVED_CALLS = 150

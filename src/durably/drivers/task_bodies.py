@@ -47,7 +47,8 @@ async def _run_attempt(
     settings: RunSettings, scope: Scope, body: Callable[..., Any], attempt: Attempt
 ) -> Outcome[Any]:
     context = step_context(settings, scope, attempt)
-    token = active.set(Attempting(scope, attempt, context, settings.transactions))
+    attempting = Attempting(scope, attempt, context, settings.transactions)
+    token = active.set(attempting)
     if settings.stand_in is not None:
         body = settings.stand_in(scope, attempt, body)
     try:
@@ -64,6 +65,7 @@ async def _run_attempt(
     except BaseException as crash:
         raise exited(crash) from crash
     finally:
+        attempting.is_over = True
         active.reset(token)
 
 

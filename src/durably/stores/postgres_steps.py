@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow, tuple_row
 
@@ -217,6 +217,9 @@ class PostgresSteps:
 
     async def _reset(self, base: Base) -> None:
         try:
+            if _is_amid(base):  # nothing else can be said on it
+                await base.close()
+                return
             if base.pgconn.transaction_status != TransactionStatus.IDLE:
                 await base.execute("ROLLBACK")
             await base.execute("DISCARD ALL")  # what the code has set is not for the next step
@@ -265,7 +268,7 @@ class PostgresTransaction(Generic[C]):
         status = self._base.pgconn.transaction_status
         if status == TransactionStatus.IDLE:
             return NOT_BY_YOURSELF.format("commit or roll back")
-        if is_over and self._gate.is_busy:
+        if is_over and (self._gate.is_busy or _is_amid(self._base)):
             return "its connection was still in use when it ended. Wait for everything it does"
         if is_over and status == TransactionStatus.INERROR:
             return (
@@ -321,6 +324,13 @@ class PostgresTransaction(Generic[C]):
             if closed is not None:
                 await closed
         return True
+
+
+def _is_amid(base: Base) -> bool:
+    """Whether a statement is open, by a stream, a COPY or a pipeline that was not left."""
+    pgconn = base.pgconn
+    is_amid = pgconn.transaction_status == TransactionStatus.ACTIVE
+    return is_amid or pgconn.pipeline_status != PipelineStatus.OFF
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakSet
 
 from durably.engine.store import Change
 from durably.errors import TransactionError
@@ -33,6 +34,10 @@ class StepConnection(sqlite3.Connection):
     _has_ended = False
     _gate: Gate = NoGate()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        super().__init__(*args, **kwargs)
+
     def guard(self, gate: Gate) -> None:
         """Let the code not end the transaction, as long as *gate* is open."""
         self._gate = gate
@@ -44,6 +49,11 @@ class StepConnection(sqlite3.Connection):
         self.was_refused = True
         return sqlite3.SQLITE_DENY
 
+    def finish(self) -> None:
+        """Break off what the code has not read to its end: that may be in the way of a commit."""
+        for cursor in self._cursors:
+            cursor.close()
+
     def end(self) -> None:
         """Undo what is not committed, and close it."""
         self._has_ended = True
@@ -53,22 +63,21 @@ class StepConnection(sqlite3.Connection):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Give a cursor, unless the step has ended."""
-        self._check()
-        return super().cursor(*args, **kwargs)
+        if self._has_ended:
+            raise TransactionError(OVER)
+        cursor = super().cursor(*args, **kwargs)
+        self._cursors.add(cursor)
+        return cursor
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Run a statement, unless the step has ended."""
-        self._check()
-        return super().execute(sql, parameters)
+        done: sqlite3.Cursor = self.cursor().execute(sql, parameters)
+        return done
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """Run a statement again and again, unless the step has ended."""
-        self._check()
-        return super().executemany(sql, parameters)
-
-    def _check(self) -> None:
-        if self._has_ended:
-            raise TransactionError(OVER)
+        done: sqlite3.Cursor = self.cursor().executemany(sql, parameters)
+        return done
 
     def commit(self) -> None:
         """Refuse."""
@@ -185,6 +194,7 @@ class SqliteTransaction(Generic[C]):
     async def _append(self, changes: Sequence[Change]) -> None:
         arns = tuple([change.arn for change in changes])
         self._gate.close()
+        self._driver.finish()
         try:
             await self._steps.writer.write_within(
                 self._driver, lambda ledger: ledger.append(changes), arns
