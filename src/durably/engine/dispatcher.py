@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from durably.engine.failed import recorded, shown
 from durably.engine.invokers import Invoker
 from durably.engine.leases import Leases
 from durably.engine.policy import DispatcherPolicy
@@ -21,7 +22,6 @@ from durably.engine.sessions import Session
 from durably.engine.store import Claim
 from durably.engine.waiters import wait_at_most
 from durably.errors import (
-    InvocationExitError,
     ResourceNotFoundException,
     StoreError,
     error_object,
@@ -38,7 +38,6 @@ failures = logging.getLogger("durably.engine.failures")
 
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
-_MAX_LOGGED = 500
 
 
 class _Kind(Enum):
@@ -80,6 +79,7 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = asyncio.Event()
         self._is_behind = False
+        self._in_vain = 0  # looks in a row that found something due, and nothing to be claimed
         self._told = ""  # of a store that has not worked since
         self._turns = list(_Kind)
         self._leases = Leases(service, worker, self._policy.lease, self._running)
@@ -229,6 +229,8 @@ class Dispatcher:
         claims = await self._service.store.claim(
             self._worker, self._claim_names(functions), now, self._policy.lease, limit
         )
+        if claims:
+            self._in_vain = 0
         for claim in claims:
             if self._draining.is_set():
                 await self._give_back(claim)
@@ -255,13 +257,19 @@ class Dispatcher:
         await self._service.keys.are_others()
 
     async def _sleep(self, functions: Sequence[str]) -> None:
-        """Wait for a nudge, the next execution that is due, or the poll."""
+        """Wait for a nudge, the next execution that is due, or the poll.
+
+        What is due already and could not be claimed is locked by somebody: it is looked at ever
+        more rarely.
+        """
         seconds = self._poll_seconds
         if functions:
             due = await self._service.store.next_wake_at(self._claim_names(functions))
             if due is not None:
                 left = (due - self._service.clock.now()).total_seconds()
-                seconds = min(seconds, left)
+                self._in_vain = self._in_vain + 1 if left <= 0 else 0
+                pause = 0.01 * 2 ** min(self._in_vain, 10) if self._in_vain > 1 else left
+                seconds = min(seconds, pause)
         if seconds > 0 and not self._nudged.is_set():
             await wait_at_most(self._nudged, seconds, self._service.clock)
 
@@ -326,12 +334,12 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
             await self._tell(session, error)
-            await session.fail(_recorded(error))
+            await session.fail(recorded(error))
         else:
             has_failed = output.status is InvocationStatus.FAILED and not session.is_over
             await session.end(output)
             if has_failed:
-                await self._tell_of_answer(session, _shown(output.error))
+                await self._tell_of_answer(session, shown(output.error))
 
     async def _tell_of_answer(self, session: Session, said: str) -> None:
         """Log what failed: the execution, unless what its function answered was no answer."""
@@ -347,7 +355,7 @@ class Dispatcher:
         """Log that an invocation failed, or that its execution was ended meanwhile."""
         title, ended = title_of(session.arn), await self._end_of(session.arn)
         if ended is None:
-            said = f"an invocation of {title} failed: {_shown(error_object(error))}"
+            said = f"an invocation of {title} failed: {shown(error_object(error))}"
         else:
             said = f"{title} {ended}; what it still does is not recorded"
         log.warning("%s", said, extra={"executionArn": session.arn})
@@ -383,21 +391,3 @@ class Dispatcher:
                 self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
-
-
-def _shown(error: ErrorObject | None) -> str:
-    """Give an error's type and message, cut to what a line of a log can take."""
-    if error is None:
-        return "no error was given"
-    said = ": ".join(text for text in (error.error_type, error.error_message) if text)
-    return said if len(said) <= _MAX_LOGGED else f"{said[:_MAX_LOGGED]}…"
-
-
-def _recorded(error: Exception) -> ErrorObject:
-    """Give what the history says of a failed invocation.
-
-    User code that wants to end this process is one whose process has ended, to the service.
-    """
-    if isinstance(error, InvocationExitError):
-        return ErrorObject(error_type=EXIT_ERROR[0], error_message=str(error))
-    return error_object(error)

@@ -227,7 +227,10 @@ class Transaction(Protocol[C_co]):
 
     Attributes:
         connection: what the user's code writes with.
+        failure: why the database refuses what the code has done, where `append` finds that out.
     """
+
+    failure: Exception | None
 
     @property
     def connection(self) -> C_co:
@@ -249,8 +252,8 @@ class Transaction(Protocol[C_co]):
         """Add *changes* as `Store.append` does, and what was written here; all or none.
 
         Raises:
-            VersionConflict: somebody was first, another transaction was in the way, or nobody knows
-                whether it was written. Load the execution again.
+            VersionConflict: somebody was first, another transaction was in the way, nobody knows
+                whether it was written, or there is a `failure`. Load the execution again.
             TransactionError: code still uses it.
             StoreError: it could not be written.
         """
@@ -332,12 +335,7 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self,
-        worker: str,
-        functions: Sequence[str],
-        now: datetime,
-        lease: timedelta,
-        limit: int,
+        self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int
     ) -> Sequence[Claim]:
         """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
 

@@ -24,7 +24,7 @@ from durably.engine.tally import Tally
 from durably.errors import InvalidStateError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
-from durably.stores.instants import from_us, to_us
+from durably.stores.instants import to_us
 from durably.stores.paging import marker_after
 from durably.stores.postgres_address import PostgresAddress
 from durably.stores.postgres_clock import DatabaseClock
@@ -36,6 +36,7 @@ from durably.stores.postgres_rows import (
     as_listed,
     as_seen,
     as_stored,
+    from_us_or_none,
     list_statement,
 )
 from durably.stores.postgres_schema import prepare
@@ -179,7 +180,7 @@ class PostgresStore:
 
         If the answer is lost, what was claimed comes back when its lease ends.
         """
-        database = await self._settled()
+        database = self._opened()
         if self.clock.is_stale:
             await self._look_at_clock(database)
         parameters = {
@@ -202,7 +203,7 @@ class PostgresStore:
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
         """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
-        database = await self._settled()
+        database = self._opened()
         parameters = {
             "worker": worker,
             "arns": [arn for arn, _ in epochs],
@@ -215,13 +216,16 @@ class PostgresStore:
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
         """Say when the earliest execution of *functions* is due, `None` when none ever is."""
-        row = await self._first("next_wake_at", _functions(functions))
-        return None if row is None or row[0] is None else from_us(row[0])
+        parameters = self._with_space(_functions(functions))
+        [(instant,)] = await self._opened().read("next_wake_at", parameters)
+        return from_us_or_none(instant)
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
-        row = await self._first("find", {"arn": arn})
-        return None if row is None else as_stored(row)
+        database = self._opened()
+        await self._to_write().settle_one(arn)
+        rows = await database.read("find", self._with_space({"arn": arn}))
+        return as_stored(rows[0]) if rows else None
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""
@@ -252,7 +256,8 @@ class PostgresStore:
 
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""
-        database = await self._settled()
+        database = self._opened()
+        await self._to_write().settle_one(arn)
         parameters = {"arn": arn, "version": expected_version}
         [(amount,)] = await database.write("delete", self._with_space(parameters))
         if not amount:
@@ -260,7 +265,7 @@ class PostgresStore:
 
     async def delete_expired(self, now: datetime, limit: int) -> int:
         """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
-        database = await self._settled()
+        database = self._opened()
         parameters = {"now": to_us(now), "limit": limit}
         [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
         return int(amount)

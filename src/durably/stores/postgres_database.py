@@ -22,6 +22,7 @@ from durably.stores.sql_files import statements_in
 
 Row: TypeAlias = tuple[Any, ...]
 _MAX_TRIES = 5
+_NOTHING = sql.SQL("")
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 10.0
 _SESSION: Mapping[str, Any] = MappingProxyType(
@@ -90,7 +91,7 @@ class PostgresDatabase:
                 return await self.run(text, parameters)
             except psycopg.Error as error:
                 failures += 1
-                can_help = meaning_of(error) in {Meaning.UNKNOWN, Meaning.AGAIN}
+                can_help = meaning_of(error) not in {Meaning.VALUES, Meaning.FAILED}
                 if failures == _MAX_TRIES or not can_help:
                     raise store_error(error) from error
                 await asyncio.sleep(pause_seconds(failures))
@@ -114,10 +115,7 @@ class PostgresDatabase:
         """
         async with self._connection() as connection:
             try:
-                with answered_in_time(connection):
-                    cursor = connection.cursor(binary=True)
-                    await cursor.execute(text, parameters)
-                    return await cursor.fetchall()
+                return await ask(connection, text, parameters)
             except psycopg.errors.ReadOnlySqlTransaction:
                 await connection.close()  # the address may lead to another server by now
                 raise
@@ -160,8 +158,7 @@ class PostgresDatabase:
                 said = f"no connection to {self._address.title} within {_CONNECT_SECONDS:.0f} s"
                 raise StoreUnavailableError(said) from error
             try:
-                with answered_in_time(connection):
-                    await AsyncConnectionPool.check_connection(connection)
+                await ask(connection, _NOTHING)
             except BaseException as error:
                 await self._pool.putconn(connection)
                 dead += 1
@@ -169,6 +166,22 @@ class PostgresDatabase:
                     raise
             else:
                 return connection
+
+
+async def ask(
+    connection: AsyncConnection[Row],
+    text: sql.SQL | sql.Composed,
+    parameters: Mapping[str, object] | None = None,
+) -> Sequence[Row]:
+    """Run a statement, several if there are no parameters, and have the first one's answer in time.
+
+    Raises:
+        psycopg.Error: it was not run, or there is no answer.
+    """
+    with answered_in_time(connection):
+        cursor = connection.cursor(binary=parameters is not None)
+        await cursor.execute(text, parameters)
+        return await cursor.fetchall() if cursor.description else ()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncClientCursor, AsyncConnection, Connection
 from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
@@ -17,8 +17,8 @@ from psycopg.rows import TupleRow, tuple_row
 
 from durably.engine.store import Change
 from durably.errors import TransactionError
-from durably.stores.postgres_database import PostgresDatabase, Row
-from durably.stores.postgres_errors import store_error
+from durably.stores.postgres_database import PostgresDatabase, Row, answered_in_time, ask
+from durably.stores.postgres_errors import Meaning, is_rolled_back, meaning_of, said_by, store_error
 from durably.stores.postgres_writer import PostgresWriter
 from durably.stores.step_gate import NOT_BY_YOURSELF, Gate, NoGate
 from durably.stores.step_kinds import AsyncBridge, SyncBridge, check_kind_of
@@ -30,8 +30,9 @@ C = TypeVar("C")
 Base: TypeAlias = AsyncConnection[Row]
 
 _CANCEL_SECONDS = 2.0
+_REFUSED, _ANOTHER = "UD001", "UD002"  # by append_in_step
+_IN_THE_WAY = (Meaning.AGAIN, Meaning.LOCKED, Meaning.UNKNOWN)
 _MAX_CAUSES = 20
-_UNKNOWN_STATE = "40003"  # whether it was rolled back is not known
 _DIALECT = "postgresql+psycopg://"
 _NAMES = {
     False: ("psycopg.AsyncConnection", "sqlalchemy.ext.asyncio.AsyncConnection"),
@@ -167,7 +168,7 @@ class PostgresSteps:
             is_new = not self._idle
             base = await self.database.connect() if is_new else self._idle.pop()
             try:
-                await base.execute(self.database.text("begin_step"))
+                await ask(base, self.database.text("begin_step"))
             except BaseException as error:
                 await base.close()
                 if is_new or not isinstance(error, psycopg.OperationalError):
@@ -196,6 +197,17 @@ class PostgresSteps:
             else:
                 await bridge.prepare(StepConnection(base.pgconn, NoGate()))
 
+    async def commit(self, base: Base, parameters: Mapping[str, object]) -> None:
+        """Append what *parameters* say and commit, in one message.
+
+        No lock is taken that waits for another one: a machine may end at any moment.
+
+        Raises:
+            psycopg.Error: it was not committed, or nobody knows.
+        """
+        with answered_in_time(base):
+            await AsyncClientCursor(base).execute(self.database.text("append_in_step"), parameters)
+
     def give_back(self, base: Base) -> None:
         """Roll back unless it is committed, and keep the connection for the next step."""
         self._spawn(self._reset(base))
@@ -221,10 +233,12 @@ class PostgresSteps:
                 await base.close()
                 return
             if base.pgconn.transaction_status != TransactionStatus.IDLE:
-                await base.execute("ROLLBACK")
-            await base.execute("DISCARD ALL")  # what the code has set is not for the next step
+                await ask(base, self.database.text("undo_step"))
+            await ask(
+                base, self.database.text("forget_step")
+            )  # what the code has set is not for the next step
         except psycopg.Error as error:
-            log.debug("the connection of a step is not used again: %s", error)
+            log.debug("the connection of a step is not used again: %s", said_by(error))
             await base.close()
         else:
             self._idle.append(base)
@@ -260,6 +274,7 @@ class PostgresTransaction(Generic[C]):
         self._gate = gate
         self._is_over = self._is_another = False
         self.connection = connection
+        self.failure: Exception | None = None
 
     def complaint(self, *, is_over: bool) -> str | None:
         """See `Transaction.complaint`."""
@@ -280,7 +295,7 @@ class PostgresTransaction(Generic[C]):
     def is_conflict(self, error: Exception) -> bool:
         """Whether PostgreSQL has rolled back, and says that another try may do."""
         state = next(filter(None, (getattr(one, "sqlstate", None) for one in _causes(error))), "")
-        return state.startswith("40") and state != _UNKNOWN_STATE
+        return is_rolled_back(state)
 
     async def append(self, changes: Sequence[Change]) -> None:
         """See `Transaction.append`: in its turn among all changes, the writer calls `commit`."""
@@ -289,18 +304,20 @@ class PostgresTransaction(Generic[C]):
         await self._steps.writer.append(changes, self)
 
     async def commit(self, parameters: Mapping[str, object]) -> bool:
-        """Append what *parameters* say and commit; `False`: it came too late, or is another one.
+        """Append what *parameters* say and commit; `False`: it was not, or nobody knows.
 
-        Raises:
-            psycopg.Error: it was not committed, or nobody knows.
+        Where it came too late or others were in the way that is all. What else the database refuses
+        is what the code has done with its transaction, or has had done to it: see `failure`.
         """
-        cursor = self._base.cursor(binary=True)
-        await cursor.execute(self._steps.database.text("append_in_step"), parameters)
-        [(is_same, refused)] = await cursor.fetchall()
-        self._is_another = not is_same
-        if self._is_another or refused:
+        try:
+            await self._steps.commit(self._base, parameters)
+        except psycopg.Error as error:
+            log.info("the transaction of a step was not committed: %s", said_by(error))
+            self._is_another = error.sqlstate == _ANOTHER
+            is_fenced = self._is_another or error.sqlstate == _REFUSED
+            if not is_fenced and meaning_of(error) not in _IN_THE_WAY:
+                self.failure = error
             return False
-        await self._base.execute("COMMIT")
         return True
 
     def release(self) -> None:

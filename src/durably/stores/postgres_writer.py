@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
-from zlib import crc32
 
 import msgspec
 import psycopg
 
-from durably.engine.store import (
-    Change,
-    KeepClaim,
-    Line,
-    VersionConflict,
-    WakeAt,
-    WakeUnlessClaimed,
-)
+from durably.engine.store import Change, Line, VersionConflict
 from durably.engine.tally import Tally
 from durably.errors import StoreError
 from durably.stores.admission import break_lines, check_names, rests_on_nothing
-from durably.stores.instants import to_us
 from durably.stores.postgres_database import PostgresDatabase, pause_seconds
 from durably.stores.postgres_errors import Meaning, meaning_of, store_error
-
-log = logging.getLogger("durably.stores")
+from durably.stores.postgres_rows import change_as_json
 
 _MAX_GROUP = 200  # calls in one transaction
+_MAX_GROUP_BYTES = 4_000_000  # of facts, likewise: what is asked must be answered in time
 _SOON_SECONDS = 0.001
 _MAX_TRIES = 6
+_NOT_AGAIN = (Meaning.VALUES, Meaning.FAILED)
+_TAKEN_APART = (Meaning.VALUES, Meaning.LOCKED)
 
 _DOUBT = (
     "The answer of the database was lost, so it may have been written. Look, or do the same again: "
@@ -47,11 +39,7 @@ class StepTransaction(Protocol):
     """A transaction that the code of a step has written in."""
 
     async def commit(self, parameters: Mapping[str, object]) -> bool:
-        """Append what *parameters* say and commit; `False`: it came too late.
-
-        Raises:
-            psycopg.Error: it was not committed, or nobody knows.
-        """
+        """Append what *parameters* say and commit; `False`: it was not, or nobody knows."""
         ...
 
     def release(self) -> None:
@@ -70,6 +58,7 @@ class _Call:
         bodies: the facts of each change, packed.
         transaction: in which the code of a step has written what goes with them, if any.
         doubtful: it may have been written by a transaction whose answer was lost.
+        is_alone: it is written in no group, since the one that it was in came to nothing.
     """
 
     number: int
@@ -79,6 +68,12 @@ class _Call:
     bodies: list[bytes]
     transaction: StepTransaction | None = None
     doubtful: bool = False
+    is_alone: bool = False
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it is written beside the groups."""
+        return self.is_alone or self.transaction is not None
 
     def refuse(self, error: Exception) -> Exception:
         """Give *error* as it is for this call: whether it was written may not be known."""
@@ -103,7 +98,9 @@ class PostgresWriter:
     answer was lost is looked for before anything is written again.
 
     What goes with the writes of a step is committed with them, in the transaction of the step and
-    in no group. Groups of other executions go on meanwhile; what is of the same ones waits.
+    in no group. Where one call of a group is to blame for what came of it, or waits for a row that
+    somebody keeps, each of them is written in a transaction of its own. Groups of other executions
+    go on meanwhile; what is of the same ones waits.
 
     Args:
         database: where.
@@ -147,7 +144,9 @@ class PostgresWriter:
 
     async def settle_one(self, arn: str) -> None:
         """Return when everything handed in before of an execution is durable, or has failed."""
-        await self._hand_in((), frozenset((arn,)), None)
+        beside = (*self._waiting, *self._apart.values())
+        if self._work is not None or any(arn in call.arns for call in beside):
+            await self._hand_in((), frozenset((arn,)), None)
 
     async def settle(self) -> None:
         """Return when everything handed in before is durable, or has failed."""
@@ -206,22 +205,24 @@ class PostgresWriter:
         group: list[_Call] = []
         left: list[_Call] = []
         grouped: set[str] = set()
+        room = _MAX_GROUP_BYTES
         kept = {arn for call in self._apart.values() for arn in call.arns}
         for place, call in enumerate(self._waiting):
-            if len(group) == _MAX_GROUP:
+            if len(group) == _MAX_GROUP or room <= 0:
                 left += self._waiting[place:]
                 break
             if self._must_stay(call, kept, has_left=bool(left)) or (
-                call.transaction is not None and grouped & call.arns
+                call.is_apart and grouped & call.arns
             ):
                 left.append(call)
                 kept |= call.arns
-            elif call.transaction is not None:
+            elif call.is_apart:
                 kept |= call.arns
-                self._begin_apart(call, call.transaction)
+                self._begin_apart(call)
             else:
                 grouped |= call.arns
                 group.append(call)
+                room -= sum(map(len, call.bodies))
         self._waiting = left
         return group
 
@@ -231,8 +232,8 @@ class PostgresWriter:
         # It is done when everything before it is.
         return has_left or any(one.number < call.number for one in self._apart.values())
 
-    def _begin_apart(self, call: _Call, transaction: StepTransaction) -> None:
-        task = self._loop.create_task(self._write_apart(call, transaction), name="durably step")
+    def _begin_apart(self, call: _Call) -> None:
+        task = self._loop.create_task(self._write_apart(call), name="durably writer apart")
         self._apart[task] = call
         task.add_done_callback(self._end_apart)
 
@@ -241,26 +242,27 @@ class PostgresWriter:
         if self._waiting:
             self._start()
 
-    async def _write_apart(self, call: _Call, transaction: StepTransaction) -> None:
+    async def _write_apart(self, call: _Call) -> None:
+        transaction = call.transaction
         try:
-            if not self._has_failed(call):
+            if self._has_failed(call):
+                return
+            if transaction is None:
+                await self._write([call])
+            else:
                 self._tell(call, await self._commit(call, transaction))
         finally:
-            transaction.release()
+            if transaction is not None:
+                transaction.release()
 
     async def _commit(self, call: _Call, transaction: StepTransaction) -> Exception | None:
         """Commit with *call* what a step has written, once; give what came in the way of it.
 
-        Where the answer is lost that is a conflict, too: whoever waits reads the execution anew,
-        and finds the outcome there or runs the step again, behind the same fence.
+        Where that is not known it is a conflict, too: whoever waits reads the execution anew, and
+        finds the outcome there or runs the step again, behind the same fence.
         """
         try:
             is_written = await transaction.commit(self._parameters([call]))
-        except psycopg.Error as error:
-            log.info("the transaction of a step was not committed: %s", error)
-            if meaning_of(error) not in {Meaning.AGAIN, Meaning.UNKNOWN}:
-                return store_error(error)
-            is_written = False
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             return error
         if not is_written:
@@ -284,9 +286,10 @@ class PostgresWriter:
 
     async def _write(self, group: list[_Call]) -> None:
         try:
-            refused = await self._written(group)
+            # What only waits for the others needs nothing written.
+            refused = await self._written(group) if any(call.changes for call in group) else {}
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            await self._blame(group, error)
+            self._blame(group, error)
             return
         for number, call in enumerate(group):
             arn = refused.get(number)
@@ -294,19 +297,22 @@ class PostgresWriter:
                 self._failed.pop(arn, None)  # whoever waits for this one is told of that one, too
             self._tell(call, None if arn is None else VersionConflict(arn))
 
-    async def _blame(self, group: list[_Call], error: Exception) -> None:
-        """Tell all of a group that it failed; where one call is to blame, only that one."""
-        is_one = len(group) == 1 or meaning_of(error) is not Meaning.VALUES
-        for call in group:
-            if is_one:
+    def _blame(self, group: list[_Call], error: Exception) -> None:
+        """Tell all of a group that it failed; where one call is to blame, take them apart."""
+        if len(group) == 1 or meaning_of(error) not in _TAKEN_APART:
+            for call in group:
                 self._tell(call, call.refuse(error))
-            else:
-                await self._write([call])
+            return
+        for call in group:
+            call.is_alone = bool(call.arns)
+        self._waiting = group + self._waiting
 
     def _tell(self, call: _Call, error: Exception | None) -> None:
         if error is not None:
             break_lines(call.changes)
-            if call.future is None:
+            # A refusal that breaks a line tells all who come later by that.
+            is_told = isinstance(error, VersionConflict) and call.changes[0].line is not None
+            if call.future is None and not is_told:
                 self._failed[call.changes[0].arn] = error
         call.answer(error)
 
@@ -315,22 +321,24 @@ class PostgresWriter:
         failures = 0
         while True:
             try:
-                return await self._try(group)
+                refused = await self._try(group)
             except psycopg.Error as error:
                 failures += 1
                 meaning = meaning_of(error)
                 if meaning is Meaning.UNKNOWN:
                     for call in group:
                         call.doubtful = True
-                elif meaning is not Meaning.AGAIN:
+                if failures == _MAX_TRIES or meaning in _NOT_AGAIN:
                     raise
-                if failures == _MAX_TRIES:
+                if meaning is Meaning.LOCKED and len(group) > 1:
                     raise
                 await asyncio.sleep(pause_seconds(failures))
+            else:
+                self._sizes.note(sum(1 for call in group if call.changes))
+                return refused
 
     async def _try(self, group: list[_Call]) -> dict[int, str]:
         rows = await self._database.run(self._database.text("append"), self._parameters(group))
-        self._sizes.note(len(group))
         refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if group[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.
@@ -363,37 +371,10 @@ def _as_json(group: Sequence[_Call]) -> list[dict[str, object]]:
         {
             "is_soon": call.future is None,
             "changes": [
-                _change_as_json(change, body)
+                change_as_json(change, body)
                 | {"line": change.line and lines.setdefault(change.line, len(lines))}
                 for change, body in zip(call.changes, call.bodies, strict=True)
             ],
         }
         for call in group
     ]
-
-
-def _change_as_json(change: Change, body: bytes) -> dict[str, object]:
-    summary, wake = change.summary, change.wake
-    reason = summary.parked_reason
-    return {
-        "arn": change.arn,
-        "version": change.expected_version,
-        "epoch": change.claim_epoch,
-        "amount": len(change.facts),
-        "checksum": crc32(body),
-        "wake": _WAKES[type(wake)],
-        "wake_at": None if isinstance(wake, KeepClaim) or wake.at is None else to_us(wake.at),
-        "function": summary.function_name,
-        "of_version": summary.version,
-        "name": summary.execution_name,
-        "parent": summary.parent_arn,
-        "status": summary.status,
-        "parked": None if reason is None else reason.replace("\x00", "\ufffd"),
-        "started_at": to_us(summary.started_at),
-        "ended_at": None if summary.ended_at is None else to_us(summary.ended_at),
-        "delete_at": None if summary.delete_at is None else to_us(summary.delete_at),
-        "callbacks": change.callback_ids or None,
-    }
-
-
-_WAKES: dict[type, str] = {KeepClaim: "keep", WakeAt: "at", WakeUnlessClaimed: "unless claimed"}

@@ -5,13 +5,24 @@ SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodi
 
 -- name: begin_step
 -- What is set holds for this very transaction. To set it is no query, so that the code of the step
--- may still say how isolated it wants to be.
-BEGIN; SET LOCAL durably.step = 'open'
+-- may still say how isolated it wants to be. Should this machine be gone, the server finds out
+-- before a lease is over, and lets go of what the step has locked.
+BEGIN; SET LOCAL durably.step = 'open';
+SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 4;
+SET LOCAL tcp_keepalives_count = 3; SET LOCAL tcp_user_timeout = 20000
 
 -- name: append_in_step
-SELECT coalesce(current_setting('durably.step', true), '') = 'open', ARRAY(
-  SELECT refused FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
-)
+-- One message, which the server has whole or not at all: no lock is held until another one comes.
+-- As whoever opened the connection, since the code may have changed who it is.
+RESET ROLE; SELECT {schema}.append_in_step(
+  %(space)s, %(calls)s::jsonb, %(bodies)s::bytea[]
+); COMMIT
+
+-- name: undo_step
+ROLLBACK
+
+-- name: forget_step
+DISCARD ALL
 
 -- name: written
 -- Which of these changes are stored: their first fact is where it belongs, and is theirs.

@@ -167,6 +167,9 @@ BEGIN
   IF current_setting('synchronous_commit') = 'off' THEN -- what is answered must be on the disk
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
+  IF current_setting('lock_timeout') = '0' THEN -- what else is written does not wait for one row
+    PERFORM set_config('lock_timeout', '2s', true);
+  END IF;
   -- All of them at once and in one order, lest two groups wait for each other.
   FOR this_arn IN
     SELECT DISTINCT (one ->> 'arn') COLLATE "C" AS arn
@@ -193,6 +196,20 @@ BEGIN
     END IF;
     taken := taken + jsonb_array_length(this_call -> 'changes');
   END LOOP;
+END
+$$;
+
+-- Add the changes of a step in its own transaction, or end that.
+CREATE FUNCTION {schema}.append_in_step(space integer, calls jsonb, bodies bytea[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF coalesce(current_setting('durably.step', true), '') <> 'open' THEN
+    RAISE SQLSTATE 'UD002' USING MESSAGE = 'this is not the transaction that the step was given';
+  END IF;
+  PERFORM FROM {schema}.append(space, calls, bodies);
+  IF FOUND THEN
+    RAISE SQLSTATE 'UD001' USING MESSAGE = 'the outcome of the step comes too late';
+  END IF;
 END
 $$;
 
