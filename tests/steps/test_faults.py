@@ -6,7 +6,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from durably import DurableContext, Engine, durable_execution, step_connection
+from durably import (
+    DurableContext,
+    Engine,
+    StepConfig,
+    durable_execution,
+    exponential_backoff,
+    step_connection,
+)
 from tests.steps.conftest import Database
 from tests.stores.postgres_load import wait_until
 from tests.stores.postgres_proxy import Fault, Proxy
@@ -14,7 +21,13 @@ from tests.stores.postgres_proxy import Fault, Proxy
 pytestmark = pytest.mark.timeout(60)
 
 ANSWER_SECONDS = 0.5
-WORDS = {"begin": "SET LOCAL durably.step", "commit": "append_in_step(", "forget": "DISCARD ALL"}
+SOON = StepConfig[Any](retry_strategy=exponential_backoff(initial_delay=1))
+WORDS = {
+    "begin": "SET LOCAL durably.step",
+    "commit": "append_in_step(",
+    "forget": "DISCARD ALL",
+    "undo": "ROLLBACK",
+}
 
 
 @pytest.fixture
@@ -52,11 +65,13 @@ async def test_after_a_fault_rows_and_outcome_are_there_once(
         nonlocal runs
         runs += 1
         await postgres_database.write(runs)
+        if statement == "undo" and runs == 1:
+            raise ValueError("not this time")
         return runs
 
     @durable_execution
     async def order(event: Any, ctx: DurableContext) -> int:
-        return int(await ctx.step("pay", pay))
+        return int(await ctx.step("pay", pay, config=SOON))
 
     async with Engine(through(proxy, postgres_database), [order], lease=2) as engine:
         once(proxy, fault, WORDS[statement])

@@ -152,8 +152,8 @@ CASES: dict[str, tuple[Callable[[PostgresStore], Awaitable[Any]], Any]] = {
     "keys": (rotated, True),
 }  # fmt: skip
 AT_OPEN = (
-    "has_schema", "schema_version", "be_patient", "lock_schema", "make_schema", "namespace",
-    "instant",
+    "has_schema", "schema_version", "begin_schema", "lock_schema", "make_schema", "commit_schema",
+    "namespace", "instant",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
@@ -21,6 +21,9 @@ from durably.stores.postgres_errors import Meaning, meaning_of, store_error, unr
 from durably.stores.sql_files import statements_in
 
 Row: TypeAlias = tuple[Any, ...]
+Parameters: TypeAlias = Mapping[str, object] | Callable[[], Mapping[str, object]]
+"""Of a statement, or what gives them when it is run: each time anew where it is repeated."""
+
 _MAX_TRIES = 5
 _NOTHING = sql.SQL("")
 _CONNECT_SECONDS = 10.0
@@ -31,6 +34,14 @@ _SESSION: Mapping[str, Any] = MappingProxyType(
         "prepare_threshold": None,  # a proxy may give each transaction another session
         "connect_timeout": int(_CONNECT_SECONDS),
         "fallback_application_name": "durably",
+    }
+)
+_ALIVE: Mapping[str, Any] = MappingProxyType(
+    {  # for what may take its time: whether there is still a server at the other end
+        "keepalives_idle": 10,
+        "keepalives_interval": 4,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
     }
 )
 
@@ -65,7 +76,7 @@ class PostgresDatabase:
             StoreError: there is none to be had; the text says why and what to do.
         """
         try:
-            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION)
+            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION, **_ALIVE)
         except psycopg.Error as error:
             raise unreachable(error, self._address.title) from error
 
@@ -73,17 +84,15 @@ class PostgresDatabase:
         """Let go of every connection."""
         await self._pool.close(timeout=_CONNECT_SECONDS)
 
-    async def read(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
-        """Run a statement that changes nothing; where the connection breaks, again.
+    async def read(self, name: str, parameters: Parameters) -> Sequence[Row]:
+        """Run a statement that may be run twice; where the connection breaks, again.
 
         Raises:
             StoreError: it could not be run.
         """
         return await self.read_text(self.text(name), parameters)
 
-    async def read_text(
-        self, text: sql.Composed, parameters: Mapping[str, object]
-    ) -> Sequence[Row]:
+    async def read_text(self, text: sql.Composed, parameters: Parameters) -> Sequence[Row]:
         """Likewise, a statement put together from several."""
         failures = 0
         while True:
@@ -107,7 +116,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise store_error(error) from error
 
-    async def run(self, text: sql.Composed, parameters: Mapping[str, object]) -> Sequence[Row]:
+    async def run(self, text: sql.Composed, parameters: Parameters) -> Sequence[Row]:
         """Run a statement; errors are the driver's.
 
         Raises:
@@ -115,7 +124,8 @@ class PostgresDatabase:
         """
         async with self._connection() as connection:
             try:
-                return await ask(connection, text, parameters)
+                given = parameters() if callable(parameters) else parameters
+                return await ask(connection, text, given)
             except psycopg.errors.ReadOnlySqlTransaction:
                 await connection.close()  # the address may lead to another server by now
                 raise

@@ -16,7 +16,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow, tuple_row
 
 from durably.engine.store import Change
-from durably.errors import TransactionError
+from durably.errors import InvalidStateError, TransactionError
 from durably.stores.postgres_database import PostgresDatabase, Row, answered_in_time, ask
 from durably.stores.postgres_errors import Meaning, is_rolled_back, meaning_of, said_by, store_error
 from durably.stores.postgres_writer import PostgresWriter
@@ -29,6 +29,7 @@ T = TypeVar("T")
 C = TypeVar("C")
 Base: TypeAlias = AsyncConnection[Row]
 
+_CLOSED = "the store was closed before the step had its connection"
 _CANCEL_SECONDS = 2.0
 _REFUSED, _ANOTHER = "UD001", "UD002"  # by append_in_step
 _IN_THE_WAY = (Meaning.AGAIN, Meaning.LOCKED, Meaning.UNKNOWN)
@@ -134,6 +135,7 @@ class PostgresSteps:
         self.writer = writer
         self._room = asyncio.Semaphore(size)
         self._idle: list[Base] = []
+        self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.open: set[PostgresTransaction[Any]] = set()
         self._bridges: dict[str, SyncBridge | AsyncBridge] = {}
@@ -143,25 +145,28 @@ class PostgresSteps:
         name = check_kind_of(kind, _NAMES[blocking], _WHERE[blocking])
         await self.writer.settle_one(arn)
         await self._room.acquire()
-        gate = Gate()
         try:
-            base = await self._begun()
-            try:
-                view: Any = (SyncStepConnection if blocking else StepConnection)(base.pgconn, gate)
-                around = await self._around(name, view)
-            except BaseException:
-                await base.close()
-                raise
-        except psycopg.Error as error:
+            transaction: PostgresTransaction[T] = await self._opened(name, blocking=blocking)
+        except BaseException as error:
             self._room.release()
-            raise store_error(error) from error
-        except BaseException:
-            self._room.release()
+            if isinstance(error, psycopg.Error):
+                raise store_error(error) from error
             raise
-        connection: T = view if around is None else around
-        transaction = PostgresTransaction(self, base, gate, connection)
         self.open.add(transaction)
+        if self._is_closed:  # while this waited
+            await transaction.abort()
+            raise InvalidStateError(_CLOSED)
         return transaction
+
+    async def _opened(self, name: str, *, blocking: bool) -> PostgresTransaction[Any]:
+        gate, base = Gate(), await self._begun()
+        try:
+            view: Any = (SyncStepConnection if blocking else StepConnection)(base.pgconn, gate)
+            around = await self._around(name, view)
+        except BaseException:
+            await base.close()
+            raise
+        return PostgresTransaction(self, base, gate, view if around is None else around)
 
     async def _begun(self) -> Base:
         while True:
@@ -219,17 +224,17 @@ class PostgresSteps:
 
     async def close(self) -> None:
         """Let go of all of them, and undo what steps have not committed."""
-        for transaction in list(self.open):
-            await transaction.abort()
+        self._is_closed = True
+        aborts = [transaction.abort() for transaction in self.open]
+        await asyncio.gather(*aborts, return_exceptions=True)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        for base in self._idle:
-            await base.close()
-        self._idle.clear()
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _reset(self, base: Base) -> None:
         try:
-            if _is_amid(base):  # nothing else can be said on it
+            if self._is_closed or _is_amid(base):  # to close it undoes what it has written
                 await base.close()
                 return
             if base.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -337,9 +342,13 @@ class PostgresTransaction(Generic[C]):
             self._steps.lose(self._base, self._gate)
             return False
         if not isinstance(self.connection, AsyncConnection | Connection):
-            closed = cast("Any", self.connection).close()  # it is SQLAlchemy's
-            if closed is not None:
-                await closed
+            try:
+                closed = cast("Any", self.connection).close()  # it is SQLAlchemy's
+                if closed is not None:
+                    await closed
+            except BaseException:
+                self.release()
+                raise
         return True
 
 

@@ -58,11 +58,9 @@ WHERE held.id = due.id
 RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
 
 -- name: extend
-UPDATE {schema}.executions AS held SET wake_at = %(until)s
-FROM unnest(%(arns)s::text[], %(epochs)s::bigint[]) AS mine (arn, epoch)
-WHERE held.namespace_id = %(space)s AND held.arn = mine.arn AND held.epoch = mine.epoch
-  AND held.owner = %(worker)s AND held.timeline = (SELECT {schema}.timeline())
-RETURNING held.arn
+SELECT {schema}.extend(
+  %(space)s, %(worker)s, %(arns)s::text[], %(epochs)s::bigint[], %(until)s
+)
 
 -- name: next_wake_at
 SELECT min(due.wake_at)
@@ -180,7 +178,7 @@ WITH gone AS (
 ), callbacks AS (
   DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM gone, {schema}.write_settings()
 
 -- name: delete_expired
 WITH expired AS (
@@ -251,19 +249,25 @@ SELECT set_config('synchronous_commit', 'off', true), pg_notify({schema}.channel
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 
 -- name: has_schema
-SELECT to_regclass(%(table)s) IS NOT NULL
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = relnamespace
+  WHERE space.nspname = {schema_text} AND relname = 'store'
+)
 
 -- name: schema_version
 SELECT version FROM {schema}.store
 
 -- name: lock_schema
-SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s, 0))
+SELECT pg_advisory_xact_lock(hashtextextended({schema_text}, 0))
 
--- name: be_patient
--- To make a schema takes longer than a statement of every day, and others wait for it.
-SELECT set_config(name, '0', true) FROM unnest(
-  ARRAY['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']
-) AS name
+-- name: begin_schema
+-- To make a schema takes longer than a statement of every day, and others wait for it; but not for
+-- somebody who is gone.
+BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = '1min'
+
+-- name: commit_schema
+COMMIT
 
 -- name: make_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
@@ -283,5 +287,6 @@ SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
 -- name: add_key
 UPDATE {schema}.namespaces
 SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END
+FROM {schema}.write_settings()
 WHERE id = %(space)s
 RETURNING id
