@@ -95,7 +95,7 @@ fuzz: $(READY)
 
 chaos: $(READY)
 	@echo "chaos: real processes are killed, and what is left is judged"
-	@$(RUN) -m tests.chaos.main $(if $(STORE),--store '$(STORE)') $(if $(KILLS),--kills '$(KILLS)')
+	@$(RUN) -m tests.chaos.main $(if $(STORE),--store '$(STORE)') $(if $(KILLS),--kills '$(KILLS)') $(if $(SECONDS),--seconds '$(SECONDS)')
 
 mutants: $(READY)
 	@echo "mutants: defects put into the code, which the tests and simulated worlds must notice"

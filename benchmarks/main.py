@@ -80,6 +80,7 @@ _ROWS = {
     "pg-recovery": Row(rows_postgres.recovery, rows_postgres.profile_recovery),
     "pg-timer": Row(rows_postgres.timers, rows_postgres.profile_events),
     "pg-event": Row(rows_postgres.events, rows_postgres.profile_events),
+    "pg-asleep": Row(rows_postgres.asleep),
     "tests": Row(rows_testing.tests),
     "crashes": Row(rows_testing.crashes),
 }

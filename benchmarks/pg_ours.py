@@ -6,21 +6,29 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
+
+import psycopg
+from msgspec import structs
 
 from benchmarks import functions, rows_waiting
 from benchmarks.databases import registered
+from benchmarks.measure import percentile, resident_bytes
 from benchmarks.postgres import BareCommits, act, wait_until_done, workers
 from durably import DurableContext, DurableFunction, durable_execution
 from durably.app.engine import Engine
 from durably.engine.policy import ServicePolicy
 from durably.engine.service import Service
+from durably.engine.store import WakeAt
+from durably.engine.views import Standing
 from durably.seams import RandomIds
 from durably.stores.postgres import PostgresStore
+from durably.testing.store_values import LEASE, T0, change, claim_at, creation
 
 DONE = "SELECT count(*) FROM durably.executions WHERE ended_at IS NOT NULL"
 _FEW = 10
+_CLAIMS = 600
 
 
 def engine(url: str) -> Engine:
@@ -148,6 +156,77 @@ def events(url: str, count: int) -> list[float]:
     return _in(url, work)
 
 
+def asleep(url: str, empty_url: str, count: int) -> dict[str, float]:
+    """Have so many executions sleep; see what a worker and a claim cost beside an empty table.
+
+    One falls asleep by itself, and the others are copies of what is stored of it.
+    """
+
+    async def main() -> dict[str, float]:
+        async with engine(empty_url):  # makes the schema
+            pass
+        async with engine(url) as ours:
+            sleeping = await ours.start(functions.sleeper, functions.YEAR_SECONDS)
+            while (await ours.why(sleeping)).standing is not Standing.WAITING:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(_copy_sleeper, url, count)
+        claims = await _claims(url, empty_url)
+        async with engine(url) as ours:
+            before = process_time()
+            await asyncio.sleep(2)
+            idle = (process_time() - before) / 2
+            began = perf_counter()
+            await asyncio.gather(*(_result(ours, functions.three_steps, one) for one in range(100)))
+            rate = 100 / (perf_counter() - began)
+            began = perf_counter()
+            assert ours._assembly is not None  # noqa: SLF001 - nothing else shows it
+            await ours._assembly.service.store.roster()  # noqa: SLF001
+            roster = perf_counter() - began
+            memory = resident_bytes()
+        return {**claims, "idle": idle, "rate": rate, "roster": roster, "memory": memory}
+
+    return asyncio.run(main())
+
+
+def _copy_sleeper(url: str, count: int) -> None:
+    columns = """function_id, version, parent_arn, status, parked_reason, started_at, ended_at,
+      delete_at, owner, epoch, fact_count"""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"""INSERT INTO durably.executions (namespace_id, arn, name, wake_at, {columns})
+            SELECT namespace_id, arn || one, name || one, wake_at + one, {columns}
+            FROM durably.executions, generate_series(1, {count}) AS one""".encode()  # noqa: S608
+        )
+        connection.execute(
+            b"""INSERT INTO durably.facts (execution_id, position, amount, checksum, body)
+            SELECT held.id, position, amount, checksum, body FROM durably.executions AS held, (
+              SELECT * FROM durably.facts
+              WHERE execution_id = (SELECT min(id) FROM durably.executions)
+            ) AS one WHERE held.id <> one.execution_id"""
+        )
+        connection.execute(b"VACUUM (ANALYZE) durably.executions, durably.facts")
+
+
+async def _claims(url: str, empty_url: str) -> dict[str, float]:
+    """Claim one execution at a time in each database in turns; give the 99th percentiles."""
+    stores = {"many": PostgresStore(url), "none": PostgresStore(empty_url)}
+    taken: dict[str, list[float]] = {name: [] for name in stores}
+    for store in stores.values():
+        await store.open()
+    for number in range(_CLAIMS):
+        for name, store in stores.items():
+            due = creation(f"due{number}", wake=WakeAt(T0), function=functions.sleeper.name)
+            await store.append([due])
+            began = perf_counter()
+            [claim] = await claim_at(store, T0 + LEASE, (functions.sleeper.name,))
+            taken[name].append(perf_counter() - began)
+            done = change(f"due{number}", 1, b"", wake=WakeAt(None), epoch=claim.epoch)
+            await store.append([structs.replace(done, arn=claim.arn)])
+    for store in stores.values():
+        await store.close()
+    return {name: percentile(found[_CLAIMS // 10 :], 99) for name, found in taken.items()}
+
+
 def work(url: str) -> None:
     """Be a worker until this process is killed."""
 
@@ -172,7 +251,7 @@ async def _result(ours: Engine, function: DurableFunction, given: object) -> Any
 
 ACTIONS: dict[str, Callable[..., Any]] = {
     one.__name__: one
-    for one in (steps, grown, many, many_by, fan_out, begin, recover, timers, events, work)
+    for one in (steps, grown, many, many_by, fan_out, begin, recover, timers, events, asleep, work)
 }
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from durably.seams import RandomIds
 
 _ROOT = Path(__file__).parents[1]
 _BODY = os.urandom(160)  # about what the store writes for a step: its start and its result
-_MAX_SECONDS = 240
+_MAX_SECONDS = 600
 _LOOK_SECONDS = 0.01
 _MAX_SAID = 300
 

@@ -8,13 +8,15 @@ from statistics import median
 from typing import Any
 
 from benchmarks import pg_ours
-from benchmarks.measure import MICRO, MILLI, Options, Peer, percentile, progress
+from benchmarks.measure import MIB, MICRO, MILLI, Options, Peer, percentile, progress
 from benchmarks.postgres import BareCommits, ask, database
 from benchmarks.report import Beside, Line
 
 _PEERS = ("dbos", "absurd")
 _COMMITS = 1.5
 _TIMES_THE_BEST = 3.0
+_ASLEEP_MB = 200
+_CLAIM_TIMES = 2.0
 _LATE_P50_MS = 5
 _LATE_P99_MS = 50
 _ALIKE = "Every figure is of a process and a database of its own, on one server; medians of rounds."
@@ -181,6 +183,33 @@ def events(options: Options) -> list[Line]:
     )
     p99 = percentile(taken, 99) * MILLI
     return [line, Line(what="the same, p99", value=p99, unit="ms")]
+
+
+def asleep(options: Options) -> list[Line]:
+    """A million executions asleep: what a worker and a claim cost then."""
+    count = options.pick(1_000_000, 10_000)
+    progress(f"{count:,} executions asleep")
+    with database() as url, database() as empty_url:
+        found = ask("pg_ours", "asleep", url, empty_url, count)
+    what = f"{count:,} asleep, PostgreSQL"
+    return [
+        Line(what=f"{what}: a worker", value=found["memory"] / MIB, unit="MB", limit=_ASLEEP_MB),
+        Line(
+            what=f"{what}: a claim, p99",
+            value=found["many"] * MILLI,
+            unit="ms",
+            floors=(Beside(name="none asleep", value=found["none"] * MILLI),),
+        ),
+        Line(
+            what=f"{what}: the same beside none asleep",
+            value=found["many"] / found["none"],
+            unit="times",
+            limit=_CLAIM_TIMES,
+        ),
+        Line(what=f"{what}: processor while idle", value=found["idle"] * 100, unit="%"),
+        Line(what=f"{what}: executions of three steps", value=found["rate"], unit="/s"),
+        Line(what=f"{what}: who works on it", value=found["roster"] * MILLI, unit="ms"),
+    ]
 
 
 def profile_steps(_options: Options) -> Callable[[], object]:

@@ -94,9 +94,9 @@ def _aim_at_commits(kind: str, number: int) -> None:
         commit(self)
         come_to(AFTER_COMMIT)
 
-    async def aimed_far(self: PostgresWriter, group: Any) -> dict[int, str]:
+    async def aimed_far(self: PostgresWriter, bundles: Any) -> dict[int, str]:
         come_to(BEFORE_COMMIT)
-        refused = await append(self, group)
+        refused = await append(self, bundles)
         come_to(AFTER_COMMIT)
         return refused
 
@@ -112,9 +112,9 @@ def _slow_down_commits() -> None:
         Event().wait(_SLOW_SECONDS)
         commit(self)
 
-    async def slow_far(self: PostgresWriter, group: Any) -> dict[int, str]:
+    async def slow_far(self: PostgresWriter, bundles: Any) -> dict[int, str]:
         await asyncio.sleep(_SLOW_SECONDS)
-        return await append(self, group)
+        return await append(self, bundles)
 
     Tables.commit = slow  # type: ignore[method-assign]  # on purpose
     PostgresWriter._try = slow_far  # type: ignore[method-assign]  # on purpose

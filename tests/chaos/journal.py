@@ -119,11 +119,11 @@ class Database:
         self._report = report
         self.journals: dict[str, Journal] = {}
 
-    def look(self) -> None:
-        """Read all of it, and judge it."""
+    def look(self, *, is_last: bool) -> None:
+        """Read it, and judge it: what was closed the last time only if this look *is the last*."""
         with self._view(self._report) as connection:
             if connection is not None:
-                self._read(connection)
+                self._read(connection, is_last=is_last)
             elif self.journals:  # else the first life has died before there was anything
                 self._report("acknowledged", "all is gone")
         for journal in self.journals.values():
@@ -135,7 +135,7 @@ class Database:
         """How many executions somebody holds a claim of."""
         return sum(journal.row.owner is not None for journal in self.journals.values())
 
-    def _read(self, connection: Any) -> None:
+    def _read(self, connection: Any, *, is_last: bool) -> None:
         rows = connection.execute(
             "SELECT executions.id, arn, functions.name, executions.name, parent_arn, status, "
             "parked_reason, ended_at, wake_at, owner "
@@ -150,20 +150,26 @@ class Database:
             "SELECT id, execution_id FROM callbacks"
         ):
             kept.setdefault(found[execution_id].arn, set()).add(callback_id)
-        facts = dict(self._facts_of(connection))
+        known = {} if is_last else self.journals
+        closed = {row.id for row in found.values() if row.arn in known and known[row.arn].closing}
+        facts = dict(self._facts_of(connection, closed))
         for row in found.values():
-            self._continue(row, tuple(facts.pop(row.id, ())))
+            if row.id in closed:
+                self.journals[row.arn].row = row
+            else:
+                self._continue(row, tuple(facts.pop(row.id, ())))
             if kept.get(row.arn, set()) != set(self.journals[row.arn].callbacks):
                 self._report("half-applied", f"callbacks of {row.arn} are not those of its facts")
         if facts:
             self._report("half-applied", f"facts of no execution: {sorted(facts)}")
 
-    def _facts_of(self, connection: Any) -> Iterator[tuple[int, list[bytes]]]:
-        """Put the rows of each execution together."""
+    def _facts_of(self, connection: Any, closed: set[int]) -> Iterator[tuple[int, list[bytes]]]:
+        """Put the rows of each execution together, but of the *closed* ones."""
         gathered: dict[int, list[bytes]] = {}
+        numbers = ",".join(map(str, closed)) or "0"
         rows = connection.execute(
-            "SELECT execution_id, position, amount, checksum, body FROM facts "
-            "ORDER BY execution_id, position"
+            "SELECT execution_id, position, amount, checksum, body FROM facts "  # noqa: S608 - ours
+            f"WHERE execution_id NOT IN ({numbers}) ORDER BY execution_id, position"
         )
         for execution_id, position, amount, checksum, body in rows:
             facts = gathered.setdefault(execution_id, [])

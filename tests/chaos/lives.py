@@ -2,68 +2,80 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from contextlib import suppress
 from random import Random
-from threading import Timer
-
-import msgspec
 
 from durably.app.engine import Engine
 from tests.chaos.oracle import Oracle
-from tests.chaos.worker import Life
+from tests.chaos.worker import Life, work
 
 LONGEST_LIFE = 2.5
 DRAIN_SECONDS = 120.0
-_ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 30.0
 _HISTORIES = 200
+# Workers are forked from a process that has imported everything: a life begins at once.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.chaos.many_workers"])
 
 
-def begin(life: Life) -> subprocess.Popen[str]:
-    """Start a worker."""
-    return subprocess.Popen(  # noqa: S603 - a program of ours
-        [sys.executable, "-m", "tests.chaos.worker", msgspec.json.encode(life).decode()],
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
-    )
+class Worker:
+    """A process that works for one life.
 
+    Attributes:
+        life: what it is to do.
+        pid: of the process.
+    """
 
-def await_ready(worker: subprocess.Popen[str]) -> None:
-    """Return when a worker works, or is dead."""
-    assert worker.stdout is not None
-    watchdog = Timer(_READY_SECONDS, worker.kill)
-    watchdog.start()
-    line = worker.stdout.readline()
-    watchdog.cancel()
-    if line != "ready\n" and worker.wait(_READY_SECONDS) != -signal.SIGKILL:
-        raise RuntimeError(f"the worker did not come up: {line!r}")
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self._told, telling = _FORKS.Pipe(duplex=False)
+        self._process = _FORKS.Process(target=work, args=(life, telling), daemon=True)
+        self._process.start()
+        telling.close()
+        self.pid = self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """How it has ended: the negative number of a signal, or its exit code."""
+        return self._process.exitcode
 
-def idle(worker: subprocess.Popen[str], seconds: float) -> None:
-    """Let a worker live for so long."""
-    try:
-        worker.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return
+    def await_ready(self) -> None:
+        """Return when it works, or is dead."""
+        if not self._told.poll(_READY_SECONDS):
+            raise RuntimeError(f"the worker is not ready in {_READY_SECONDS} s")
+        try:
+            self._told.recv()
+        except EOFError:  # it is dead
+            self._process.join(_READY_SECONDS)
+            if self.code != -signal.SIGKILL:
+                raise RuntimeError(f"the worker did not come up: {self.code}") from None
 
+    def idle(self, seconds: float) -> None:
+        """Let it live for so long."""
+        self._process.join(seconds)
 
-def await_end(worker: subprocess.Popen[str], oracle: Oracle) -> None:
-    """Let a worker end by itself, and blame it if it does not."""
-    try:
-        worker.communicate(timeout=DRAIN_SECONDS)
-    except subprocess.TimeoutExpired:
-        oracle.violations["liveness"].append(f"not all ended in {DRAIN_SECONDS} s")
-    finally:
-        worker.kill()
-        worker.communicate()
-    if worker.returncode:
-        oracle.violations["trouble"].append(f"a worker ended with {worker.returncode}")
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it is dead."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid or 0, number)
+
+    def end(self) -> None:
+        """Kill it, if it lives."""
+        self._process.kill()
+        self._process.join()
+        self._told.close()
+
+    def await_end(self, oracle: Oracle) -> None:
+        """Let it end by itself, and blame it if it does not."""
+        self._process.join(DRAIN_SECONDS)
+        if self.code is None:
+            oracle.violations["liveness"].append(f"not all ended in {DRAIN_SECONDS} s")
+        elif self.code:
+            oracle.violations["trouble"].append(f"a worker ended with {self.code}")
+        self.end()
 
 
 async def check_histories(url: str, oracle: Oracle, random: Random) -> None:

@@ -5,7 +5,8 @@ the moments are the same, what the machine does in between is not. The exit code
 was broken or the run proves nothing.
 
 With `--store postgresql` several workers share a database, which crashes, and more befalls them:
-see `many_workers`.
+see `many_workers`. With `--seconds 3600` run follows upon run until so much time has passed; on
+PostgreSQL it is the same server all the while. Nothing of a run is kept when it was good.
 """
 
 from __future__ import annotations
@@ -16,45 +17,37 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
 from tests.chaos.many_workers import Fleet, Wanted
 from tests.chaos.one_worker import Run
+from tests.stores.postgres_server import OwnServer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Kill, judge, and report."""
     asked = _parse(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="durably-chaos-", dir=asked.folder))
-    print(f"chaos: {asked.kills} kills on {asked.store}, seed {asked.seed}, in {folder}")
-    began = monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave nothing running
-    run = _run(folder, asked)
+    server = None if asked.store == "sqlite" else OwnServer()
     try:
-        while not run.is_over and not run.oracle.violations:
-            _show(run.step(), run)
-        if not run.oracle.violations:
-            run.drain()
-        print(f"\nchaos: {monotonic() - began:.0f} s")
-        is_good = _report(run)
+        return int(not _run_all(asked, server))
     finally:
-        run.close()
-    if is_good:
-        shutil.rmtree(folder)
-    else:
-        print(f"chaos: what there is of it is kept in {folder}")
-    return int(not is_good)
+        if server is not None:
+            server.end()
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.main", description=__doc__)
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--kills", type=int, help="how many; 60 by default, 30 on PostgreSQL")
+    parser.add_argument("--seconds", type=float, default=0.0, help="begin runs for so long")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--open", type=int, help="orders at a time; 150, or 60 on PostgreSQL")
-    parser.add_argument("--folder", help="where the run's folder is made")
+    parser.add_argument("--folder", help="where the runs' folders are made")
     asked = parser.parse_args(arguments)
     is_alone = asked.store == "sqlite"
     asked.kills = asked.kills or (60 if is_alone else 30)
@@ -62,10 +55,50 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def _run(folder: Path, asked: argparse.Namespace) -> Run | Fleet:
-    if asked.store == "sqlite":
-        return Run(folder, asked.seed, kills=asked.kills, open_orders=asked.open)
-    return Fleet(folder, asked.seed, wanted=Wanted.with_kills(asked.kills), open_orders=asked.open)
+def _run_all(asked: argparse.Namespace, server: OwnServer | None) -> bool:
+    """Run once, or for as long as was asked for; print what has happened in all."""
+    counts: Counter[str] = Counter()
+    began = monotonic()
+    is_good, number = True, 0
+    while is_good and (number == 0 or monotonic() - began < asked.seconds):
+        folder = Path(tempfile.mkdtemp(prefix="durably-chaos-", dir=asked.folder))
+        seed = asked.seed + number
+        number += 1
+        print(f"chaos: {asked.kills} kills on {asked.store}, seed {seed}, in {folder}")
+        is_good = _run(folder, asked, seed, server, counts)
+        print(f"chaos: {monotonic() - began:.0f} s, {number} runs")
+        if is_good:
+            shutil.rmtree(folder)
+        else:
+            print(f"chaos: what there is of it is kept in {folder}")
+    for what, count in counts.items():
+        print(f"{count:>10,}  {what}")
+    return is_good
+
+
+def _run(
+    folder: Path,
+    asked: argparse.Namespace,
+    seed: int,
+    server: OwnServer | None,
+    counts: Counter[str],
+) -> bool:
+    """Run once, add to *counts* what has happened, and say whether it was good."""
+    run: Run | Fleet
+    if server is None:
+        run = Run(folder, seed, kills=asked.kills, open_orders=asked.open)
+    else:
+        wanted = Wanted.with_kills(asked.kills)
+        run = Fleet(folder, seed, server, wanted=wanted, open_orders=asked.open)
+    with closing(run):
+        while not run.is_over and not run.oracle.violations:
+            _show(run.step(), run)
+        if not run.oracle.violations:
+            run.drain()
+    counts.update(run.counts)
+    counts.update(run.oracle.totals())
+    counts.update({promise: len(run.oracle.violations[rule]) for rule, promise in RULES.items()})
+    return _is_good(run)
 
 
 def _show(text: str, run: Run | Fleet) -> None:
@@ -74,20 +107,15 @@ def _show(text: str, run: Run | Fleet) -> None:
     print(f"\r{text}  " if is_terminal else text, end="" if is_terminal else "\n", flush=True)
 
 
-def _report(run: Run | Fleet) -> bool:
-    oracle = run.oracle
-    print(f"faults: {run.said}")
-    for what, count in oracle.totals().items():
-        print(f"{count:>8,}  {what}")
+def _is_good(run: Run | Fleet) -> bool:
     print()
-    for rule, promise in RULES.items():
-        print(f"{len(oracle.violations[rule]):>8}  {promise}")
-    for rule, texts in oracle.violations.items():
+    violations = run.oracle.violations
+    for rule, texts in violations.items():
         for text in texts[:5]:
             print(f"VIOLATED {rule}: {text[:2000]}")
-    if any(oracle.violations.values()):
+    if any(violations.values()):
         return False
-    is_proof = run.is_proof and oracle.finished > 0
+    is_proof = run.is_proof and run.oracle.finished > 0
     if not is_proof:
         print("chaos: too few faults met work in flight: this run proves nothing")
     return is_proof

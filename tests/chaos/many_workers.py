@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -26,21 +26,21 @@ from psycopg import sql
 from durably.stores.postgres_address import PostgresAddress
 from tests.chaos import aim
 from tests.chaos.journal import Report
-from tests.chaos.lives import LONGEST_LIFE, await_end, await_ready, begin, check_histories, idle
+from tests.chaos.lives import LONGEST_LIFE, Worker, check_histories
 from tests.chaos.oracle import Oracle
 from tests.chaos.worker import LEDGER, Life
 from tests.stores.postgres_proxy import Fault, Proxy
 from tests.stores.postgres_server import OwnServer, in_schema
 
 _WORKERS = 3
-_LEASE_SECONDS = 2
+_LEASE_SECONDS = 1
 _AIMED = 0.5
 _TAKEOVER_SECONDS = 30.0
-_TERMINATING_SECONDS = 0.3
+_TERMINATING_SECONDS = 0.2
 _CALM_SECONDS = 1.0
 # Of the writes so many meet a connection that breaks; what is committed and not answered weighs
 # most, since only that can be done twice.
-_BROKEN = 0.1
+_BROKEN = 0.2
 _FAULTS = (Fault.AFTER, Fault.AFTER, Fault.UNCOMMITTED, Fault.BEFORE)
 _WRITES = (".append(", "SET owner", "SET wake_at")
 _NAME = "chaos"  # of the workers' connections
@@ -153,16 +153,18 @@ class Weather:
 class Fleet:
     """One chaos run with several workers."""
 
-    def __init__(self, folder: Path, seed: int, *, wanted: Wanted, open_orders: int) -> None:
+    def __init__(
+        self, folder: Path, seed: int, server: OwnServer, *, wanted: Wanted, open_orders: int
+    ) -> None:
         self._folder = folder
         self._random = Random(seed)  # noqa: S311 - so that a run can be repeated
         self._wanted = wanted
         self._open = open_orders // _WORKERS
         self._life = 0
-        self._server = OwnServer()
+        self._server = server
         self._weather = Weather(self._server, Random(seed))  # noqa: S311 - likewise
         self._schema = PostgresAddress.parse(self._weather.url).schema
-        self._workers: list[tuple[Life, subprocess.Popen[str]]] = []
+        self._workers: list[Worker] = []
         self._orphaned: tuple[int, ...] = ()
         self._stopped: set[int] = set()
         self.oracle = Oracle(folder / LEDGER, self._view, is_shared=True)
@@ -201,10 +203,18 @@ class Fleet:
         )
 
     def _kill(self) -> None:
-        """Kill a worker, if it does not do so itself."""
-        life, worker = self._random.choice(self._workers)
-        idle(worker, LONGEST_LIFE if life.aim else self._random.uniform(0.02, LONGEST_LIFE))
-        worker.kill()
+        """Kill two workers, one after the other, if they do not do so themselves."""
+        victims = self._random.sample(self._workers, 2)
+        plans = [(self._life_left(worker), worker) for worker in victims]
+        lived = 0.0
+        for seconds, worker in sorted(plans, key=itemgetter(0)):
+            worker.idle(seconds - lived)
+            worker.end()
+            lived = seconds
+
+    def _life_left(self, worker: Worker) -> float:
+        is_aimed = worker.life.aim is not None
+        return LONGEST_LIFE if is_aimed else self._random.uniform(0.02, LONGEST_LIFE)
 
     def _crash(self) -> None:
         """Have the database crash, and come back."""
@@ -215,47 +225,58 @@ class Fleet:
         self.faults.crashes += before != self._one("SELECT pg_postmaster_start_time()")
 
     def _stop(self) -> None:
-        """Stop a worker until others have taken all that it had, and let it go on."""
-        life, worker = self._random.choice(self._workers)
-        mine = [f"%/{worker.pid}/%"]
-        worker.send_signal(signal.SIGSTOP)
+        """Stop all workers but one until it has taken all that they had, and let them go on."""
+        stopped = self._random.sample(self._workers, _WORKERS - 1)
+        until = monotonic() + _CALM_SECONDS
+        while not all(map(self._held_by, stopped)) and monotonic() < until:
+            Event().wait(0.05)
+        for worker in stopped:
+            worker.send(signal.SIGSTOP)
         try:
-            held = self._one(_MINE, mine)
+            held = [self._held_by(worker) for worker in stopped]
             until = monotonic() + _TAKEOVER_SECONDS
-            while self._one(_MINE, mine):
+            while any(map(self._held_by, stopped)):
                 if monotonic() > until:
-                    self.oracle.violations["liveness"].append(f"nobody takes over from {life}")
+                    self.oracle.violations["liveness"].append("nobody takes over")
                     return
                 Event().wait(0.05)
                 self._replace()  # who is to take over may have killed itself
         finally:
-            worker.send_signal(signal.SIGCONT)
-        if held and worker.poll() is None:
-            self._stopped.add(life.number)
-            self.faults.zombies += 1
-            self.faults.taken += held
-        idle(worker, self._random.uniform(0, 0.5))
+            for worker in stopped:
+                worker.send(signal.SIGCONT)
+        for worker, amount in zip(stopped, held, strict=True):
+            if amount and worker.code is None:
+                self._stopped.add(worker.life.number)
+                self.faults.zombies += 1
+                self.faults.taken += amount
+        Event().wait(self._random.uniform(0, 0.5))
+
+    def _held_by(self, worker: Worker) -> int:
+        amount: int = self._one(_MINE, [f"%/{worker.pid}/%"])
+        return amount
 
     def _wait(self) -> None:
         Event().wait(_CALM_SECONDS)
 
     def _replace(self) -> None:
         """Have others take the places of the dead."""
-        if any(worker.poll() is not None for _, worker in self._workers):
+        if any(worker.code is not None for worker in self._workers):
             self._judge()
-        while len(self._workers) < _WORKERS:
-            self._begin()
+        new = [self._begin() for _ in range(_WORKERS - len(self._workers))]
+        for worker in new:
+            worker.await_ready()
 
     def _judge(self) -> None:
         """Judge what is there, and what the dead have left behind."""
-        dead = [(life, worker) for life, worker in self._workers if worker.poll() is not None]
-        self.oracle.look({life.number for life, _ in dead})
-        for life, worker in dead:
-            worker.communicate()
-            self._workers.remove((life, worker))
+        dead = [worker for worker in self._workers if worker.code is not None]
+        self.oracle.look({worker.life.number for worker in dead})
+        for worker in dead:
+            worker.end()
+            life = worker.life
+            self._workers.remove(worker)
             self._orphaned += (life.number, *(life.heir_of or ()))
-            if worker.returncode != -signal.SIGKILL:
-                said = f"worker {life.number} ended with {worker.returncode}"
+            if worker.code != -signal.SIGKILL:
+                said = f"worker {life.number} ended with {worker.code}"
                 self.oracle.violations["trouble"].append(said)
             owners = [one.row.owner for one in self.oracle.database.journals.values()]
             held = sum(f"/{worker.pid}/" in owner for owner in owners if owner is not None)
@@ -267,40 +288,45 @@ class Fleet:
         """Let a last worker bring everything to its end in calm weather, and judge the whole."""
         self._weather.calm()
         self._judge()
-        for life, worker in self._workers:
-            if life.aim is None:
-                worker.terminate()
-                await_end(worker, self.oracle)
-            else:  # it might kill itself meanwhile
-                worker.kill()
-                worker.communicate()
+        for worker in self._workers:  # one that aims might kill itself meanwhile
+            worker.send(signal.SIGTERM if worker.life.aim is None else signal.SIGKILL)
+        for worker in self._workers:
+            if worker.life.aim is None:
+                worker.await_end(self.oracle)
+            else:
+                worker.end()
         self._workers.clear()
-        await_end(self._begin(0), self.oracle)
-        self.oracle.look(())
+        self._begin(0).await_end(self.oracle)
+        self.oracle.look((), is_last=True)
         self.oracle.finish()
         self.faults.fenced = sum(self.oracle.fenced[life] for life in self._stopped)
         asyncio.run(check_histories(self._weather.url, self.oracle, self._random))
 
     def close(self) -> None:
-        """Leave nothing running."""
-        for _, worker in self._workers:
-            worker.kill()
-            worker.communicate()
+        """Leave nothing running, and nothing in the database."""
+        for worker in self._workers:
+            worker.end()
         self._weather.close()
-        self._server.end()
+        with suppress(psycopg.OperationalError), self._connected() as connection:
+            drop = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE")
+            connection.execute(drop.format(sql.Identifier(self._schema)))
 
     @property
-    def said(self) -> str:
+    def counts(self) -> dict[str, int]:
         """What befell the workers and the database."""
         faults, weather = self.faults, self._weather
-        return (
-            f"{faults.kills} SIGKILLs hit a worker, {faults.aimed} of them aimed, "
-            f"{faults.in_flight} with work in flight; {faults.crashes} crashes of the database; "
-            f"{faults.zombies} workers went on after others had taken all {faults.taken} "
-            f"executions that they had, and found {faults.fenced} claims lost; "
-            f"{weather.terminations} backends terminated; {weather.ambiguous} commits with nobody "
-            f"told, {weather.broken[Fault.AFTER]} of them committed"
-        )
+        return {
+            "SIGKILLs that hit a worker": faults.kills,
+            "of them aimed at a certain moment": faults.aimed,
+            "of them with work in flight": faults.in_flight,
+            "crashes of the database": faults.crashes,
+            "workers that went on after others had taken all they had": faults.zombies,
+            "executions that were taken from them": faults.taken,
+            "claims that they found lost": faults.fenced,
+            "backends terminated": weather.terminations,
+            "commits with nobody told": weather.ambiguous,
+            "of them committed": weather.broken[Fault.AFTER],
+        }
 
     @property
     def is_proof(self) -> bool:
@@ -308,7 +334,7 @@ class Fleet:
         faults = self.faults
         return faults.in_flight * 2 >= faults.kills and faults.fenced >= faults.zombies
 
-    def _begin(self, open_orders: int | None = None) -> subprocess.Popen[str]:
+    def _begin(self, open_orders: int | None = None) -> Worker:
         self._life += 1
         is_aimed = open_orders is None and self._random.random() < _AIMED
         life = Life(
@@ -321,9 +347,8 @@ class Fleet:
             aim=aim.draw(self._random) if is_aimed else None,
         )
         self._orphaned = ()
-        worker = begin(life)
-        self._workers.append((life, worker))
-        await_ready(worker)
+        worker = Worker(life)
+        self._workers.append(worker)
         return worker
 
     def _one(self, statement: str, parameters: list[str] | None = None) -> Any:

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from random import Random
 
 from tests.chaos import aim
 from tests.chaos.journal import Report
-from tests.chaos.lives import LONGEST_LIFE, await_end, await_ready, begin, check_histories, idle
+from tests.chaos.lives import LONGEST_LIFE, Worker, check_histories
 from tests.chaos.oracle import Oracle
 from tests.chaos.worker import LEDGER, Life
 
@@ -100,16 +99,15 @@ class Run:
         worker = self._begin(self._open, plan.aim)
         try:
             if not plan.is_starting:
-                await_ready(worker)
-            idle(worker, plan.seconds)
+                worker.await_ready()
+            worker.idle(plan.seconds)
             if plan.is_stopping:
-                worker.terminate()
-                idle(worker, self._random.uniform(0, 0.3))
+                worker.send(signal.SIGTERM)
+                worker.idle(self._random.uniform(0, 0.3))
         finally:
-            worker.send_signal(signal.SIGKILL)
-            worker.communicate()
+            worker.end()
         self.oracle.look([self._life])
-        if worker.returncode != -signal.SIGKILL:
+        if worker.code != -signal.SIGKILL:
             return False
         claimed = self.oracle.database.claimed
         self.faults.kills += 1
@@ -121,8 +119,8 @@ class Run:
 
     def drain(self) -> None:
         """Let the last worker bring everything to its end, and judge the whole."""
-        await_end(self._begin(0), self.oracle)
-        self.oracle.look([self._life])
+        self._begin(0).await_end(self.oracle)
+        self.oracle.look([self._life], is_last=True)
         self.oracle.finish()
         asyncio.run(check_histories(self._url, self.oracle, self._random))
 
@@ -130,23 +128,25 @@ class Run:
         """Leave nothing running: nothing does."""
 
     @property
-    def said(self) -> str:
+    def counts(self) -> dict[str, int]:
         """What befell the workers."""
         faults = self.faults
-        return (
-            f"{faults.kills} SIGKILLs hit a living worker, {faults.aimed} of them aimed at a "
-            f"certain moment; {faults.in_flight} met work in flight: "
-            f"{faults.claimed} invocations and {faults.cut_off} step bodies cut off"
-        )
+        return {
+            "SIGKILLs that hit a living worker": faults.kills,
+            "of them aimed at a certain moment": faults.aimed,
+            "of them with work in flight": faults.in_flight,
+            "invocations cut off": faults.claimed,
+            "step bodies cut off": faults.cut_off,
+        }
 
     @property
     def is_proof(self) -> bool:
         """Whether enough kills met work."""
         return self.faults.in_flight * 2 >= self._kills
 
-    def _begin(self, open_orders: int, aim: str | None = None) -> subprocess.Popen[str]:
+    def _begin(self, open_orders: int, aim: str | None = None) -> Worker:
         self._life += 1
-        return begin(
+        return Worker(
             Life(
                 folder=str(self._folder),
                 number=self._life,

@@ -62,6 +62,7 @@ class Oracle:
         self._answered: dict[str, str] = {}
         self._refused: set[str] = set()
         self._finished: dict[str, Finished] = {}
+        self._newly_finished: dict[str, Finished] = {}
         self._ended_in: dict[tuple[str, str], int] = {}
         self._new: list[Entered] = []
         self.cut_off = 0
@@ -72,9 +73,13 @@ class Oracle:
 
     # After a life
 
-    def look(self, lives: Collection[int]) -> None:
-        """Judge what the lives that have just ended have left behind."""
+    def look(self, lives: Collection[int], *, is_last: bool = False) -> None:
+        """Judge what the lives that have just ended have left behind.
+
+        What had ended before is judged again by the last look, which finds whatever has changed.
+        """
         self._new = []
+        self._newly_finished = self._finished if is_last else {}
         for line in self._reader.read_new():
             self._take(line)
         self.cut_off = sum(
@@ -83,7 +88,7 @@ class Oracle:
             for one in all_entered
             if one.life in lives
         )
-        self.database.look()
+        self.database.look(is_last=is_last)
         self._check_acknowledged()
         self._check_answers()
         for entered in self._new:
@@ -122,6 +127,7 @@ class Oracle:
                     self._report("acknowledged", f"{line.run} has two arns (P1)")
             case Finished():
                 before = self._finished.setdefault(line.run, line)
+                self._newly_finished[line.run] = line
                 if before.result != line.result:
                     self._report("terminal", f"{line.run} has two results")
 
@@ -131,7 +137,7 @@ class Oracle:
         for run, arn in self._arns.items():
             if arn not in journals:
                 self._report("acknowledged", f"the start of {run} is lost")
-        for run, finished in self._finished.items():
+        for run, finished in self._newly_finished.items():
             journal = journals.get(self._arns[run])
             if journal is None or journal.result != finished.result:
                 self._report("acknowledged", f"the result of {run} is lost")

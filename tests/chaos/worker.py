@@ -1,19 +1,20 @@
 """One worker process of the chaos run: an engine, the load on it, and who answers its callbacks.
 
-`python -m tests.chaos.worker LIFE`, a `Life` as JSON, prints `ready` and works until it is killed.
-With 0 for `open` it starts nothing new, and ends by itself when everything has ended. With an `aim`
-it kills itself, see `aim`. SIGTERM closes the engine, with little time for what runs.
+It says when it is ready, and works until it is killed. With 0 for `open` it starts nothing new,
+and ends by itself when everything has ended. With an `aim` it kills itself, see `aim`. SIGTERM
+closes the engine, with little time for what runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -208,8 +209,15 @@ def _terminable(task: asyncio.Task[None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def main(life: Life) -> None:
-    """Work, until killed."""
+def work(life: Life, telling: Connection) -> None:
+    """Work, until killed; say when that begins."""
+    faulthandler.enable()
+    logging.basicConfig(level=logging.ERROR)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it has a level of its own
+    asyncio.run(_work(life, lambda: telling.send("ready")))
+
+
+async def _work(life: Life, on_ready: Callable[[], None]) -> None:
     path = Path(life.folder, LEDGER)
     ledger = Ledger(path)
     if life.aim is not None:
@@ -224,17 +232,10 @@ async def main(life: Life) -> None:
         opened.push_async_exit(engine)
         load = Load(engine, ledger, life)
         attach(ledger, life.number, load.on_asked)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        on_ready()
         load.go_on(intended, asked)
         task = asyncio.create_task(load.run())
         with _terminable(task):
             await asyncio.wait((task,))
         if not task.cancelled():
             task.result()
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.ERROR)
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # it has a level of its own
-    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Life)))

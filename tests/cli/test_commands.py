@@ -73,7 +73,7 @@ def test_a_started_execution_waits_for_a_worker(shell: Shell) -> None:
         r"arn:aws:lambda:local:0{12}:function:fulfil:\$LATEST/\S+/o-7/\S+\n", first.out
     )
     assert "No process works on this store" in first.err
-    assert "waits for a free worker" in shell.run("why", "o-7").out
+    assert "waits for a worker" in shell.run("why", "o-7").out
 
     worker = shell.worker()
     shell.wait_for(lambda: shell.effects == ["charge o-7", "ship o-7"])
@@ -215,7 +215,8 @@ def test_commands_to_type_next_name_a_store_that_is_not_the_default(shell: Shell
 
     assert f"`durably worker FILE {said}" in started.err
     assert f"`durably why a {said}" in suspended.err
-    assert f"`durably worker FILE {said}, or `durably run FILE:approve --name a {said}" in why.out
+    assert f"`durably worker FILE {said} or `durably dev FILE {said}" in why.out
+    assert f"`durably run FILE:approve --name a {said}" in why.out
     assert f"`durably resume a {said}" in paused.err
     assert f"`durably resume a {said}" in still.out
     assert f"`durably worker FILE {said}" in resumed.err
@@ -247,7 +248,8 @@ def test_why_shows_the_error_of_the_last_attempt(shell: Shell) -> None:
 
     assert "attempt 1 failed with ConnectionError: no route" in why
     assert f"    {ORDERS}, line " in why
-    assert "start `durably worker FILE`, or `durably run FILE:stumble --name s`." in why
+    assert "start `durably worker FILE` or `durably dev FILE`, or `durably serve --func" in why
+    assert "`durably run FILE:stumble --name s` goes on with this one alone." in why
     assert document["WaitsFor"][0]["LastError"]["ErrorMessage"] == "no route"
     assert document["Next"] == "tries again"
     assert "tries again" in shell.run("list").out

@@ -43,3 +43,11 @@ def test_a_pipe_that_is_full_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 
         assert len(held) < 100 * 3000
         assert read.read(1 << 20).decode() == "chatty | read again\n"
+
+
+def test_lines_of_processes_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say = teller([Source(settings=FunctionSettings(name="chatty"), where="chatty")])
+
+    say("chatty", "\x1b]0;owned\x07 \u202etxt.exe\r\n$ \x9b2J")
+
+    assert capsys.readouterr().out == "chatty | \\x1b]0;owned\\x07 \\u202etxt.exe\\r\\n$ \\x9b2J\n"

@@ -72,14 +72,18 @@ def _serve(
         ready.set()
 
 
-def boto_client(address: str, key: str = KEY, secret: str = SECRET) -> Any:
+def boto_client(
+    address: str, key: str = KEY, secret: str = SECRET, *, max_attempts: int = 1
+) -> Any:
     client: Any = boto3.client(
         "lambda",
         endpoint_url=address,
         region_name="us-east-1",
         aws_access_key_id=key,
         aws_secret_access_key=secret,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+        config=Config(
+            retries={"total_max_attempts": max_attempts}, connect_timeout=5, read_timeout=20
+        ),
     )
     return client
 

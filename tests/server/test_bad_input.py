@@ -4,9 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from durably.engine.arns import Home
 from tests.server.hostile import BODIES, MIB, Target, check_refusal, target
 
 INVOKE = "/2015-03-31/functions/echo/invocations"
@@ -350,3 +352,18 @@ async def test_a_path_that_leads_nowhere(api: Target, label: str) -> None:
         ("POST", f"/2015-03-31/functions/{label}/invocations"),
     ):
         await refuse(api, method, path)
+
+
+@pytest.mark.parametrize("verb", ["invocations", "durable-executions"])
+@pytest.mark.parametrize("zero", ["\u0660", "\uff10"])
+async def test_digits_of_other_scripts_are_none(api: Target, verb: str, zero: str) -> None:
+    good = Home().function_arn("echo", "$LATEST")
+    bad = good.replace("0" * 12, zero * 12)
+    version = "2015-03-31" if verb == "invocations" else "2025-12-01"
+    method = "POST" if verb == "invocations" else "GET"
+
+    await refuse(api, method, f"/{version}/functions/{quote(bad, safe='')}/{verb}")
+
+    dry = {"X-Amz-Invocation-Type": "DryRun"}
+    path = f"/{version}/functions/{quote(good, safe='')}/{verb}"
+    assert (await api.client.request(method, path, headers=dry)).status_code in (200, 204)

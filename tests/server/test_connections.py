@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from durably.server.connections import (
     ConnectionLimits,
@@ -16,7 +17,7 @@ from durably.server.connections import (
     open_files_limit,
 )
 from durably.server.guards import Limits
-from durably.server.listening import bound_socket, port_of
+from durably.server.listening import bound_socket, listening, port_of
 from tests.app.functions import GATES, Gate
 from tests.server.wire import FUNCTIONS, INVOKE, Wire, answer, head, serving
 
@@ -259,3 +260,28 @@ def test_connections_leave_files_for_everything_else() -> None:
 
     assert (few.max_connections, few.max_of_client, few.backlog) == (100, 75, 50)
     assert (allowed, more.max_connections) == (10_240, 4000) or allowed == hard
+
+
+async def test_what_breaks_off_a_request_is_not_answered_within_the_reply_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def begin_to_reply(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    bound = bound_socket()
+    port = port_of(bound)
+    async with listening(begin_to_reply, [bound]):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(f"POST {INVOKE} HTTP/1.1", "Transfer-Encoding: chunked"))
+        async with asyncio.timeout(5):
+            said = await reader.readuntil(b"begun")
+            writer.write(b"no length of a chunk\r\n")
+            said += await reader.read()
+        writer.close()
+
+    assert said.count(b"HTTP/1.1") == 1
+    assert said.rstrip().endswith(b"begun")
+    assert not [record.message for record in caplog.records if record.levelname == "ERROR"]

@@ -162,3 +162,14 @@ async def test_what_is_no_operation_has_the_shape_of_the_service() -> None:
             assert reply.headers["X-Amzn-ErrorType"] == "UnknownOperationException"
             assert reply.json()["__type"] == "UnknownOperationException"
             assert reply.json()["Type"] == "User"
+
+
+async def test_a_port_is_written_in_ascii(engine: Engine) -> None:
+    async with http_client(make_app(engine)) as client:
+        for host, status in (
+            (b"localhost:90", 200),
+            (b"localhost:\xb2", 403),
+            (b"localhost:", 403),
+        ):
+            reply = await client.get(FUNCTIONS, headers=[(b"Host", host)])
+            assert reply.status_code == status

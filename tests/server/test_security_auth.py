@@ -173,6 +173,23 @@ async def test_s14_a_signature_is_good_for_five_minutes(minutes: int, status: in
         assert reply.status_code == status
 
 
+class _OfOneDigit(SigV4Auth):
+    """Writes the seconds of its date with one digit."""
+
+    def _modify_request_before_signing(self, request: AWSRequest) -> None:
+        request.context["timestamp"] = f"{request.context['timestamp'][:-3]}0Z"
+        super()._modify_request_before_signing(request)  # type: ignore[misc]  # the stubs leave it out
+
+
+async def test_s14_a_date_is_written_in_one_way() -> None:
+    headers = signed(signer=_OfOneDigit)
+    assert len(headers["X-Amz-Date"]) == len("20261129T12000Z")
+    async with api(Access(keys=(KEY,))) as client:
+        reply = await client.post(INVOKE, content=b'{"a": 1}', headers=headers)
+        assert reply.status_code == 403
+        assert reply.headers["X-Amzn-ErrorType"] == "IncompleteSignatureException"
+
+
 class _OfYesterday(SigV4Auth):
     """Signs with the key of yesterday, as somebody could who has got hold of that one."""
 

@@ -15,7 +15,7 @@ from durably.server.access import Access, BearerToken
 from durably.server.app import make_app
 from tests.app.functions import ALL
 from tests.server.fuzz import Request, ask
-from tests.server.hostile import Target, target
+from tests.server.hostile import Target, check_refusal, target
 
 FORGERIES = 10_000
 
@@ -83,6 +83,30 @@ async def test_s04_a_token_is_written_in_one_way(api: Target, added: str) -> Non
     before = await api.state()
     body = {"CheckpointToken": api.token + added}
     reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+    assert reply.json()["message"] == "Invalid checkpoint token"
+    assert await api.state() == before
+
+
+async def test_s04_a_token_that_is_cut_short_is_none(api: Target) -> None:
+    before = await api.state()
+    for length in range(len(api.token)):
+        body = {"CheckpointToken": api.token[:length]}
+        reply = await api.client.post(api.execution(verb="/checkpoint"), json=body)
+        check_refusal(reply)
+    assert await api.state() == before
+
+
+async def test_s04_a_token_is_good_until_the_next_one_is_given(api: Target) -> None:
+    step = {"Id": "a", "Type": "STEP", "Action": "START", "SubType": "Step"}
+    first = {"CheckpointToken": api.token, "Updates": [step]}
+    given = await api.client.post(api.execution(verb="/checkpoint"), json=first)
+    assert given.json()["CheckpointToken"] != api.token
+    before = await api.state()
+
+    stale = {"CheckpointToken": api.token, "Updates": [{**step, "Id": "b"}]}
+    reply = await api.client.post(api.execution(verb="/checkpoint"), json=stale)
+
+    check_refusal(reply)
     assert reply.json()["message"] == "Invalid checkpoint token"
     assert await api.state() == before
 

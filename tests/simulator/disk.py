@@ -26,6 +26,7 @@ from durably.errors import StoreError, StoreFullError, StoreUnavailableError
 from durably.stores.admission import break_lines, rests_on_nothing
 from tests.simulator.durable import noting
 from tests.simulator.loop import Place, Turn
+from tests.simulator.observed import Claimed
 from tests.simulator.stage import Attempted, Stage
 
 T = TypeVar("T")
@@ -65,9 +66,9 @@ class View:
     async def keys(self) -> Sequence[bytes]:
         return await self.inner.keys()
 
-    async def add_key(self, key: bytes) -> None:
+    async def add_key(self, key: bytes) -> bool:
         self._fail("append fails before")
-        await self.inner.add_key(key)
+        return await self.inner.add_key(key)
 
     # Writes
 
@@ -113,6 +114,7 @@ class View:
         await self._before_reading()
         claims = await self.inner.claim(worker, functions, now, lease, limit)
         for claim in claims:
+            self.stage.claims.append(Claimed(claim.arn, claim.epoch, self.stage.trace.tick()))
             self.stage.trace.say(f"{worker} claims {claim.arn} in epoch {claim.epoch}")
             if claim.is_takeover:
                 is_writing = self.stage.in_flight[claim.arn]

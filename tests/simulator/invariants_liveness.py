@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 
-from tests.simulator.observed import CLOSED, Observed, Seen
-from tests.simulator.records import Record, times
+from durably.wire.history import Event
+from tests.simulator.observed import CLOSED, Fault, Invocation, Observed, Seen
+from tests.simulator.records import Record, details_of, is_ending, kind_of, times
 
 _RESTING = frozenset({"paused", "parked"})
 
@@ -76,8 +78,8 @@ def l2(observed: Observed) -> list[str]:
 def l3(observed: Observed) -> list[str]:
     """An execution is parked when so many invocations in a row have failed, and by no fewer.
 
-    None fails but by a fault. One that was lost need not count: a shutdown or a store may have been
-    the cause.
+    One that records something begins a new row. None fails but by a fault that may have hit it. One
+    that was lost need not count: a shutdown or a store may have been the cause.
     """
     found = []
     most = observed.threshold
@@ -88,25 +90,71 @@ def l3(observed: Observed) -> list[str]:
             found.append(f"{seen.arn}: parked after {len(rows[-1])} failures, {most} it may have")
         if told > most:
             found.append(f"{seen.arn}: not parked after {told} failures in a row")
-        if any(rows) and not any(one.execution in {"", seen.arn} for one in observed.faults):
-            found.append(f"{seen.arn}: invocations fail by no fault: {rows}")
+        found += _failures_by_no_fault(observed, seen)
     return found
+
+
+def _failures_by_no_fault(observed: Observed, seen: Seen) -> Iterable[str]:
+    own = sorted((one for one in observed.invocations if one.execution == seen.arn), key=_began)
+    ends = [*map(_began, own[1:]), None]
+    spans = {one.id: (one, end) for one, end in zip(own, ends, strict=False)}
+    for event in seen.events:
+        error = _error_of(event)
+        if error is None:
+            continue
+        details = details_of(event)
+        invocation, until = spans.get(details.request_id, (None, None))
+        if not any(_may_hit(one, seen.arn, invocation, until) for one in observed.faults):
+            yield f"{seen.arn}: invocation {details.request_id} fails by no fault: {error}"
+
+
+def _began(invocation: Invocation) -> int:
+    return invocation.began
+
+
+def _may_hit(fault: Fault, arn: str, invocation: Invocation | None, until: int | None) -> bool:
+    """Whether a fault showed while an invocation ran or was ended, that is, before the next one.
+
+    One that nobody saw begin may have been hit at any time.
+    """
+    if fault.execution not in {"", arn} or invocation is None:
+        return fault.execution in {"", arn}
+    return (
+        fault.node in {"", invocation.node}
+        and (fault.until or fault.tick) >= invocation.began
+        and (until is None or fault.tick < until)
+    )
 
 
 _LOST = frozenset({"Runtime.ExitError", "Runtime.AuthorityLost"})
 
 
-def _failures_in_a_row(seen: Seen) -> list[list[str | None]]:
+def _failures_in_a_row(seen: Seen) -> list[list[str]]:
     """Give types of errors of invocations with nothing between them, row by row; the last last."""
-    rows: list[list[str | None]] = [[]]
+    rows: list[list[str]] = [[]]
     for event in seen.events:
-        details = event.invocation_completed_details
-        if details is not None and details.error is not None:
-            payload = details.error.payload
-            rows[-1].append(None if payload is None else payload.error_type)
-        elif rows[-1]:
+        error = _error_of(event)
+        if error is not None:
+            rows[-1].append(error)
+        elif rows[-1] and not _is_from_outside(event):
             rows.append([])
     return rows
+
+
+def _error_of(event: Event) -> str | None:
+    """Give the type of the error of a failed invocation; `None` if the event is not of one."""
+    details = event.invocation_completed_details
+    if details is None or details.error is None:
+        return None
+    return (details.error.payload and details.error.payload.error_type) or ""
+
+
+def _is_from_outside(event: Event) -> bool:
+    """Whether no invocation has recorded it: a timer, an answer, or an operator did."""
+    kind = kind_of(event)
+    if kind is None:
+        return event.invocation_completed_details is None and not is_ending(event)
+    return kind[0] in {"Wait", "Callback", "ChainedInvoke"} and kind[1] != "STARTED"
 
 
 def l4(observed: Observed) -> list[str]:

@@ -52,7 +52,10 @@ def _of(write: Write) -> str:
 
 
 def i9(observed: Observed) -> list[str]:
-    """One invocation writes at a time: what is older than the latest epoch is refused."""
+    """One invocation writes at a time: what is older than the latest epoch is refused.
+
+    An epoch begins when the execution is given to somebody, before they have done anything.
+    """
     found = []
     for seen in observed.executions:
         own = sorted(_own(observed, seen.arn), key=lambda one: one.began)
@@ -63,13 +66,15 @@ def i9(observed: Observed) -> list[str]:
                     f"{seen.arn}: invocation {later.id} began at tick {later.began} in epoch"
                     f" {later.epoch}, while {earlier.id} of epoch {earlier.epoch} had not ended"
                 )
+        begun = [(one.tick, one.epoch) for one in observed.claims if one.execution == seen.arn]
+        begun += [(one.began, one.epoch) for one in own]
         known: set[tuple[str, str]] = set()
         for write in _accepted(observed, seen.arn):
             is_repeated = (write.token_in, write.client_token) in known
             known.add((write.token_in, write.client_token))
             if is_repeated:
                 continue  # what it asks for was recorded with the first
-            newest = max((one.epoch for one in own if one.began < (write.done or 0)), default=0)
+            newest = max((epoch for at, epoch in begun if at < (write.done or 0)), default=0)
             if write.epoch < newest:
                 found.append(f"{_of(write)}: accepted in epoch {write.epoch} after epoch {newest}")
     return found

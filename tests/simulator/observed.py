@@ -108,6 +108,15 @@ class Write:
     client_token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An execution was given to a worker, in an epoch of its own; by *tick* that was so."""
+
+    execution: str
+    epoch: int
+    tick: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """An invocation as the backend sees it.
@@ -249,6 +258,7 @@ class Observed:
     executions: tuple[Seen, ...] = ()
     entries: tuple[Entry, ...] = ()
     writes: tuple[Write, ...] = ()
+    claims: tuple[Claimed, ...] = ()
     invocations: tuple[Invocation, ...] = ()
     faults: tuple[Fault, ...] = ()
     replies: tuple[Reply, ...] = ()

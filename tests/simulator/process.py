@@ -196,6 +196,7 @@ class ObservedInvoker:
             epoch=session.epoch,
             token=session.token if is_elsewhere else "",
             began=self._stage.trace.tick(),
+            at=self._stage.loop.now,
         )
         self._stage.trace.say(f"invocation {visit.id[:8]} of {visit.execution} begins")
         if is_elsewhere:

@@ -336,6 +336,7 @@ class _Story:
         seen = self._by_outside(self.seen.values(), lambda one: one.arn)
         entries = self._by_outside(self.world.ledger.seen(), _execution)
         writes = self._by_outside(self.stage.writes, _execution)
+        claims = self._by_outside(self.stage.claims, _execution)
         visits = self._by_outside(self.stage.visits.values(), _execution)
         replays = self._by_outside(self.replays, _execution)
         hooks = self._by_outside(self.world.hooks.told, _execution)
@@ -346,6 +347,7 @@ class _Story:
                 executions=tuple(seen[outside]),
                 entries=tuple(entries[outside]),
                 writes=_with_tokens([one.seen() for one in writes[outside]]),
+                claims=tuple(claims[outside]),
                 invocations=tuple(one.seen() for one in visits[outside]),
                 faults=tuple(faults[outside]) + tuple(faults[None]),
                 replies=tuple(outside.replies),
@@ -375,13 +377,15 @@ class _Story:
 
     def _faults(self) -> list[Fault]:
         """Give every fault with the tick until which it may show."""
-        entries = self.world.ledger.entries
-        times = [one.at for one in entries]
+        noted = [(one.at, one.tick) for one in self.world.ledger.entries]
+        noted += [(one.at, one.began) for one in self.stage.visits.values()]
+        noted.sort()
+        times = [at for at, _ in noted]
         grace = _GRACE_SECONDS + 2 * self.stage.lease.total_seconds()
 
         def until(fault: Fault) -> int:
             place = bisect_right(times, fault.at + grace)
-            return max(fault.tick, entries[place - 1].tick if place else 0)
+            return max(fault.tick, noted[place - 1][1] if place else 0)
 
         return [
             replace(one, until=until(one))

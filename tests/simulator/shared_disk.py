@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from durably.engine.roster import Presence, Roster
+from durably.engine.shared_store import Outline
 from durably.engine.store import Change, KeepClaim, Store, VersionConflict
 from tests.simulator.disk import MemoryView, at_once
 from tests.simulator.loop import Place
@@ -84,10 +85,10 @@ class SharedView(MemoryView):
                 hints |= {""} if change.wake.at <= now else set()
         return hints
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
         self._fail("read fails")
         found = [await self.inner.find(arn) for arn in arns]
-        return {one.arn: one.version for one in found if one is not None}
+        return {one.arn: Outline.of(one) for one in found if one is not None}
 
     async def announce(self, presence: Presence) -> None:
         self._fail("append fails before")

@@ -15,7 +15,7 @@ from durably.wire.update import OperationUpdate
 from tests.simulator.faults import Faults
 from tests.simulator.ledger import Entry, Ledger, Visit
 from tests.simulator.loop import Place, SimulatedLoop
-from tests.simulator.observed import Invocation, Round, Write, WriteKind
+from tests.simulator.observed import Claimed, Invocation, Round, Write, WriteKind
 from tests.simulator.trace import Trace
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -103,6 +103,7 @@ class Visited:
     """An invocation while it runs; `Invocation` says what the fields mean.
 
     Attributes:
+        at: virtual seconds, when it began.
         is_dismissed: a reply gave it no token, so that nobody reads its answer.
     """
 
@@ -112,6 +113,7 @@ class Visited:
     epoch: int
     token: str
     began: int
+    at: float
     ended: int | None = None
     answer: str | None = None
     tasks: int = 0
@@ -141,6 +143,7 @@ class Stage:
         random: chance in what is neither a fault nor the order of callbacks.
         writes: what owners of executions have written, or have tried to.
         asked: checkpoints that are neither accepted nor refused yet, by the execution.
+        claims: which executions were given to workers.
         visits: invocations, by their ids.
         in_flight: how many writes of an execution's owner are under way.
         jump_seconds: how far the backend's clock has been put forward.
@@ -154,6 +157,7 @@ class Stage:
     lease: timedelta
     writes: list[Attempted] = field(default_factory=list[Attempted])
     asked: defaultdict[str, list[Attempted]] = field(default_factory=lambda: defaultdict(list))
+    claims: list[Claimed] = field(default_factory=list[Claimed])
     visits: dict[str, Visited] = field(default_factory=dict[str, Visited])
     rounds: list[Round] = field(default_factory=list[Round])
     in_flight: Counter[str] = field(default_factory=Counter[str])

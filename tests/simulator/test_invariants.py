@@ -16,6 +16,7 @@ from tests.simulator.ledger import Entry
 from tests.simulator.model import wire_id
 from tests.simulator.observed import (
     Acted,
+    Claimed,
     Fault,
     Hook,
     Observed,
@@ -276,6 +277,11 @@ def refused_while_pending(observed: Observed) -> Observed:
     return with_events(observed, lambda events: [refused(one) for one in events])
 
 
+def given_away(tick: int) -> Change:
+    """Have a worker be given the execution, of which nothing else is seen."""
+    return lambda observed: replace(observed, claims=(Claimed("arn:p0:run", 99, tick),))
+
+
 def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = True) -> Change:
     def change(observed: Observed) -> Observed:
         story = Story("p0", "run")
@@ -302,6 +308,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("I8", lambda one: with_write(one, 3, token_in="token 1.1")),
     ("I9", lambda one: with_write(one, -3, epoch=1)),
     ("I9", lambda one: with_invocation(one, 0, ended=LATE, epoch=5)),
+    ("I9", given_away(0)),
     ("I10", rewritten),
     ("I10", renumbered_wrongly),
     ("I11", lambda one: with_last_event(one, "StepStarted", "5-1-1")),
@@ -342,6 +349,8 @@ BROKEN: list[tuple[str, Change]] = [
     ("L3", parked(9)),
     ("L3", parked(11)),
     ("L3", parked(10, is_faulty=False)),
+    ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), until=0),))),
+    ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), node="n2"),))),
     ("L4", rounds(11)),
     ("model", lambda one: with_seen(one, result='"another"')),
     ("model", without("StepStarted", "StepSucceeded", of="2")),
@@ -352,6 +361,7 @@ BROKEN: list[tuple[str, Change]] = [
 
 ALLOWED: list[tuple[str, Change]] = [
     ("I3", lambda one: replace(entered_twice((0,), 2)(one), faults=(fault(),))),
+    ("I9", given_away(LATE)),
     ("I10", lambda one: with_seen(one, reads=(*one.executions[0].reads, Read(LATE, None)))),
     ("I17", answered("no", "CallbackTimeoutException")),
     ("I17", answered("no", None)),

@@ -17,7 +17,11 @@ _REPLAYED = "SELECT pg_last_wal_replay_lsn() >= %s"
 
 
 class WithStandby(OwnServer):
-    """A server and its standby, of which only the server has an address that others know."""
+    """A server and its standby, of which only the server has an address that workers know.
+
+    Attributes:
+        standby_url: the standby's own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +34,7 @@ class WithStandby(OwnServer):
         self._data, primary = self._other, self._data
         self._start_at(self._other_sockets)
         self._data = primary
-        self._other_url = self.url.replace(self._socket_folder, str(self._other_sockets))
+        self.standby_url = self.url.replace(self._socket_folder, str(self._other_sockets))
 
     def be_synchronous(self) -> None:
         """Acknowledge only what the standby has, too; until it takes over."""
@@ -42,14 +46,14 @@ class WithStandby(OwnServer):
     def await_standby(self) -> None:
         """Return when the standby has everything that there is by now."""
         [place] = _ask(self.url, "SELECT pg_current_wal_lsn()")
-        while not _ask(self._other_url, _REPLAYED, [place])[0]:
+        while not _ask(self.standby_url, _REPLAYED, [place])[0]:
             Event().wait(0.01)
 
     def cut_standby_off(self) -> None:
         """Let the standby hear nothing more."""
-        _ask(self._other_url, "ALTER SYSTEM SET primary_conninfo = ''")
-        _ask(self._other_url, "SELECT pg_reload_conf()")
-        while _ask(self._other_url, _FOLLOWS)[0]:
+        _ask(self.standby_url, "ALTER SYSTEM SET primary_conninfo = ''")
+        _ask(self.standby_url, "SELECT pg_reload_conf()")
+        while _ask(self.standby_url, _FOLLOWS)[0]:
             Event().wait(0.01)
 
     def fail_over(self) -> None:

@@ -24,13 +24,13 @@ PARAMETERS: dict[str, dict[str, object]] = {
         "ends_at": NOW + 1, "limit": 100,
     },
     "next_wake_at": {"functions": ["f", "g"], "versions": ["$LATEST", "$LATEST"]},
-    "find": {"arn": "f/7"},
+    "find": {"arns": ["f/7"]},
     "find_by_name": {"function": "f", "name": "7"},
     "find_by_callback": {"id": "c-7"},
     "delete": {"arn": "f/7", "version": 1},
     "delete_expired": {"now": NOW, "limit": 1000},
     "census": {"statuses": ["RUNNING", "SUCCEEDED", "FAILED"], "limit": 100},
-    "versions": {"arns": ["f/7", "f/8"]},
+    "outlines": {"arns": ["f/7", "f/8"]},
 }  # fmt: skip
 IN_FUNCTIONS: dict[str, dict[str, object]] = {
     "extend": {"worker": "w", "arns": ["f/7", "f/8"], "epochs": [1, 1], "until": NOW},
@@ -103,7 +103,7 @@ def analyse(connection: psycopg.Connection, schema: str) -> None:
 def plan_of(connection: psycopg.Connection, text: Any, parameters: dict[str, object]) -> list[Any]:
     """Give every step of what the database would do, outermost first."""
     with connection.transaction(force_rollback=True):
-        explained = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) ") + text
+        explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + text
         row = connection.execute(explained, parameters).fetchone()
     assert row is not None
     steps = [row[0][0]["Plan"]]

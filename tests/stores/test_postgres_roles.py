@@ -1,14 +1,18 @@
 """The rights that the how-to lists are enough to work, and for nothing else."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from durably import SyncEngine
+from durably.cli.stores import read
+from durably.engine.service import Service
 from durably.engine.store import Query
+from durably.errors import StoreError
 from durably.seams import RandomIds
 from durably.stores.postgres import PostgresStore
 from durably.testing.store_values import T0, creation
@@ -35,16 +39,28 @@ def schema(postgres: str) -> str:
     return schema
 
 
-@pytest.fixture
-def role(admin: psycopg.Connection, schema: str) -> Iterator[str]:
-    """Make the role of the page, with the rights that it has there."""
-    [block] = re.findall(r"```sql\n(CREATE ROLE.*?)```", PAGE.read_text(), re.DOTALL)
+@contextmanager
+def role_of_page(name: str, admin: psycopg.Connection, schema: str) -> Generator[str]:
+    """Make a role of the page, with the rights that it has there."""
+    [block] = re.findall(rf"```sql\n(CREATE ROLE {name} .*?)```", PAGE.read_text(), re.DOTALL)
     role = f"r{RandomIds().hex(12)}"
-    text = re.sub(r"\bdurably\b", schema, re.sub(r"\borders\b", role, block))
+    text = re.sub(r"\bdurably\b", schema, re.sub(rf"\b{name}\b", role, block))
     for statement in filter(str.strip, text.split(";")):
         admin.execute(statement.encode())
     yield role
     admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+@pytest.fixture
+def role(admin: psycopg.Connection, schema: str) -> Iterator[str]:
+    with role_of_page("orders", admin, schema) as role:
+        yield role
+
+
+@pytest.fixture
+def reader(admin: psycopg.Connection, schema: str) -> Iterator[str]:
+    with role_of_page("support", admin, schema) as role:
+        yield role
 
 
 async def test_a_role_with_the_rights_of_the_page_can_do_all_of_the_work(
@@ -95,3 +111,31 @@ def test_it_cannot_do_anything_else(postgres: str, schema: str, role: str, state
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.format(schema).encode())
+
+
+async def looked(service: Service) -> int:
+    """Look at everything that can be looked at, and say how many executions there are."""
+    page = await service.list(Query())
+    for one in page.executions:
+        assert (await service.get(one.arn)).result is not None
+        assert (await service.why(one.arn)).next is None
+        assert (await service.history(one.arn)).events
+    assert service.sharing is not None
+    await service.sharing.roster()
+    await service.store.census(["RUNNING"], 10)
+    return len(page.executions)
+
+
+def test_a_role_that_may_read_sees_everything_but_the_keys(
+    postgres: str, schema: str, reader: str
+) -> None:
+    with SyncEngine(in_schema(postgres, schema=schema), functions=[order]) as engine:
+        engine.start(order, 1).result()
+    url = in_schema(postgres, schema=schema, user=reader)
+
+    assert read(url, looked) == 1
+
+    with pytest.raises(StoreError, match="permission denied for table namespaces"):
+        read(url, lambda service: service.store.keys())
+    with pytest.raises(StoreError, match="permission denied"):
+        read(url, lambda service: service.rotate_key())

@@ -107,16 +107,18 @@ async def test_who_waits_for_a_row_that_somebody_keeps_waits_alone(
 
     async with await psycopg.AsyncConnection.connect(postgres) as other:
         await other.execute(locked)
-        waiting = [
+        waiting = [asyncio.create_task(store.append([change("a", 1, b"1")]))]
+        await asyncio.sleep(0)  # it is a group of its own; the others are the next one
+        waiting += [
             asyncio.create_task(store.append([one]))
-            for one in (change("a", 1, b"1"), change("a", 2, b"2"), change("b", 1, b"1"))
+            for one in (change("a", 2, b"2"), change("a", 3, b"3"), change("b", 1, b"1"))
         ]
-        await waiting[2]
+        await waiting[3]
         await store.append([creation("c", b"0")])
-        assert [one.done() for one in waiting] == [False, False, True]
+        assert [one.done() for one in waiting] == [False, False, False, True]
     await asyncio.gather(*waiting)
 
     found = await store.find("f/a")
     assert found is not None
-    assert found.facts == (b"0", b"1", b"2")
+    assert found.facts == (b"0", b"1", b"2", b"3")
     await store.close()

@@ -140,9 +140,9 @@ async def test_what_is_acknowledged_is_on_the_disk(address: str, what: str) -> N
 
     await (store.delete("f/a", 1) if what == "delete" else store.add_key(b"k" * 32))
 
-    [(setting,)] = await store._opened().run(
-        store._opened().composed("SELECT setting FROM {schema}.seen"), {}
-    )
+    seen = sql.SQL("SELECT setting FROM {}").format(sql.Identifier(store.address.schema, "seen"))
+    async with await psycopg.AsyncConnection.connect(store.address.dsn) as connection:
+        [(setting,)] = await (await connection.execute(seen)).fetchall()
     await store.close()
     assert setting == "on"
 

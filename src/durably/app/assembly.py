@@ -99,7 +99,9 @@ class Assembly:
         )
         self._socket = None
         if isinstance(store, SqliteStore):
-            self._socket = ControlSocket(self.service, store.path, self._check_start)
+            self._socket = ControlSocket(
+                self.service, store.path, self._check_start, lambda: self.names
+            )
         self._work: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -136,6 +138,7 @@ class Assembly:
 
     async def drain(self, grace: timedelta) -> None:
         """Begin nothing more, and give what runs *grace*; then cut it off."""
+        self.service.waiters.is_ending = True
         await self._dispatcher.drain(grace)
 
     async def close(self, grace: timedelta) -> None:
@@ -149,9 +152,9 @@ class Assembly:
         """
         assert self._work is not None, "it was opened"
         try:
-            await self._dispatcher.drain(grace)
+            await self.drain(grace)
         finally:
-            await self._dispatcher.drain(timedelta(0))
+            await self.drain(timedelta(0))
             await asyncio.gather(self._work, return_exceptions=True)
             if self._socket is not None:
                 await self._socket.close()

@@ -35,8 +35,8 @@ _NEXT_STEPS: Mapping[type[DurableError], str] = {
     ResourceConflictException: "`durably show NAME` says where it stands.",
     ResourceNotFoundException: "`durably list` shows what there is; --store says where to look.",
     StoreLockedError: (
-        "`durably start` hands that process an execution; `run` and `worker` have to wait for its "
-        "end, all other commands work beside it."
+        "`durably start` hands that process an execution; `run`, `worker`, `dev` and `serve` "
+        "wait for its end, or take another --store; all other commands work beside it."
     ),
 }
 

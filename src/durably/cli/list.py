@@ -11,7 +11,7 @@ import click
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of
 from durably.app.settings import is_postgres
-from durably.cli.options import json_option, store_option, with_store
+from durably.cli.options import json_option, store_option, workers_for
 from durably.cli.printing import (
     clock_time,
     console,
@@ -23,7 +23,7 @@ from durably.cli.printing import (
     short,
     without_none,
 )
-from durably.cli.stores import is_held, read
+from durably.cli.stores import functions_of_holder, is_held, read
 from durably.clock import SystemClock
 from durably.engine.arns import LATEST
 from durably.engine.roster import Roster, claim_name
@@ -67,6 +67,7 @@ _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: Any) -> None:
     """Print the executions in the store, newest first."""
     has_owner = None if is_postgres(url) else is_held(url)
+    functions = functions_of_holder(url) if has_owner else None
 
     async def look(service: Service) -> tuple[Page, list[str], Roster | None]:
         parent_arn = None if parent is None else await find_arn(service.store, parent)
@@ -74,7 +75,10 @@ def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: A
         roster = None if service.sharing is None else await service.sharing.roster()
         if as_json:
             return page, [], roster
-        nexts = [await _next(service, one, roster, has_owner=has_owner) for one in page.executions]
+        nexts = [
+            await _next(service, one, roster, has_owner=has_owner, functions=functions)
+            for one in page.executions
+        ]
         return page, nexts, roster
 
     page, nexts, roster = read(url, look)
@@ -82,14 +86,18 @@ def list_executions(*, url: str, as_json: bool, parent: str | None, **filters: A
         print_json_lines(_document(listed, roster) for listed in page.executions)
     elif page.executions:
         _print_table(page, nexts)
-        if has_owner is False and any(one.summary.ended_at is None for one in page.executions):
-            said = "No process works on this store, so nothing happens until one does: "
-            worker = safe(with_store(url, "worker", "FILE"))
-            click.echo(f"{said}`{worker}` would.", err=True)
+        if has_owner is False and any(_goes_on(one) for one in page.executions):
+            said = "No process works on this store, so nothing happens until one does: start "
+            click.echo(f"{said}{safe(workers_for(url))}.", err=True)
     else:
         click.echo("There are none.", err=True)
     if page.next_marker is not None:
         click.echo(f"There are more: --after {page.next_marker}", err=True)
+
+
+def _goes_on(listed: Listed) -> bool:
+    """Whether an execution needs no more than a process to go on some time."""
+    return listed.summary.ended_at is None and listed.summary.parked_reason is None
 
 
 def _query(  # noqa: PLR0913 - one for each option
@@ -206,7 +214,12 @@ def has_worker_for(listed: Listed, roster: Roster) -> bool:
 
 
 async def _next(
-    service: Service, listed: Listed, roster: Roster | None, *, has_owner: bool | None
+    service: Service,
+    listed: Listed,
+    roster: Roster | None,
+    *,
+    has_owner: bool | None,
+    functions: frozenset[str] | None,
 ) -> str:
     """Say what is going to happen next, which only the record of an execution tells."""
     summary = listed.summary
@@ -216,6 +229,8 @@ async def _next(
     if is_due and roster is not None and not has_worker_for(listed, roster):
         in_version = "" if summary.version == LATEST else f" in version {summary.version}"
         return f"no worker has it{in_version}"
+    if is_due and functions is not None and summary.function_name not in functions:
+        return "no process has it"
     if listed.is_claimed:
         silent = "its process died" if has_owner is False else "its worker is silent"
         return silent if has_owner is False or (is_due and roster is not None) else "at work"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from durably.cli.options import store_option, with_store
+from durably.cli.options import store_option, with_store, workers_for
 from durably.cli.printing import safe
 from durably.cli.stores import arn_of, ask, has_worker, read
 from durably.engine.control import (
@@ -57,8 +57,8 @@ def resume(*, execution: str, reason: str | None, url: str) -> None:
     if has_worker(url, arn):
         click.echo(f"{safe(execution)} goes on.", err=True)
     else:
-        worker = safe(with_store(url, "worker", "FILE"))
-        said = f"can go on, and does when a process works on the store: `{worker}` would"
+        worker = safe(workers_for(url))
+        said = f"can go on, and does when a process has its function: start {worker}"
         click.echo(f"{safe(execution)} {said}.", err=True)
 
 
@@ -76,7 +76,8 @@ def delete(*, execution: str, url: str) -> None:
 def rotate_key(*, url: str) -> None:
     """Make callback ids and checkpoint tokens with a new key from now on.
 
-    Those that the key before has made stay good until the next time; older ones are refused.
+    Those that the key before has made stay good until the next time; older ones are refused. On
+    PostgreSQL the next time is five minutes later at the earliest.
     """
     ask(url, RotateKeyRequest())
     click.echo("There is a new key. What the one before has made is good until the next.", err=True)

@@ -40,6 +40,17 @@ def with_store(url: str, *words: str) -> str:
     return shlex.join(("durably", *words, *store))
 
 
+def workers_for(url: str, function_name: str = "NAME") -> str:
+    """Say which commands would go on with executions of a function."""
+    commands = (
+        ("worker", "FILE"),
+        ("dev", "FILE"),
+        ("serve", "--function", f"{function_name}=COMMAND"),
+    )
+    first, second, third = (f"`{with_store(url, *words)}`" for words in commands)
+    return f"{first} or {second}, or {third} for one that runs elsewhere"
+
+
 def json_option(command: F) -> F:
     """Let a command print JSON."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

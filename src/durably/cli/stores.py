@@ -27,7 +27,7 @@ from durably.engine.roster import claim_name
 from durably.engine.service import Service
 from durably.engine.shared_store import is_shared
 from durably.engine.store import Store
-from durably.errors import StoreLockedError
+from durably.errors import DurableError, StoreLockedError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.stores.sqlite import SqliteStore
@@ -114,19 +114,22 @@ class Hands:
     Attributes:
         has_worker: whether a process that is alive would go on with it.
         has_owner: if it runs, whether the process that it runs in is alive.
+        functions: those of the process that holds the store, if there is one and it tells.
     """
 
     has_worker: bool
     has_owner: bool
+    functions: frozenset[str] | None = None
 
 
 async def hands_for(service: Service, url: str, arn: str) -> Hands:
     """Say who is there for an execution."""
-    if service.sharing is None:
-        is_held = ControlClient(existing_database(url)).is_answered()
-        return Hands(is_held, is_held)
-    roster, stored = await service.sharing.roster(), await service.store.find(arn)
     parts = parse_execution_arn(arn)
+    if service.sharing is None:
+        known = functions_of_holder(url) if is_held(url) else frozenset[str]()
+        has_it = known is None or parts.function_name in known
+        return Hands(has_it, is_held(url), known or None)
+    roster, stored = await service.sharing.roster(), await service.store.find(arn)
     has_worker = roster.has_worker_for(claim_name(parts.function_name, parts.version))
     has_owner = (
         stored is not None
@@ -139,14 +142,20 @@ async def hands_for(service: Service, url: str, arn: str) -> Hands:
 
 def has_worker(url: str, arn: str) -> bool:
     """Whether a process that is alive would go on with an execution."""
-    if not is_postgres(url):
-        return is_held(url)
     return read(url, lambda service: hands_for(service, url, arn)).has_worker
 
 
 def is_held(url: str) -> bool:
     """Whether a process holds the store, which is a file, and takes commands."""
     return ControlClient(existing_database(url)).is_answered()
+
+
+def functions_of_holder(url: str) -> frozenset[str] | None:
+    """Name the functions of the process that holds the store; `None`: none does, or tells."""
+    try:
+        return ControlClient(existing_database(url), _PATIENCE_SECONDS).functions()
+    except (NobodyListens, DurableError):  # it may be busy, or an older version
+        return None
 
 
 def existing_database(url: str) -> Path:

@@ -14,7 +14,7 @@ from durably.app.failures import places_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_of
 from durably.app.settings import DEFAULT_URL, is_postgres
-from durably.cli.options import json_option, store_option, with_store
+from durably.cli.options import json_option, store_option, with_store, workers_for
 from durably.cli.outcome import ended_line, error_text
 from durably.cli.printing import counted, safe, short, since, to_json, until, without_none
 from durably.cli.stores import Hands, hands_for, read
@@ -64,21 +64,28 @@ def why(*, execution: str, url: str, as_json: bool) -> None:
     if len(lines) > _MAX_LINES:
         click.echo(f"  … and {len(lines) - _MAX_LINES} more")
     is_over = found.standing is Standing.CLOSED or found.damage is not None
-    if not is_over and not hands.has_worker and not (runs and hands.has_owner):
-        click.echo(_how_to_go_on(description, url))
+    is_left = is_over or found.standing is Standing.PARKED or (runs and hands.has_owner)
+    if not is_left and not hands.has_worker:
+        click.echo(_how_to_go_on(description, url, hands.functions))
 
 
-def _how_to_go_on(description: Description, url: str) -> str:
+def _how_to_go_on(description: Description, url: str, functions: frozenset[str] | None) -> str:
+    """Say that nobody has the function, and who would; *functions*: those of whoever is there."""
     if is_postgres(url):
         is_latest = description.version == LATEST
         of = "" if is_latest else f" in version {description.version}"
         option = () if is_latest else ("--version", description.version)
         said = f"No worker that is alive has {description.function_name}{of}, so nothing happens"
         return safe(f"{said} until one does: start `{with_store(url, 'worker', 'FILE', *option)}`.")
-    target, name = f"FILE:{description.function_name}", description.execution_name
-    said = "No process works on this store, so nothing happens until one does: start "
-    worker, run = with_store(url, "worker", "FILE"), with_store(url, "run", target, "--name", name)
-    return safe(f"{said}`{worker}`, or `{run}`.")
+    name = description.function_name
+    does = f"start {workers_for(url, name)}"
+    if functions is not None:
+        has = f"has no function {name!r}; it has: {', '.join(sorted(functions))}"
+        said = f"The process that works on this store {has}. Nothing happens until one has it: "
+        return safe(f"{said}end that one, and {does}.")
+    run = with_store(url, "run", f"FILE:{name}", "--name", description.execution_name)
+    said = "No process works on this store, so nothing happens until one does: "
+    return safe(f"{said}{does}; `{run}` goes on with this one alone.")
 
 
 def _document(found: Why, *, has_worker: bool) -> dict[str, Any]:
@@ -197,7 +204,7 @@ _NEXT: dict[Next | None, str] = {
 _NEEDS_RESUME = (Standing.PAUSED, Standing.PARKED)
 _STANDINGS = {
     Standing.RUNNING: "runs",
-    Standing.QUEUED: "can go on and waits for a free worker",
+    Standing.QUEUED: "can go on and waits for a worker",
     Standing.WAITING: "waits",
     Standing.RETRYING: "waits for its next try",
     Standing.PAUSED: "is paused",

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from durably.engine.control import (
+    FunctionsRequest,
     Request,
     decode_reply,
     encode_line,
@@ -69,6 +70,10 @@ class ControlClient:
         said = f"the process that holds it {what}, so whether it was done, or will be, is open"
         remedy = "Look whether that process is well, and then what has become of it."
         return StoreUnavailableError(f"{self._database}: {said}", remedy=remedy)
+
+    def functions(self) -> frozenset[str]:
+        """Give the names of the functions that the process has; raises what `ask` does."""
+        return frozenset(msgspec.json.decode(self.ask(FunctionsRequest()) or "[]", type=list[str]))
 
     def is_answered(self) -> bool:
         """Whether a process listens."""

@@ -12,12 +12,12 @@ from durably.errors import InvalidParameterValueException
 LATEST = "$LATEST"
 
 _match_execution = re.compile(
-    r"arn:(?P<partition>[a-zA-Z0-9-]+):lambda:(?P<region>[a-zA-Z0-9-]+):(?P<account>\d{12})"
+    r"arn:(?P<partition>[a-zA-Z0-9-]+):lambda:(?P<region>[a-zA-Z0-9-]+):(?P<account>[0-9]{12})"
     r":function:(?P<function>[a-zA-Z0-9-_]{1,140}):(?P<version>\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
     r"/durable-execution/(?P<name>[a-zA-Z0-9_-]+)/(?P<id>[a-zA-Z0-9_-]+)"
 ).fullmatch
 _match_function = re.compile(
-    r"(?:arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:function:|(?:\d{12}:)?function:)?"
+    r"(?:arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:[0-9]{12}:function:|(?:[0-9]{12}:)?function:)?"
     r"(?P<function>[a-zA-Z0-9-_]{1,140})(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9-_]+))?"
 ).fullmatch
 _MAX_ARN = 1024

@@ -74,11 +74,13 @@ class Surroundings:
             answer a callback.
         find_target: says which function a name stands for.
         learn: where workers of other functions may come, finds out of those that have.
+        renew_keys: where others may make a new key, sees that ids are made with the newest.
     """
 
     mint_id: Callable[[str], str]
     find_target: Callable[[str], Target | None]
     learn: Callable[[], Awaitable[None]] | None = None
+    renew_keys: Callable[[], Awaitable[None]] | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -116,6 +116,10 @@ class RotateKeyRequest(Request, frozen=True, tag="rotate key"):
     """Make callback ids and tokens with a new key."""
 
 
+class FunctionsRequest(Request, frozen=True, tag="functions"):
+    """Name the functions of the process that holds the store. The answer is a list in JSON."""
+
+
 AnyRequest: TypeAlias = (
     StartRequest
     | StopRequest
@@ -145,7 +149,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 encode_line: Callable[[Request | Reply], bytes] = msgspec.json.Encoder().encode
-decode_request: Callable[[bytes], AnyRequest] = msgspec.json.Decoder(AnyRequest).decode
+decode_request: Callable[[bytes], AnyRequest | FunctionsRequest] = msgspec.json.Decoder(
+    AnyRequest | FunctionsRequest
+).decode
 decode_reply: Callable[[bytes], Reply] = msgspec.json.Decoder(Reply).decode
 
 
@@ -194,6 +200,7 @@ class ControlSocket:
         service: what they are about.
         database: the file beside which the socket lies.
         check_start: refuses the name of no function, and what a function cannot be started with.
+        functions: names those that this process has.
     """
 
     def __init__(
@@ -201,9 +208,11 @@ class ControlSocket:
         service: Service,
         database: Path,
         check_start: Callable[[str, str | None], None] = lambda _name, _payload: None,
+        functions: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._service = service
         self._check_start = check_start
+        self._functions = functions
         self.database = database
         self._path = socket_path(database)
         self._server: asyncio.Server | None = None
@@ -283,6 +292,8 @@ class ControlSocket:
     async def _reply(self, line: bytes) -> Reply:
         try:
             request = decode_request(line)
+            if isinstance(request, FunctionsRequest):
+                return Reply(answer=msgspec.json.encode(self._functions()).decode())
             if isinstance(request, StartRequest):
                 self._check_start(request.function_name, request.input_payload)
             return Reply(answer=await carry_out(self._service, request))

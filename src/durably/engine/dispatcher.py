@@ -9,10 +9,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from durably.engine.failed import recorded, shown
 from durably.engine.invokers import Invoker
+from durably.engine.keyring import LOOK_INTERVAL
 from durably.engine.leases import Leases
 from durably.engine.policy import DispatcherPolicy
 from durably.engine.roster import Presence, claim_name
@@ -38,6 +39,7 @@ failures = logging.getLogger("durably.engine.failures")
 
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
+_Work: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 
 
 class _Kind(Enum):
@@ -112,14 +114,15 @@ class Dispatcher:
     def _start_keepers(self) -> Sequence[asyncio.Task[None]]:
         """Do what is to be done again and again."""
         policy = self._policy
-        kept = [
+        kept: list[tuple[timedelta, _Work]] = [
             (policy.lease / 3, self._leases.extend),
-            (policy.housekeeping_interval, self._remove_expired),
+            (policy.housekeeping_interval, self._service.delete_expired),
         ]
         if self._sharing is not None:
             kept += [
                 (self._service.policy.poll_interval, self._sharing.refresh),
                 (policy.lease / 3, self._announce),
+                (LOOK_INTERVAL, self._service.keys.load),
             ]
         return [asyncio.create_task(self._every(interval, do)) for interval, do in kept]
 
@@ -254,7 +257,6 @@ class Dispatcher:
             is_draining=self._draining.is_set(),
         )
         await self._sharing.announce(presence)
-        await self._service.keys.are_others()
 
     async def _sleep(self, functions: Sequence[str]) -> None:
         """Wait for a nudge, the next execution that is due, or the poll.
@@ -376,12 +378,7 @@ class Dispatcher:
             return None
         return "was stopped" if found.status is ExecutionStatus.STOPPED else "has ended"
 
-    async def _remove_expired(self) -> None:
-        await self._service.delete_expired()
-
-    async def _every(
-        self, interval: timedelta, do: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _every(self, interval: timedelta, do: _Work) -> None:
         never = asyncio.Event()
         while True:
             await wait_at_most(never, interval.total_seconds(), self._service.clock)

@@ -41,7 +41,12 @@ from durably.wire.operation import ErrorObject
 def begin_invocation(
     execution: Execution, command: BeginInvocation, at: int, policy: FailurePolicy
 ) -> list[Fact]:
-    """Do what is due, settle what is lost, and make an invocation if one is owed and may be."""
+    """Do what is due, settle what is lost, and make an invocation if one is owed and may be.
+
+    One that has begun under this very claim is not lost: that was said before, and is written.
+    """
+    if execution.invocation is not None and execution.invocation.epoch == command.epoch:
+        return []
     ended = [] if execution.is_closed else execution_timed_out(execution, at)
     if execution.is_closed or ended:
         return ended
@@ -102,9 +107,19 @@ def end_invocation(
 def _pending(
     execution: Execution, command: EndInvocation, at: int, policy: FailurePolicy
 ) -> list[Fact]:
-    facts = suspended(execution, at, command.seen)
-    will_wake = execution.outstanding or execution.owed or len(facts) > 1
-    return facts if will_wake else failed(execution, at, error_of(NOTHING_OUTSTANDING), policy)
+    for seen in (command.seen, _heard_for_certain(execution, command)):
+        facts = suspended(execution, at, seen)
+        if execution.outstanding or execution.owed or len(facts) > 1:
+            return facts
+    return failed(execution, at, error_of(NOTHING_OUTSTANDING), policy)
+
+
+def _heard_for_certain(execution: Execution, command: EndInvocation) -> int | None:
+    """Say what an invocation elsewhere must have heard of: its last reply may have been lost."""
+    last = execution.last_checkpoint
+    if command.seen is not None or last is None or last.epoch != command.epoch:
+        return command.seen
+    return last.told_before
 
 
 def _succeeded(

@@ -26,6 +26,7 @@ from durably.engine.parents import first_change, pin_parent
 from durably.engine.plans import NOTABLE, ParentNeeded, Plan, gives_up
 from durably.engine.policy import ServicePolicy
 from durably.engine.rules import MAX_CONFLICTS, NO_SUCH_EXECUTION, TOO_FAST
+from durably.engine.shared_store import outline_of
 from durably.engine.store import Change, KeepClaim, Store, Transaction, VersionConflict
 from durably.engine.tips import CLOSING, Audience, Tip
 from durably.errors import ApiError, ResourceNotFoundException, StoreError, TooManyRequestsException
@@ -157,22 +158,21 @@ class Journals:
         raise TooManyRequestsException(TOO_FAST)
 
     async def drop_if_outdated(self, tip: Tip) -> bool:
-        """Drop a pinned tip that is not what is stored, and say so: not written, or overtaken.
-
-        Or the store is behind what it has acknowledged, having taken over from another.
-        """
-        try:
-            await tip.settle()
-        except VersionConflict:
-            return True
-        if not self.is_shared:
-            return False
-        written = tip.execution.version
-        stored = await self._store.find(tip.execution.arn)
-        if stored is not None and written <= stored.version <= tip.execution.version:
-            return False
-        self.drop(tip, VersionConflict(tip.execution.arn))
-        return True
+        """Drop a pinned tip that is not what is stored, and say so: refused, overtaken, or lost."""
+        while True:
+            try:
+                await tip.settle()
+            except VersionConflict:
+                return True
+            if not self.is_shared:
+                return False
+            written = tip.execution.version
+            stored = await outline_of(self._store, tip.execution.arn)
+            if stored is None or not written <= stored.version <= tip.execution.version:
+                self.drop(tip, VersionConflict(tip.execution.arn))
+                return True
+            if tip.is_durable:  # otherwise something was said meanwhile
+                return False
 
     async def make_known(self) -> None:
         """Return when other processes can see what was handed in before."""
@@ -181,7 +181,7 @@ class Journals:
 
     async def is_claimed_under(self, arn: str, epoch: int) -> bool:
         """Whether the claim *epoch* still stands."""
-        stored = await self._store.find(arn)
+        stored = await outline_of(self._store, arn)
         return stored is not None and stored.claim_epoch == epoch
 
     async def ask_tip(

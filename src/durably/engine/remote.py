@@ -11,7 +11,7 @@ from durably.engine.history import page_size
 from durably.engine.journals import Journals
 from durably.engine.paging import page_of, state_page
 from durably.engine.rules import INVALID_TOKEN
-from durably.engine.sharing import know_targets
+from durably.engine.sharing import look_around
 from durably.engine.store import VersionConflict
 from durably.engine.tokens import TokenParts, seal_token, unseal_token
 from durably.errors import InvalidParameterValueException, ResourceNotFoundException
@@ -38,17 +38,28 @@ async def remote_checkpoint(
     """
     arn = request.durable_execution_arn
     parts = unseal_token(keys, arn, request.checkpoint_token)
-    await know_targets(surroundings, request.updates)
+    await look_around(surroundings, request.updates)
     command = Checkpoint(
         parts.epoch, request.updates, surroundings, parts.sequence, request.client_token
     )
     try:
-        last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
-        assert last is not None, "the checkpoint has just been accepted"
-        async with _settled(journals, arn) as execution:
-            return _reply(keys, arn, execution, parts.epoch, last)
+        async with _at_hand(journals, arn):
+            last = (await journals.ask(arn, command, parts.epoch)).last_checkpoint
+            assert last is not None, "the checkpoint has just been accepted"
+            async with _settled(journals, arn) as execution:
+                return _reply(keys, arn, execution, parts.epoch, last)
     except (ResourceNotFoundException, VersionConflict) as error:
         raise InvalidParameterValueException(INVALID_TOKEN) from error
+
+
+@asynccontextmanager
+async def _at_hand(journals: Journals, arn: str) -> AsyncGenerator[None]:
+    """Have an execution be read once, however often it is asked for."""
+    tip = await journals.pin(arn)
+    try:
+        yield
+    finally:
+        journals.unpin(tip)
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: the one that it is claimed by.
-        due: how many executions wait for a worker.
+        due: how many executions wait for a worker; a store may stop counting at 10,000.
         due_since: since when the one that has waited longest does.
     """
 

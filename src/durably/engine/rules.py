@@ -145,6 +145,9 @@ RESULT_TOO_LARGE_TYPE = "Runtime.ResponseSizeTooLarge"
 STOPPED_BY_USER = "Execution stopped by user request"
 
 NO_SUCH_EXECUTION = "There is no such execution."
+KEY_TOO_NEW = (
+    "The newest key is not five minutes old. Not every process may know it yet. Try again later."
+)
 TOO_FAST = "The execution changes too fast. Ask again."
 MAX_CONFLICTS = 50
 """How often a command is decided anew because somebody else was first, before it is refused."""

@@ -36,7 +36,7 @@ from durably.engine.rules import (
     TOO_FAST,
 )
 from durably.engine.sessions import Session
-from durably.engine.shared_store import is_shared
+from durably.engine.shared_store import is_shared, outline_of
 from durably.engine.sharing import Sharing
 from durably.engine.starts import Starts
 from durably.engine.store import (
@@ -104,7 +104,7 @@ class Service:
         self.policy = policy or ServicePolicy()
         self._ids = ids
         self._find_target = find_target
-        self.keys = KeyRing(store)
+        self.keys = KeyRing(store, clock)
         self._wakers: list[Callable[[], None]] = []
         self.waiters = Waiters(clock)
         self._journals = Journals(store, clock, self.policy, self._wake, self.waiters.settle)
@@ -114,6 +114,7 @@ class Service:
             lambda place: mint_callback_id(self.keys.current, ids.nonce(NONCE_BYTES, place)),
             self._target_of,
             None if self.sharing is None else self.sharing.learn,
+            self.keys.renew,
         )
 
     async def open(self) -> None:
@@ -123,11 +124,6 @@ class Service:
             StoreError: the store cannot be used.
         """
         await self.store.open()
-        try:
-            await self.keys.load()
-        except BaseException:
-            await self.store.close()
-            raise
 
     async def close(self) -> None:
         """Write what was handed in, and close the store."""
@@ -247,16 +243,20 @@ class Service:
             InvalidStateError: nothing is worked on here any more.
         """
         poll = self.policy.poll_interval.total_seconds() if self.policy.is_shared else None
+        may_be_at_rest = True
         with self.waiters.waiting(arn) as waiter:
             while True:
                 if waiter.settled is not None:
                     return describe(waiter.settled)  # nothing comes after its end
-                if not self._journals.is_known_open(arn):
+                if may_be_at_rest and not self._journals.is_known_open(arn):
                     found = await self.get(arn)
                     if found.is_closed or found.parked_reason is not None:
                         return found
                 self.waiters.check()
                 await waiter.wait(poll)
+                if poll is not None:  # its facts may be many
+                    outline = await outline_of(self.store, arn)
+                    may_be_at_rest = outline is None or outline.is_at_rest
 
     async def _find(self, arn: str) -> Stored:
         parse_execution_arn(arn)
@@ -323,6 +323,9 @@ class Service:
         """Make callback ids and tokens with a new key.
 
         What the key before has made stays good until the next time.
+
+        Raises:
+            ResourceConflictException: it was less than five minutes ago, in a shared store.
         """
         await self.keys.add(self._ids.nonce(KEY_BYTES))
 
@@ -379,6 +382,7 @@ class Service:
         """
         self.store.tally.claims += 1
         self.store.tally.claims_lost += claim.is_takeover
+        await self.keys.renew()
         lost = str(self._ids.uuid4()) if claim.is_takeover else ""
         command = BeginInvocation(claim.epoch, str(self._ids.uuid4()), claim.is_takeover, lost)
         token = seal_token(self.keys.current, claim.arn, TokenParts(claim.epoch, 0))

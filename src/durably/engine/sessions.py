@@ -22,7 +22,7 @@ from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
 from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
-from durably.engine.sharing import know_targets
+from durably.engine.sharing import look_around
 from durably.engine.store import Transaction, VersionConflict
 from durably.engine.tips import Listener, Push, Tip
 from durably.errors import (
@@ -165,7 +165,7 @@ class Session:
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
         if self._ahead is not None:
-            await know_targets(self._surroundings, updates)
+            await look_around(self._surroundings, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True, is_once=transaction is not None)
         settle = None if said is None else said.settle
@@ -338,6 +338,8 @@ class Session:
         if said.is_once or has_begun_with(said.command, self._tip.execution):
             said.settle()
             return
+        if isinstance(said.command, Checkpoint):
+            await look_around(self._surroundings, said.command.updates)
         try:
             await self._journals.ask_tip(
                 self._tip, said.command, self.epoch, on_durable=said.settle

@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeGuard
+from datetime import timedelta
+from typing import Protocol, Self, TypeGuard
+
+import msgspec
 
 from durably.clock import Clock
 from durably.engine.roster import Presence, Roster
-from durably.engine.store import Store
+from durably.engine.store import Store, Stored
+
+NEXT_KEY_AFTER = timedelta(minutes=5)
+"""For how long a key is the newest at least.
+
+By then every process makes ids with it, and what was made with the one before is written.
+"""
+
+
+class Outline(msgspec.Struct, frozen=True, gc=False):
+    """What there is to say of an execution without reading its facts.
+
+    Attributes:
+        version: how many facts it has.
+        claim_epoch: that of its claim, if it is claimed.
+        is_at_rest: it is closed or parked: nothing happens to it by itself.
+    """
+
+    version: int
+    claim_epoch: int | None
+    is_at_rest: bool
+
+    @classmethod
+    def of(cls, stored: Stored) -> Self:
+        """Give that of an execution whose facts are at hand. Damaged is as good as parked."""
+        summary = stored.summary
+        reasons = (summary.ended_at, summary.parked_reason, stored.damage)
+        is_at_rest = any(reason is not None for reason in reasons)
+        return cls(stored.version, stored.claim_epoch, is_at_rest)
 
 
 class SharedStore(Store, Protocol):
@@ -20,8 +51,8 @@ class SharedStore(Store, Protocol):
     is_shared: bool
     clock: Clock
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        """Say how many facts executions have; those that are gone are left out."""
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        """Say how far executions have come; those that are gone are left out."""
         ...
 
     async def announce(self, presence: Presence) -> None:
@@ -52,3 +83,11 @@ class SharedStore(Store, Protocol):
 def is_shared(store: Store) -> TypeGuard[SharedStore]:
     """Whether other processes write to *store*, too."""
     return getattr(store, "is_shared", False)
+
+
+async def outline_of(store: Store, arn: str) -> Outline | None:
+    """Say how far an execution has come, as cheaply as its store can; `None` if it is gone."""
+    if is_shared(store):
+        return (await store.outlines((arn,))).get(arn)
+    stored = await store.find(arn)
+    return None if stored is None else Outline.of(stored)

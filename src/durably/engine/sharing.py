@@ -11,6 +11,7 @@ from durably.engine.journals import Journals
 from durably.engine.roster import Presence, Roster, split_claim_name
 from durably.engine.shared_store import SharedStore
 from durably.errors import InvalidParameterValueException, StoreError
+from durably.wire.operation import OperationType
 from durably.wire.update import OperationAction, OperationUpdate
 
 
@@ -38,8 +39,8 @@ class Sharing:
         """
         running = self._journals.running()
         if running:
-            for arn, version in (await self._store.versions(running)).items():
-                self._journals.note_version(arn, version)
+            for arn, outline in (await self._store.outlines(running)).items():
+                self._journals.note_version(arn, outline.version)
 
     async def learn(self) -> None:
         """Find out which functions other workers have, or had: executions can wait for them.
@@ -95,19 +96,23 @@ def _rank(version: str) -> int:
     return int(version) if version.isdecimal() else 0
 
 
-async def know_targets(surroundings: Surroundings, updates: Sequence[OperationUpdate]) -> None:
-    """See that functions are known that are to be invoked, if another worker has them by now.
+async def look_around(surroundings: Surroundings, updates: Sequence[OperationUpdate]) -> None:
+    """See what others have done that *updates* rest on: made a key, brought a function.
 
     Raises:
         StoreError: it could not be found out.
     """
-    if surroundings.learn is None:
-        return
-    for update in updates:
-        options = update.chained_invoke_options
-        if options is None or update.action is not OperationAction.START:
-            continue
-        with suppress(InvalidParameterValueException):  # which it is told of when it is decided
-            if surroundings.find_target(options.function_name) is None:
-                await surroundings.learn()
-                return
+    started = [one for one in updates if one.action is OperationAction.START]
+    has_callback = any(one.type is OperationType.CALLBACK for one in started)
+    if surroundings.renew_keys is not None and has_callback:
+        await surroundings.renew_keys()
+    if surroundings.learn is not None and not _are_known(surroundings, started):
+        await surroundings.learn()
+
+
+def _are_known(surroundings: Surroundings, updates: Sequence[OperationUpdate]) -> bool:
+    """Whether all functions are known that are to be invoked."""
+    invoked = [one.chained_invoke_options for one in updates if one.chained_invoke_options]
+    with suppress(InvalidParameterValueException):  # which it is told of when it is decided
+        return all(surroundings.find_target(one.function_name) for one in invoked)
+    return True

@@ -307,8 +307,8 @@ class Store(Protocol):
         """
         ...
 
-    async def add_key(self, key: bytes) -> None:
-        """Make *key* the newest. Of the others only the one that was the newest is kept."""
+    async def add_key(self, key: bytes) -> bool:
+        """Make *key* the newest, keep only the one before; `False`: see `NEXT_KEY_AFTER`."""
         ...
 
     async def append(self, changes: Sequence[Change]) -> None:

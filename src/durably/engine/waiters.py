@@ -39,15 +39,20 @@ class Waiter:
 
 
 class Waiters:
-    """All who wait, by what they wait for."""
+    """All who wait, by what they wait for.
 
-    __slots__ = ("_clock", "_over", "_waiters")
+    Attributes:
+        is_ending: whether nothing more is begun here, so that it is vain to begin to wait.
+    """
+
+    __slots__ = ("_clock", "_over", "_waiters", "is_ending")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # In the order in which they came: that of a set differs from run to run.
         self._waiters: dict[str, dict[Waiter, None]] = {}
         self._over: tuple[str, BaseException | None] | None = None
+        self.is_ending = False
 
     @contextmanager
     def waiting(self, arn: str) -> Generator[Waiter]:

@@ -19,10 +19,16 @@ from durably.engine.limits import (
 )
 from durably.engine.policy import StartOptions
 from durably.engine.views import Description
-from durably.errors import ApiError, SerdesError
+from durably.errors import (
+    ApiError,
+    InvalidStateError,
+    ResourceConflictException,
+    SerdesError,
+    ServiceException,
+)
 from durably.serdes_json import read_json
 from durably.server.calls import GONE, Call, refuse
-from durably.server.errors import JSON, too_large
+from durably.server.errors import JSON, refusal, too_large
 from durably.server.functions import FunctionCall
 from durably.server.routes_executions import qualified
 from durably.server.routes_functions import find_function
@@ -36,6 +42,11 @@ _VERSION = "X-Amz-Executed-Version"
 _ERROR = "X-Amz-Function-Error"
 _UNHANDLED = "Unhandled"
 _NULL = b"null"
+_NOT_BEGUN = "The server ends, and has started nothing. Ask again when it is back."
+_ENDS_BEFORE = (
+    "The server ends before the execution does. It goes on when a server works on its store again:"
+    " ask for it by its arn, {}."
+)
 
 
 class InvocationType(StrEnum):
@@ -82,6 +93,8 @@ async def invoke(call: Call) -> Response:
             await call.functions.post(asked)
             return Response(status_code=202)
         return await _call_plain(call, asked, taken)
+    if kind is InvocationType.REQUEST_RESPONSE and call.service.waiters.is_ending:
+        raise ServiceException(_NOT_BEGUN)  # a client may ask again by itself
     # The version that was found is the one to run, whatever alias has led to it.
     arn = await call.service.start(
         f"{info.name}:{info.version}",
@@ -95,8 +108,7 @@ async def invoke(call: Call) -> Response:
     )
     if kind is InvocationType.EVENT:
         return Response(status_code=202, headers={_ARN: arn})
-    found = await _unless_gone(call, call.service.wait_closed(arn))
-    return Response(status_code=GONE) if found is None else _outcome(found)
+    return await _answer(call, arn)
 
 
 def _kind(call: Call) -> InvocationType:
@@ -130,6 +142,22 @@ def _payload(call: Call, kind: InvocationType) -> str | None:
         said = "The payload is not JSON that can be read."
         raise ApiError(400, "InvalidRequestContentException", said) from None
     return text or None
+
+
+async def _answer(call: Call, arn: str) -> Response:
+    """Wait for the end of an execution.
+
+    If the server ends before, the answer is one that no client takes for a reason to invoke again:
+    it would start another execution.
+    """
+    try:
+        found = await _unless_gone(call, call.service.wait_closed(arn))
+    except InvalidStateError:
+        if not call.service.waiters.is_ending:
+            raise
+        error = ResourceConflictException(_ENDS_BEFORE.format(arn))
+        return refusal(error, {_ARN: arn})
+    return Response(status_code=GONE) if found is None else _outcome(found)
 
 
 async def _call_plain(call: Call, asked: FunctionCall, taken: asyncio.Event) -> Response:

@@ -69,9 +69,10 @@ class MemoryStore:
         """Give the keys that tokens are made with, newest first."""
         return self._keys
 
-    async def add_key(self, key: bytes) -> None:
+    async def add_key(self, key: bytes) -> bool:
         """Make *key* the newest, and keep the one before."""
         self._keys = (key, self._keys[0])
+        return True
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""

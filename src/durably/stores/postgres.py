@@ -9,6 +9,7 @@ from typing import TypeVar
 from psycopg.errors import QueryCanceled
 
 from durably.engine.roster import Presence, Roster, split_claim_name
+from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
 from durably.engine.store import (
     KEY_BYTES,
     Census,
@@ -38,11 +39,16 @@ from durably.stores.postgres_rows import (
     from_us_or_none,
     list_statement,
 )
-from durably.stores.postgres_schema import prepare
+from durably.stores.postgres_schema import NOTHING_THERE, prepare
 from durably.stores.postgres_steps import PostgresSteps, PostgresTransaction
+from durably.stores.postgres_together import Together
 from durably.stores.postgres_writer import PostgresWriter
 
 C = TypeVar("C")
+
+_FOUND_AT_ONCE = 50  # executions, each with all its facts
+_OUTLINED_AT_ONCE = 1_000
+_MAX_BACKLOG = 10_000
 
 
 class PostgresStore:
@@ -55,7 +61,7 @@ class PostgresStore:
         url: `postgresql://…`, with `schema`, `namespace`, `pool` and `listen` as parameters; see
             `PostgresAddress`.
         is_visitor: whether it is only to look at something, or to hand something in. Then it makes
-            no schema, and does not listen.
+            neither schema nor namespace, and does not listen.
         ids: where the namespace's key comes from, when it is made.
 
     Attributes:
@@ -84,13 +90,15 @@ class PostgresStore:
         self._hints: Hints | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._heralds: Heralds | None = None
+        self._found = Together(self._find_some, _FOUND_AT_ONCE)
+        self._outlined = Together(self._outline_some, _OUTLINED_AT_ONCE)
 
     async def open(self) -> None:
         """Connect. Claims of other processes stand: what keeps a dead one's is the lease.
 
         Raises:
             StoreTooNewError: a newer version of this library made the schema. It was not touched.
-            StoreUnavailableError: the database cannot be reached.
+            StoreUnavailableError: the database cannot be reached, or a visitor finds nothing there.
             StoreError: anything else; the text says what to do.
         """
         if self._database is not None:
@@ -99,7 +107,7 @@ class PostgresStore:
         await prepare(database, self.address, may_make=not self._is_visitor)
         await database.open()
         try:
-            self._space = await self._find_namespace(database)
+            self._space = await self._find_space(database)
             self._database = database
             self._keeper = ClockKeeper(database, self.clock)
             await self._keeper.open()
@@ -115,11 +123,15 @@ class PostgresStore:
             await database.close()
             raise
 
-    async def _find_namespace(self, database: PostgresDatabase) -> int:
-        parameters = {"name": self.address.namespace, "key": self._ids.nonce(KEY_BYTES)}
-        found: Sequence[Row] = ()
-        while not found:  # another made it after this began to look: it is seen the next time
-            found = await database.read("namespace", parameters)
+    async def _find_space(self, database: PostgresDatabase) -> int:
+        """Give the number of the namespace; who is no visitor makes it if need be."""
+        name = {"name": self.address.namespace}
+        while not (found := await database.read("namespace", name)):
+            if self._is_visitor:
+                said = f"{self.address.title} has no such namespace"
+                raise StoreUnavailableError(said, remedy=NOTHING_THERE)
+            key = self._ids.nonce(KEY_BYTES)
+            await database.read("make_namespace", {**name, "key": key})  # or another does just now
         return int(found[0][0])
 
     async def close(self) -> None:
@@ -133,6 +145,8 @@ class PostgresStore:
             return
         try:
             await writer.close()
+            await self._found.close()
+            await self._outlined.close()
         finally:
             self._database = self._writer = None
             if self._keeper is not None:
@@ -154,10 +168,12 @@ class PostgresStore:
         [(keys,)] = await self._opened().read("keys", {"space": self._space})
         return tuple(keys)
 
-    async def add_key(self, key: bytes) -> None:
-        """Make *key* the newest, and keep the one before."""
+    async def add_key(self, key: bytes) -> bool:
+        """Make *key* the newest, and keep the one before; not too soon after that one."""
+        after = NEXT_KEY_AFTER // timedelta(microseconds=1)
+        parameters = self._with_space({"key": key, "after": after})
         # As often as need be: twice the same is once.
-        await self._opened().read("add_key", {"space": self._space, "key": key})
+        return bool(await self._opened().read("add_key", parameters))
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""
@@ -230,10 +246,9 @@ class PostgresStore:
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
-        database = self._opened()
-        await self._to_write().settle_one(arn)
-        rows = await database.read("find", self._with_space({"arn": arn}))
-        return as_stored(rows[0]) if rows else None
+        self._opened()
+        await self._to_write().settle_of(arn)
+        return await self._found.find(arn)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
         """Give the arn of the execution that a function's name stands for."""
@@ -265,7 +280,7 @@ class PostgresStore:
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""
         database = self._opened()
-        await self._to_write().settle_one(arn)
+        await self._to_write().settle_of(arn)
         parameters = {"arn": arn, "version": expected_version}
         [(amount,)] = await database.write("delete", self._with_space(parameters))
         if not amount:
@@ -292,10 +307,11 @@ class PostgresStore:
                 break
         return deleted
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        """Say how many facts executions have; those that are gone are left out."""
-        database = self._opened()
-        return dict(await database.read("versions", self._with_space({"arns": list(arns)})))
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        """Say how far executions have come; those that are gone are left out."""
+        self._opened()
+        await self._to_write().settle_of(*arns)
+        return await self._outlined.find_all(arns)
 
     async def announce(self, presence: Presence) -> None:
         """Note that a worker is there, and what it is."""
@@ -323,7 +339,7 @@ class PostgresStore:
         """Say who works on the store, and what there is to do."""
         database, parameters = self._opened(), self._with_space({})
         workers = await database.read("workers", parameters)
-        backlogs = await database.read("backlogs", parameters)
+        backlogs = await database.read("backlogs", {**parameters, "limit": _MAX_BACKLOG})
         return Roster(tuple(map(as_seen, workers)), tuple(map(as_backlog, backlogs)))
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
@@ -337,6 +353,14 @@ class PostgresStore:
     def _tell(self, hint: str) -> None:
         for listener in self._listeners:
             listener(hint)
+
+    async def _find_some(self, arns: Sequence[str]) -> Mapping[str, Stored]:
+        rows = await self._opened().read("find", self._with_space({"arns": list(arns)}))
+        return {stored.arn: stored for stored in map(as_stored, rows)}
+
+    async def _outline_some(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        rows = await self._opened().read("outlines", self._with_space({"arns": list(arns)}))
+        return {arn: Outline(*row) for arn, *row in rows}
 
     async def _first(self, name: str, parameters: dict[str, object]) -> Row | None:
         database = await self._settled()

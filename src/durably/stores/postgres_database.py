@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
@@ -25,9 +27,10 @@ Parameters: TypeAlias = Mapping[str, object] | Callable[[], Mapping[str, object]
 """Of a statement, or what gives them when it is run: each time anew where it is repeated."""
 
 _MAX_TRIES = 5
-_NOTHING = sql.SQL("")
+_NOTHING = b""
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 10.0
+_TRIED_SECONDS = 1.0  # after which an idle connection is tried before it is used
 _SESSION: Mapping[str, Any] = MappingProxyType(
     {
         "autocommit": True,
@@ -46,6 +49,16 @@ _ALIVE: Mapping[str, Any] = MappingProxyType(
 )
 
 
+class _Connection(AsyncConnection[Row]):
+    """One of the pool's.
+
+    Attributes:
+        used_at: when it has answered last, by `monotonic`.
+    """
+
+    used_at = float("-inf")
+
+
 class PostgresDatabase:
     """Runs the statements of `postgres.sql`, each a transaction of its own.
 
@@ -55,9 +68,10 @@ class PostgresDatabase:
 
     def __init__(self, address: PostgresAddress) -> None:
         self._address = address
-        self._texts: dict[str, sql.Composed] = {}
-        self._pool = AsyncConnectionPool[AsyncConnection[Row]](
+        self._texts: dict[str, bytes] = {}
+        self._pool = AsyncConnectionPool[_Connection](
             address.dsn,
+            connection_class=_Connection,
             kwargs=dict(_SESSION),
             min_size=1,
             max_size=address.pool,
@@ -92,7 +106,7 @@ class PostgresDatabase:
         """
         return await self.read_text(self.text(name), parameters)
 
-    async def read_text(self, text: sql.Composed, parameters: Parameters) -> Sequence[Row]:
+    async def read_text(self, text: bytes, parameters: Parameters) -> Sequence[Row]:
         """Likewise, a statement put together from several."""
         failures = 0
         while True:
@@ -116,7 +130,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise store_error(error) from error
 
-    async def run(self, text: sql.Composed, parameters: Parameters) -> Sequence[Row]:
+    async def run(self, text: bytes, parameters: Parameters) -> Sequence[Row]:
         """Run a statement; errors are the driver's.
 
         Raises:
@@ -125,18 +139,21 @@ class PostgresDatabase:
         async with self._connection() as connection:
             try:
                 given = parameters() if callable(parameters) else parameters
-                return await ask(connection, text, given)
+                rows = await ask(connection, text, given)
             except psycopg.errors.ReadOnlySqlTransaction:
                 await connection.close()  # the address may lead to another server by now
                 raise
+            else:
+                connection.used_at = monotonic()
+                return rows
 
-    def text(self, *names: str) -> sql.Composed:
+    def text(self, *names: str) -> bytes:
         """Give the statement that these make one after the other."""
         key = " ".join(names)
         found = self._texts.get(key)
         if found is None:
             whole = "\n".join(statements_in("postgres.sql")[name] for name in names)
-            found = self._texts[key] = self.composed(whole)
+            found = self._texts[key] = self.composed(whole).as_bytes(None)
         return found
 
     def composed(self, text: str) -> sql.Composed:
@@ -148,17 +165,19 @@ class PostgresDatabase:
         )
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[AsyncConnection[Row]]:
+    async def _connection(self) -> AsyncGenerator[_Connection]:
         connection = await self._live_one()
         try:
             yield connection
         finally:
             await self._pool.putconn(connection)
 
-    async def _live_one(self) -> AsyncConnection[Row]:
+    async def _live_one(self) -> _Connection:
         """Take a connection, and see that it lives: all that lay idle may have died meanwhile.
 
-        The pool would do so as well, but waits for a second after each dead one.
+        One that was in use a moment ago is not asked, which would be a round trip before each
+        statement: if its server has hung up meanwhile, the socket says so. The pool would try them
+        as well, but waits for a second after each dead one.
         """
         dead = 0
         while True:
@@ -167,6 +186,8 @@ class PostgresDatabase:
             except PoolTimeout as error:
                 said = f"no connection to {self._address.title} within {_CONNECT_SECONDS:.0f} s"
                 raise StoreUnavailableError(said) from error
+            if monotonic() - connection.used_at < _TRIED_SECONDS and not _is_told(connection):
+                return connection
             try:
                 await ask(connection, _NOTHING)
             except BaseException as error:
@@ -179,9 +200,7 @@ class PostgresDatabase:
 
 
 async def ask(
-    connection: AsyncConnection[Row],
-    text: sql.SQL | sql.Composed,
-    parameters: Mapping[str, object] | None = None,
+    connection: AsyncConnection[Row], text: bytes, parameters: Mapping[str, object] | None = None
 ) -> Sequence[Row]:
     """Run a statement, several if there are no parameters, and have the first one's answer in time.
 
@@ -192,6 +211,15 @@ async def ask(
         cursor = connection.cursor(binary=parameters is not None)
         await cursor.execute(text, parameters)
         return await cursor.fetchall() if cursor.description else ()
+
+
+def _is_told(connection: AsyncConnection[Row]) -> bool:
+    """Whether the server has said something unasked, such as that it hangs up."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

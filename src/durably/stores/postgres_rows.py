@@ -1,32 +1,18 @@
-"""Rows of the PostgreSQL store as values, queries as statements, and changes as parameters."""
+"""Rows of the PostgreSQL store as values, and queries as statements."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 
 from durably.engine.roster import Backlog, Presence, Seen, claim_name
-from durably.engine.store import (
-    Census,
-    Change,
-    KeepClaim,
-    Listed,
-    Query,
-    Stored,
-    Summary,
-    WakeAt,
-    WakeUnlessClaimed,
-)
-from durably.stores.instants import from_us, to_us
+from durably.engine.store import Census, Listed, Query, Stored, Summary
+from durably.stores.instants import from_us
 from durably.stores.paging import list_parts
 from durably.stores.postgres_database import Row
-
-if TYPE_CHECKING:
-    from psycopg import sql
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -118,38 +104,8 @@ def from_us_or_none(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else from_us(microseconds)
 
 
-def list_statement(
-    text: Callable[..., sql.Composed], query: Query
-) -> tuple[sql.Composed, dict[str, object]]:
+def list_statement(text: Callable[..., bytes], query: Query) -> tuple[bytes, dict[str, object]]:
     """Put together the statement that finds what *query* asks for, and give its parameters."""
     statuses = {"statuses": list(query.statuses)} if query.statuses else {}
     parts, parameters = list_parts(query, **statuses)
     return text(*parts), parameters
-
-
-def change_as_json(change: Change, body: bytes) -> dict[str, object]:
-    """Write a change, whose facts are packed in *body*, as `append` reads it."""
-    summary, wake = change.summary, change.wake
-    reason = summary.parked_reason
-    return {
-        "arn": change.arn,
-        "version": change.expected_version,
-        "epoch": change.claim_epoch,
-        "amount": len(change.facts),
-        "checksum": crc32(body),
-        "wake": _WAKES[type(wake)],
-        "wake_at": None if isinstance(wake, KeepClaim) or wake.at is None else to_us(wake.at),
-        "function": summary.function_name,
-        "of_version": summary.version,
-        "name": summary.execution_name,
-        "parent": summary.parent_arn,
-        "status": summary.status,
-        "parked": None if reason is None else reason.replace("\x00", "\ufffd"),
-        "started_at": to_us(summary.started_at),
-        "ended_at": None if summary.ended_at is None else to_us(summary.ended_at),
-        "delete_at": None if summary.delete_at is None else to_us(summary.delete_at),
-        "callbacks": change.callback_ids or None,
-    }
-
-
-_WAKES: dict[type, str] = {KeepClaim: "keep", WakeAt: "at", WakeUnlessClaimed: "unless claimed"}

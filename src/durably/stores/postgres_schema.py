@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the schema that this code knows."""
 
-_NOTHING_THERE = "Nothing has run there yet, or the address names another database or schema."
+NOTHING_THERE = "Nothing has run there yet, or the address names another database or schema."
 _TOO_OLD = "It is brought up to date when a worker of this version of the library starts."
 
 
@@ -43,7 +43,7 @@ async def prepare(database: PostgresDatabase, address: PostgresAddress, *, may_m
         elif found < VERSION:
             has = f"has version {found} of the schema" if found else "has no such schema"
             said = f"{address.title} {has}, this code needs version {VERSION}"
-            raise StoreUnavailableError(said, remedy=_TOO_OLD if found else _NOTHING_THERE)
+            raise StoreUnavailableError(said, remedy=_TOO_OLD if found else NOTHING_THERE)
     except psycopg.Error as error:
         raise store_error(error) from error
     finally:

@@ -143,7 +143,7 @@ class PostgresSteps:
     async def begin(self, arn: str, kind: type[T], *, blocking: bool) -> PostgresTransaction[T]:
         """See `Begin`."""
         name = check_kind_of(kind, _NAMES[blocking], _WHERE[blocking])
-        await self.writer.settle_one(arn)
+        await self.writer.settle_of(arn)
         await self._room.acquire()
         try:
             transaction: PostgresTransaction[T] = await self._opened(name, blocking=blocking)

@@ -129,9 +129,10 @@ class SqliteStore:
         """Give the keys that tokens are made with, newest first; one is made with the file."""
         return await self._read(Queries.keys)
 
-    async def add_key(self, key: bytes) -> None:
+    async def add_key(self, key: bytes) -> bool:
         """Make *key* the newest, and keep the one before."""
         await self._to_write().run(lambda ledger: ledger.add_key(key))
+        return True
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Add each change's facts if nobody else has since its expected version; all or none."""

@@ -57,7 +57,7 @@ def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     ("said", "lines"),
     [
         (why(Standing.RUNNING), ["f/run runs, since "]),
-        (why(Standing.QUEUED), ["f/run can go on and waits for a free worker, since "]),
+        (why(Standing.QUEUED), ["f/run can go on and waits for a worker, since "]),
         (
             why(Standing.WAITING),
             ["f/run waits, since ", "It goes on by itself at "],

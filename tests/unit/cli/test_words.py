@@ -178,6 +178,12 @@ def record_of(name: str, text: str, **fields: Any) -> logging.LogRecord:
         (record_of("durably", "lost", threads=["x"]), "INFO f/run: lost"),
         (record_of("durably.engine", "f/run was parked", limit=3), "INFO f/run was parked"),
         (record_of("durably", "a b\x1b\n", executionArn=""), r"INFO a b\x1b\n"),
+        (
+            record_of(
+                "sh\x1bop", "a", executionArn="", operationName="b\x1b", **{"c\x1b": "d\x1b"}
+            ),
+            r"INFO sh\x1bop b\x1b: a c\x1b=d\x1b",
+        ),
     ],
 )
 def test_a_record_is_one_line_that_names_its_execution_once(
@@ -186,17 +192,22 @@ def test_a_record_is_one_line_that_names_its_execution_once(
     assert line_of(record) == line
 
 
+def broken() -> None:
+    raise ValueError("no\x1b[2J")
+
+
 def test_a_record_with_an_exception_shows_where_it_came_from() -> None:
     try:
-        int("no\x1b")
+        broken()
     except ValueError as error:
         kind = (type(error), error, error.__traceback__)
     record = logging.makeLogRecord({"msg": "broken", "exc_info": kind})
 
     text = line_of(record)
 
-    assert "int(" in text
-    assert text.endswith("'no\\x1b'")
+    assert "raise ValueError(" in text
+    assert "in broken\n" in text
+    assert text.endswith(r"no\x1b[2J")
 
 
 def test_records_are_printed_from_the_level_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from durably.clients.embedded import EmbeddedClient
 from durably.engine.damage import execution_of
 from durably.engine.policy import FailurePolicy, ServicePolicy
 from durably.engine.sessions import Session
-from durably.engine.store import Claim
+from durably.engine.store import Claim, Stored
 from durably.errors import StoreError
 from durably.wire.api import GetExecutionStateRequest
 from durably.wire.execution import ExecutionStatus
@@ -144,6 +144,46 @@ def test_a_function_elsewhere_is_told_only_what_is_durable() -> None:
             reply = await asking
 
             assert statuses(reply.new_execution_state.operations)["a"] is SUCCEEDED
+
+    run(main)
+
+
+class SlowToRead(SteppedStore):
+    """Once it has a *read*, what is looked up waits for it."""
+
+    read: asyncio.Future[None] | None = None
+
+    async def find(self, arn: str) -> Stored | None:
+        if self.read is not None:
+            await self.read
+        return await super().find(arn)
+
+
+def test_what_is_said_while_the_store_is_asked_is_told_only_once_it_is_durable() -> None:
+    async def main() -> None:
+        store = SlowToRead()
+        async with Bench(store=store, policy=ServicePolicy(is_shared=True)) as bench:
+            arn, session = await bench.running()
+            first = await bench.service.checkpoint(request(arn, session.token, callback("a")))
+            details = (await bench.operation(arn, "a")).callback_details
+            assert details is not None
+            assert details.callback_id is not None
+            read = store.read = asyncio.get_running_loop().create_future()
+            token = first.checkpoint_token or ""
+            asking = asyncio.ensure_future(bench.service.checkpoint(request(arn, token, step())))
+            await asyncio.sleep(0.1)
+            gates = store.gates = []
+            saying = bench.service.succeed_callback(details.callback_id, "7")
+            answering = asyncio.ensure_future(saying)
+            await asyncio.sleep(0.1)
+            assert len(gates) == 1
+            read.set_result(None)
+            await asyncio.sleep(0.1)
+            assert not asking.done()
+            gates[0].set_result(None)
+            await answering
+
+            assert statuses((await asking).new_execution_state.operations)["a"] is SUCCEEDED
 
     run(main)
 

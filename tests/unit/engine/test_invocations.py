@@ -98,6 +98,13 @@ def test_an_outcome_beyond_a_limit_fails_the_execution_for_good(output: Invocati
     assert case.execution.error.error_type == "Runtime.ResponseSizeTooLarge"
 
 
+def test_an_invocation_that_has_begun_begins_only_once_under_its_claim() -> None:
+    case = Case.running()
+    case.epoch -= 1
+
+    assert case.begin() == []
+
+
 def test_pending_with_nothing_outstanding_counts_as_a_failed_invocation() -> None:
     case = Case.running(step(), step(action=step().action.SUCCEED))
 
@@ -106,6 +113,21 @@ def test_pending_with_nothing_outstanding_counts_as_a_failed_invocation() -> Non
     assert case.execution.failures == 1
     assert case.execution.last_error is not None
     assert case.execution.last_error.error_type == "Runtime.InvalidResponse"
+
+
+def test_pending_of_one_that_may_not_have_heard_the_last_reply_owes_another_invocation() -> None:
+    case = Case.running()
+    case.send(wait(seconds=5), sequence=0)
+    case.ask(TimersDue(), after=6)
+    case.send(sequence=1)  # its reply tells that the wait is over
+
+    ended = case.end()
+
+    assert names(ended) == ["InvocationCompleted", "InvocationOwed"]
+    assert case.execution.failures == 0
+    case.begin()
+    case.end()
+    assert case.execution.failures == 1  # it began with that
 
 
 def test_pending_with_something_outstanding_suspends() -> None:

@@ -13,12 +13,13 @@ import pytest
 from durably.clients.embedded import EmbeddedClient
 from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.roster import Backlog, Presence, Roster, Seen
-from durably.errors import InvalidParameterValueException, ResourceNotFoundException, StoreError
+from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
+from durably.errors import ResourceNotFoundException, StoreError
 from durably.stores.memory import MemoryStore
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import OperationStatus
 from tests.unit.engine.shell import LEASE, Bench, Handler, LoopClock, run, send
-from tests.unit.engine.support import invoke, succeeded
+from tests.unit.engine.support import BEGIN, invoke, succeeded
 
 SHARED = ServicePolicy(is_shared=True)
 
@@ -35,13 +36,21 @@ class SharedMemoryStore(MemoryStore):
         self.offered: list[str] = []
         self.fails = 0
         self.announced = asyncio.Event()
+        self.keyed_at = BEGIN - NEXT_KEY_AFTER
 
     async def open(self) -> None:
         """Leave the claims of the others."""
 
-    async def versions(self, arns: Sequence[str]) -> Mapping[str, int]:
-        found = [await self.find(arn) for arn in arns]
-        return {one.arn: one.version for one in found if one is not None}
+    async def add_key(self, key: bytes) -> bool:
+        now = self.clock.now()
+        if now < self.keyed_at + NEXT_KEY_AFTER:
+            return False
+        self.keyed_at = now
+        return await super().add_key(key)
+
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        found = [await MemoryStore.find(self, arn) for arn in arns]
+        return {one.arn: Outline.of(one) for one in found if one is not None}
 
     def on_hint(self, listener: Callable[[str], None]) -> None:
         """Give none."""
@@ -209,46 +218,5 @@ def test_an_execution_goes_on_in_the_version_that_it_began_with() -> None:
         async with at_work(store, "1", {"h": answer}) as bench:
             done = await bench.service.wait_closed(arn)
             assert (done.version, done.result) == ("1", "1")
-
-    run(main)
-
-
-# Keys
-
-
-def test_a_key_that_another_process_has_made_is_good_here_as_well() -> None:
-    async def main() -> None:
-        store = SharedMemoryStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
-            await there.service.rotate_key()
-
-            assert await here.service.keys.are_others()
-            assert not await here.service.keys.are_others()
-            assert here.service.keys.current == there.service.keys.current
-
-    run(main)
-
-
-def test_what_is_refused_by_the_old_keys_is_tried_with_the_new_ones() -> None:
-    async def main() -> None:
-        store = SharedMemoryStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
-            await there.service.rotate_key()
-            asked: list[int] = []
-
-            async def count(keys: Sequence[bytes]) -> int:
-                asked.append(len(keys))
-                if len(keys) == 1:
-                    raise InvalidParameterValueException("forged")
-                return len(keys)
-
-            assert await here.service.keys.trying(count) == 2
-            assert asked == [1, 2]
 
     run(main)

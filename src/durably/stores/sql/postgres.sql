@@ -1,7 +1,9 @@
 -- Every statement of the PostgreSQL store, by name. `{schema}` is the schema, quoted.
 
 -- name: append
-SELECT refused, culprit FROM {schema}.append(%(space)s, %(calls)s::jsonb, %(bodies)s::bytea[])
+SELECT refused, culprit FROM {schema}.append(
+  %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
+)
 
 -- name: begin_step
 -- What is set holds for this very transaction. To set it is no query, so that the code of the step
@@ -15,7 +17,7 @@ SET LOCAL tcp_keepalives_count = 3; SET LOCAL tcp_user_timeout = 20000
 -- One message, which the server has whole or not at all: no lock is held until another one comes.
 -- As whoever opened the connection, since the code may have changed who it is.
 RESET ROLE; SELECT {schema}.append_in_step(
-  %(space)s, %(calls)s::jsonb, %(bodies)s::bytea[]
+  %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
 ); COMMIT
 
 -- name: undo_step
@@ -78,14 +80,14 @@ SELECT held.id, held.arn, functions.name, held.name, parent_arn, status, parked_
   started_at, ended_at, delete_at, wake_at,
   owner IS NOT NULL AND timeline = (SELECT {schema}.timeline()), held.version, epoch, fact_count,
   rows.*
-FROM {schema}.executions AS held
+FROM unnest(%(arns)s::text[]) AS wanted (arn)
+JOIN {schema}.executions AS held ON held.namespace_id = %(space)s AND held.arn = wanted.arn
 JOIN {schema}.functions ON functions.id = held.function_id
 CROSS JOIN LATERAL (
   SELECT array_agg(position ORDER BY position), array_agg(amount ORDER BY position),
     array_agg(checksum ORDER BY position), array_agg(body ORDER BY position)
   FROM {schema}.facts WHERE execution_id = held.id
 ) AS rows
-WHERE held.namespace_id = %(space)s AND held.arn = %(arn)s
 
 -- name: find_by_name
 SELECT held.arn FROM {schema}.executions AS held
@@ -194,8 +196,11 @@ WITH expired AS (
 )
 SELECT count(*) FROM gone
 
--- name: versions
-SELECT arn, fact_count FROM {schema}.executions
+-- name: outlines
+SELECT arn, fact_count,
+  CASE WHEN owner IS NOT NULL AND timeline = (SELECT {schema}.timeline()) THEN epoch END,
+  ended_at IS NOT NULL OR parked_reason IS NOT NULL
+FROM {schema}.executions
 WHERE namespace_id = %(space)s AND arn = ANY (%(arns)s)
 
 -- name: announce
@@ -230,11 +235,15 @@ FROM known LEFT JOIN held ON held.owner = known.id
 ORDER BY started_at, known.id
 
 -- name: backlogs
+-- Nobody needs to know more exactly how many a great many are, and to count them takes long.
 SELECT kinds.name, kinds.version, count(*), min(due.wake_at)
 FROM {schema}.kinds(%(space)s) AS kinds
-JOIN {schema}.executions AS due
-  ON due.function_id = kinds.function_id AND due.version = kinds.version
-WHERE due.wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+CROSS JOIN LATERAL (
+  SELECT wake_at FROM {schema}.executions
+  WHERE function_id = kinds.function_id AND version = kinds.version
+    AND wake_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+  ORDER BY wake_at, id LIMIT %(limit)s
+) AS due
 GROUP BY kinds.name, kinds.version
 ORDER BY kinds.name, kinds.version
 
@@ -273,20 +282,21 @@ COMMIT
 CREATE SCHEMA IF NOT EXISTS {schema}
 
 -- name: namespace
-WITH made AS (
-  INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
-  ON CONFLICT DO NOTHING RETURNING id
-)
-SELECT id FROM made
-UNION ALL
 SELECT id FROM {schema}.namespaces WHERE name = %(name)s
+
+-- name: make_namespace
+INSERT INTO {schema}.namespaces (name, keys) VALUES (%(name)s, ARRAY[%(key)s]::bytea[])
+ON CONFLICT DO NOTHING RETURNING id
 
 -- name: keys
 SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
 
 -- name: add_key
+-- The same a second time is none the more of it: the answer to the first may have been lost.
 UPDATE {schema}.namespaces
-SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END
-FROM {schema}.write_settings()
-WHERE id = %(space)s
+SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END,
+  keyed_at = CASE WHEN keys[1] = %(key)s THEN keyed_at ELSE clock.instant END
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant) AS clock,
+  {schema}.write_settings()
+WHERE id = %(space)s AND (keys[1] = %(key)s OR keyed_at <= clock.instant - %(after)s::bigint)
 RETURNING id

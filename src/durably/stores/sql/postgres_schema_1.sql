@@ -9,7 +9,8 @@ INSERT INTO {schema}.store (version) VALUES (1);
 CREATE TABLE {schema}.namespaces (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text COLLATE "C" NOT NULL UNIQUE,
-  keys bytea[] NOT NULL -- what the tokens of this namespace are made with, newest first
+  keys bytea[] NOT NULL, -- what the tokens of this namespace are made with, newest first
+  keyed_at bigint NOT NULL DEFAULT 0 -- when the newest was added to the one before
 );
 
 CREATE TABLE {schema}.functions (
@@ -161,91 +162,106 @@ $$;
 -- Add a group of changes: each call is taken whole or refused whole, and the others are none the
 -- worse for it. One call of this function is one transaction and one round trip.
 --
--- `calls` is a JSON array in the order of handing in, of objects with `is_soon` and `changes`;
--- `bodies` has the facts of each change, of all calls in a row. Answers with a row for each call
--- that was refused: its place from 0, and the arn that it was refused for.
+-- `changes` is a JSON array in the order of handing in; those of one call stand together, have its
+-- number from 0, say how many they are, and whether nobody waits for it (`is_soon`). `bodies` has the
+-- facts of each, in the same order. Answers with a row for each call that was refused: its number,
+-- and the arn that it was refused for.
 --
--- Every query in here is for one row, by its key: no statistics can lead the planner astray.
-CREATE FUNCTION {schema}.append(space integer, calls jsonb, bodies bytea[])
-RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql AS $$
+-- Every query in here is for one row, by its key. A session plans it once, perhaps while the tables are
+-- so small that to read all of one is cheapest: they grow, so that must never be the plan.
+CREATE FUNCTION {schema}.append(space integer, arns text[], changes jsonb, bodies bytea[])
+RETURNS TABLE (refused integer, culprit text) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   broken text[] := '{{}}'; -- executions of which a change that nobody waits for was refused
   cut integer[] := '{{}}'; -- lines of which a change was refused, so that no later one may be taken
-  taken integer := 0; -- how many bodies are behind us
   here CONSTANT bigint := {schema}.timeline();
-  this_call jsonb;
   this_arn text;
+  wanted record;
 BEGIN
   PERFORM {schema}.write_settings();
   -- All of them at once and in one order, lest two groups wait for each other.
-  FOR this_arn IN
-    SELECT DISTINCT (one ->> 'arn') COLLATE "C" AS arn
-    FROM jsonb_array_elements(calls) AS each, jsonb_array_elements(each -> 'changes') AS one
-    ORDER BY arn
-  LOOP
+  FOREACH this_arn IN ARRAY arns LOOP
     PERFORM FROM {schema}.executions
     WHERE namespace_id = space AND arn = this_arn FOR UPDATE;
   END LOOP;
 
   refused := -1;
-  FOR this_call IN SELECT jsonb_array_elements(calls) LOOP
-    refused := refused + 1;
-    culprit := {schema}.refusal(space, here, this_call -> 'changes', broken, cut);
-    IF culprit IS NULL THEN
-      PERFORM {schema}.take(space, this_call -> 'changes', bodies, taken);
-    ELSE
-      broken := CASE WHEN (this_call -> 'is_soon')::boolean
-        THEN broken || culprit ELSE array_remove(broken, culprit) END;
-      cut := cut || ARRAY(
-        SELECT (one ->> 'line')::integer FROM jsonb_array_elements(this_call -> 'changes') AS one
-      );
-      RETURN NEXT;
+  FOR wanted IN
+    SELECT * FROM ROWS FROM (
+      jsonb_to_recordset(changes) AS (
+        call integer, size integer, is_soon boolean, line integer, arn text, version integer,
+        epoch bigint, amount integer, checksum bigint, wake text, wake_at bigint, function text,
+        of_version text, name text, parent text, status text, parked text, started_at bigint,
+        ended_at bigint, delete_at bigint, callbacks jsonb
+      ), unnest(bodies)
+    ) AS one (
+      call, size, is_soon, line, arn, version, epoch, amount, checksum, wake, wake_at, function,
+      of_version, name, parent, status, parked, started_at, ended_at, delete_at, callbacks, body
+    )
+  LOOP
+    IF refused <> wanted.call THEN
+      refused := wanted.call;
+      culprit := NULL;
+      IF wanted.size = 1 THEN
+        IF wanted.arn = ANY (broken) OR wanted.line = ANY (cut) OR NOT {schema}.fits(
+          space, here, wanted.arn, wanted.version, wanted.epoch, wanted.function, wanted.name
+        ) THEN
+          culprit := wanted.arn;
+        END IF;
+      ELSE
+        SELECT arn INTO culprit FROM jsonb_to_recordset(changes) AS one (
+          call integer, line integer, arn text, version integer, epoch bigint, function text,
+          name text
+        )
+        WHERE call = wanted.call AND (
+          arn = ANY (broken) OR line = ANY (cut)
+          OR NOT {schema}.fits(space, here, arn, version, epoch, function, name)
+        ) LIMIT 1;
+      END IF;
+      IF culprit IS NOT NULL THEN
+        broken := CASE WHEN wanted.is_soon
+          THEN broken || culprit ELSE array_remove(broken, culprit) END;
+        RETURN NEXT;
+      END IF;
     END IF;
-    taken := taken + jsonb_array_length(this_call -> 'changes');
+    IF culprit IS NULL THEN
+      PERFORM {schema}.take(space, wanted);
+    ELSE
+      cut := cut || wanted.line;
+    END IF;
   END LOOP;
 END
 $$;
 
 -- Add the changes of a step in its own transaction, or end that.
-CREATE FUNCTION {schema}.append_in_step(space integer, calls jsonb, bodies bytea[])
-RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.append_in_step(
+  space integer, arns text[], changes jsonb, bodies bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF coalesce(current_setting('durably.step', true), '') <> 'open' THEN
     RAISE SQLSTATE 'UD002' USING MESSAGE = 'this is not the transaction that the step was given';
   END IF;
-  PERFORM FROM {schema}.append(space, calls, bodies);
+  PERFORM FROM {schema}.append(space, arns, changes, bodies);
   IF FOUND THEN
     RAISE SQLSTATE 'UD001' USING MESSAGE = 'the outcome of the step comes too late';
   END IF;
 END
 $$;
 
--- Say which execution a call is refused for, if it comes too late for one.
-CREATE FUNCTION {schema}.refusal(
-  space integer, here bigint, changes jsonb, broken text[], cut integer[]
-) RETURNS text LANGUAGE plpgsql AS $$
+-- Whether a change does not come too late for its execution.
+CREATE FUNCTION {schema}.fits(
+  space integer, here bigint, wanted_arn text, wanted_version integer, wanted_epoch bigint,
+  of_function text, wanted_name text
+) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-  wanted record;
   held record;
 BEGIN
-  FOR wanted IN
-    SELECT * FROM jsonb_to_recordset(changes) AS (
-      arn text, version integer, epoch bigint, function text, name text, line integer
-    )
-  LOOP
-    SELECT fact_count, owner, epoch, timeline INTO held FROM {schema}.executions
-    WHERE namespace_id = space AND arn = wanted.arn;
-    IF wanted.arn = ANY (broken)
-      OR coalesce(wanted.line = ANY (cut), false)
-      OR coalesce(held.fact_count, 0) <> wanted.version
-      OR (wanted.epoch IS NOT NULL
-        AND (held.owner IS NULL OR held.epoch <> wanted.epoch OR held.timeline <> here))
-      OR (wanted.version = 0 AND {schema}.is_taken(space, wanted.function, wanted.name))
-    THEN
-      RETURN wanted.arn;
-    END IF;
-  END LOOP;
-  RETURN NULL;
+  SELECT fact_count, owner, epoch, timeline INTO held FROM {schema}.executions
+  WHERE namespace_id = space AND arn = wanted_arn;
+  RETURN coalesce(held.fact_count, 0) = wanted_version
+    AND (wanted_epoch IS NULL
+      OR (held.owner IS NOT NULL AND held.epoch = wanted_epoch AND held.timeline = here))
+    AND (wanted_version > 0 OR NOT {schema}.is_taken(space, of_function, wanted_name));
 END
 $$;
 
@@ -262,58 +278,47 @@ BEGIN
 END
 $$;
 
--- Do what the changes of one call say; their bodies follow the first `taken` ones.
-CREATE FUNCTION {schema}.take(space integer, changes jsonb, bodies bytea[], taken integer)
-RETURNS void LANGUAGE plpgsql AS $$
+-- Do what a change says.
+CREATE FUNCTION {schema}.take(space integer, wanted record) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  wanted record;
   found_id bigint;
   found_owner text;
 BEGIN
-  FOR wanted IN
-    SELECT * FROM jsonb_to_recordset(changes) AS (
-      arn text, version integer, epoch bigint, amount integer, checksum bigint, wake text,
-      wake_at bigint, function text, name text, parent text, status text, parked text,
-      started_at bigint, ended_at bigint, delete_at bigint, callbacks jsonb, of_version text
-    )
-  LOOP
-    taken := taken + 1;
-    IF wanted.version = 0 THEN
-      INSERT INTO {schema}.executions (
-        namespace_id, arn, function_id, version, name, parent_arn, status, parked_reason,
-        started_at, ended_at, delete_at, wake_at, fact_count
-      ) VALUES (
-        space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.of_version,
-        wanted.name, wanted.parent, wanted.status, wanted.parked, wanted.started_at,
-        wanted.ended_at, wanted.delete_at, wanted.wake_at, wanted.amount
-      ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
-    ELSE
-      UPDATE {schema}.executions AS held SET
-        fact_count = held.fact_count + wanted.amount,
-        status = wanted.status,
-        parked_reason = wanted.parked,
-        ended_at = wanted.ended_at,
-        delete_at = wanted.delete_at,
-        wake_at = CASE
-          WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
-          THEN wanted.wake_at ELSE held.wake_at END,
-        owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
-      WHERE namespace_id = space AND held.arn = wanted.arn
-      RETURNING id, owner INTO found_id, found_owner;
-      IF wanted.epoch IS NULL AND found_owner IS NOT NULL THEN
-        PERFORM pg_notify({schema}.channel(space), wanted.arn); -- its owner does not know of it
-      END IF;
+  IF wanted.version = 0 THEN
+    INSERT INTO {schema}.executions (
+      namespace_id, arn, function_id, version, name, parent_arn, status, parked_reason,
+      started_at, ended_at, delete_at, wake_at, fact_count
+    ) VALUES (
+      space, wanted.arn, {schema}.function_of(space, wanted.function), wanted.of_version,
+      wanted.name, wanted.parent, wanted.status, wanted.parked, wanted.started_at,
+      wanted.ended_at, wanted.delete_at, wanted.wake_at, wanted.amount
+    ) RETURNING id INTO found_id; -- fails if somebody has taken the name since it was checked
+  ELSE
+    UPDATE {schema}.executions AS held SET
+      fact_count = held.fact_count + wanted.amount,
+      status = wanted.status,
+      parked_reason = wanted.parked,
+      ended_at = wanted.ended_at,
+      delete_at = wanted.delete_at,
+      wake_at = CASE
+        WHEN wanted.wake = 'at' OR (wanted.wake = 'unless claimed' AND held.owner IS NULL)
+        THEN wanted.wake_at ELSE held.wake_at END,
+      owner = CASE WHEN wanted.wake = 'at' THEN NULL ELSE held.owner END
+    WHERE namespace_id = space AND held.arn = wanted.arn
+    RETURNING id, owner INTO found_id, found_owner;
+    IF wanted.epoch IS NULL AND found_owner IS NOT NULL THEN
+      PERFORM pg_notify({schema}.channel(space), wanted.arn); -- its owner does not know of it
     END IF;
-    IF wanted.amount > 0 THEN
-      INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
-      VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, bodies[taken]);
-    END IF;
-    IF wanted.callbacks IS NOT NULL THEN
-      INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
-      SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
-      ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
-    END IF;
-  END LOOP;
+  END IF;
+  IF wanted.amount > 0 THEN
+    INSERT INTO {schema}.facts (execution_id, position, amount, checksum, body)
+    VALUES (found_id, wanted.version, wanted.amount, wanted.checksum, wanted.body);
+  END IF;
+  IF wanted.callbacks IS NOT NULL THEN
+    INSERT INTO {schema}.callbacks (namespace_id, id, execution_id)
+    SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
+    ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
+  END IF;
 END
 $$;
 

@@ -1,0 +1,73 @@
+"""What commands say of a store that a server holds, or that nobody does."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.server.dev_server import dev_server
+
+STORE = ("--store", "sqlite:durably.db", "--port", "0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("other", "gone"):
+        text = f"""
+            from durably import DurableContext, durable_execution
+
+            @durable_execution
+            async def {name}(event: dict, ctx: DurableContext) -> str:
+                return "done"
+            """
+        (tmp_path / f"{name}.py").write_text(dedent(text))
+    return tmp_path
+
+
+def test_a_process_that_lacks_the_function_is_named_with_what_it_has(
+    folder: Path, shell: Shell
+) -> None:
+    shell.run("start", "gone.py:gone", "--name", "g")
+    with dev_server(folder, "other.py", options=STORE):
+        why, listed = shell.run("why", "g").out, shell.run("list").out
+
+    assert "has no function 'gone'; it has: other." in why
+    assert "`durably dev FILE`, or `durably serve --function gone=COMMAND`" in why
+    assert "no process has it" in listed
+
+
+def test_nobody_is_told_to_start_a_worker_for_what_is_parked(folder: Path, shell: Shell) -> None:
+    failing = (folder / "gone.py").read_text().replace('return "done"', "raise SystemExit")
+    (folder / "gone.py").write_text(failing)
+    with dev_server(folder, "gone.py", options=(*STORE, "--park-after", "1")) as server:
+        server.client.invoke(FunctionName="gone", Payload="{}", DurableExecutionName="g")
+
+    why, listed = shell.run("why", "g"), shell.run("list")
+
+    assert "Nothing lets it go on before `durably resume g`." in why.out
+    assert "PARKED" in listed.out
+    assert "worker" not in why.out + why.err + listed.out + listed.err
+
+
+def test_a_start_again_with_another_input_says_what_holds_for_start(
+    folder: Path, shell: Shell
+) -> None:
+    words = ("start", "gone.py:gone", "--name", "g")
+    shell.run(*words, "--input", "{}")
+
+    again = shell.run(*words, "--input", "[]")
+
+    assert again.code == 2
+    assert "Choose another --name, or give the same --input" in again.err
+
+
+def test_whoever_finds_the_store_held_is_told_what_works_all_the_same(
+    folder: Path, shell: Shell
+) -> None:
+    with dev_server(folder, "gone.py", options=STORE):
+        second = shell.run("dev", "other.py", *STORE)
+
+    assert second.code == 2
+    assert "`run`, `worker`, `dev` and `serve`" in second.err
+    assert "another --store" in second.err
