@@ -155,6 +155,18 @@ def as_text(text: object, field: str) -> str:
     return found
 
 
+def as_sought(text: object, field: str) -> str:
+    """Read text that something may be found by. No database can tell of any with a NUL in it.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    found = as_text(text, field)
+    if "\x00" in found:
+        raise ValidationError(field, "must be text without NUL characters")
+    return found
+
+
 def as_tenant_id(text: object, field: str) -> str:
     """Read the id of a tenant.
 

@@ -89,7 +89,7 @@ class Model:
         for arn, epoch in epochs:
             execution = self.executions.get(arn)
             if execution and (execution.owner, execution.epoch) == (worker, epoch):
-                execution.wake_at = until
+                execution.wake_at = max(execution.wake_at or until, until)
             else:
                 gone.append(arn)
         return gone

@@ -22,7 +22,7 @@ from durably import (
     sync_step_connection,
 )
 from durably.core.operations.step import MAX_TRANSACTIONS
-from durably.stores.postgres_steps import PostgresTransaction
+from durably.stores.postgres_steps import PostgresSteps
 from durably.wire.history import EventType
 from tests.steps.conftest import Database
 
@@ -163,10 +163,10 @@ async def test_conflicts_without_end_are_a_failure_that_the_retry_strategy_sees(
 ) -> None:
     runs = 0
 
-    async def conflict(self: object, parameters: object) -> bool:
+    async def conflict(*_: object) -> None:
         raise psycopg.errors.SerializationFailure("always")
 
-    monkeypatch.setattr(PostgresTransaction, "commit", conflict)
+    monkeypatch.setattr(PostgresSteps, "commit", conflict)
 
     async def pay() -> None:
         nonlocal runs
@@ -185,7 +185,7 @@ async def test_an_at_most_once_attempt_is_not_run_again(
 ) -> None:
     runs = 0
 
-    async def conflict(self: object, parameters: object) -> bool:
+    async def conflict(*_: object) -> None:
         raise psycopg.errors.SerializationFailure("once")
 
     async def pay() -> None:
@@ -194,7 +194,7 @@ async def test_an_at_most_once_attempt_is_not_run_again(
         await postgres_database.write(1)
         if where == "statement":
             raise psycopg.errors.DeadlockDetected("a deadlock")
-        monkeypatch.setattr(PostgresTransaction, "commit", conflict)
+        monkeypatch.setattr(PostgresSteps, "commit", conflict)
 
     with pytest.raises(ExecutionFailedError):
         await run(postgres_database.url, pay, AT_MOST_ONCE)
@@ -283,12 +283,12 @@ async def test_a_commit_whose_answer_is_lost_is_found_out(
     postgres_database: Database, monkeypatch: pytest.MonkeyPatch, is_applied: str
 ) -> None:
     runs = 0
-    commit = PostgresTransaction.commit
+    commit = PostgresSteps.commit
 
-    async def lose_answer(self: Any, parameters: Any) -> bool:
+    async def lose_answer(self: Any, base: Any, parameters: Any) -> None:
         monkeypatch.undo()
         if is_applied == "after":
-            await commit(self, parameters)
+            await commit(self, base, parameters)
         raise psycopg.OperationalError("the answer is lost")
 
     async def pay() -> int:
@@ -297,7 +297,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_out(
         await postgres_database.write(runs)
         return runs
 
-    monkeypatch.setattr(PostgresTransaction, "commit", lose_answer)
+    monkeypatch.setattr(PostgresSteps, "commit", lose_answer)
 
     assert await run(postgres_database.url, pay) == {"after": 1, "before": 2}[is_applied]
     assert postgres_database.paid() == [runs]

@@ -162,8 +162,8 @@ CASES: dict[str, tuple[Callable[[PostgresStore], Awaitable[Any]], Any]] = {
     "keys": (rotated, True),
 }  # fmt: skip
 AT_OPEN = (
-    "has_schema", "schema_version", "be_patient", "lock_schema", "make_schema", "namespace",
-    "make_namespace", "instant",
+    "has_schema", "schema_version", "begin_schema", "lock_schema", "make_schema", "commit_schema",
+    "namespace", "make_namespace", "instant",
 )  # fmt: skip
 
 
@@ -191,7 +191,12 @@ def test_every_statement_has_its_test() -> None:
     names = {name for name in statements_in("postgres.sql") if not name.startswith("list_")}
 
     tried_elsewhere = {"written", "delete_expired", "hint", "listen"}
-    tried_elsewhere |= {"begin_step", "append_in_step"}  # in tests/steps
+    tried_elsewhere |= {
+        "begin_step",
+        "append_in_step",
+        "undo_step",
+        "forget_step",
+    }  # in tests/steps
     assert names == {*CASES, *AT_OPEN, *tried_elsewhere}
 
 

@@ -24,7 +24,6 @@ PARAMETERS: dict[str, dict[str, object]] = {
         "ends_at": NOW + 1, "limit": 100,
     },
     "next_wake_at": {"functions": ["f", "g"], "versions": ["$LATEST", "$LATEST"]},
-    "extend": {"worker": "w", "arns": ["f/7"], "epochs": [1], "until": NOW},
     "find": {"arns": ["f/7"]},
     "find_by_name": {"function": "f", "name": "7"},
     "find_by_callback": {"id": "c-7"},
@@ -32,6 +31,13 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "delete_expired": {"now": NOW, "limit": 1000},
     "census": {"statuses": ["RUNNING", "SUCCEEDED", "FAILED"], "limit": 100},
     "outlines": {"arns": ["f/7", "f/8"]},
+}  # fmt: skip
+IN_FUNCTIONS: dict[str, dict[str, object]] = {
+    "extend": {"worker": "w", "arns": ["f/7", "f/8"], "epochs": [1, 1], "until": NOW},
+    "announce": {
+        "worker": "w", "functions": ["f"], "max_concurrency": 1, "started_at": NOW, "lease": 1,
+        "is_draining": False,
+    },
 }  # fmt: skip
 LISTINGS = [
     Query(),
@@ -137,6 +143,26 @@ async def test_what_workers_need_is_looked_up_among_many(
             used = {step["Index Name"] for step in steps if "Index Name" in step}
             used.discard("functions_namespace_id_name_key")  # of a few rows it reads all
             assert used == {"executions_to_wake", "executions_pkey"}
+
+
+@pytest.mark.parametrize("name", IN_FUNCTIONS)
+async def test_what_functions_of_ours_need_is_looked_up_as_well(
+    store: PostgresStore, connection: psycopg.Connection, name: str
+) -> None:
+    schema = store.address.schema
+    analyse(connection, schema)  # while there is next to nothing
+    fill(connection, schema, MANY)
+    read = (
+        "SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = %s AND relname IN ('executions', 'facts', 'callbacks')"
+    )
+
+    with psycopg.connect(store.address.dsn) as fresh:  # what it has read is counted by itself
+        fresh.execute(store._opened().text(name), {**IN_FUNCTIONS[name], "space": 1})
+        rows = fresh.execute(read, [schema]).fetchone()
+        fresh.rollback()
+
+    assert rows == (0,)
 
 
 @pytest.mark.parametrize("query", LISTINGS, ids=str)

@@ -61,7 +61,8 @@ class EmbeddedClient:
         """Have the updates accepted together; return when they are durable.
 
         With the outcome of a step that has written in a transaction, what it wrote is durable, too.
-        If others were in the way of that, nothing is recorded, and the reply tells of no change.
+        If others were in the way of that, or the database refused it because of what the step had
+        done, nothing is recorded, and the reply tells of no change.
 
         Raises:
             InvalidParameterValueException: they were refused, or this invocation has no authority
@@ -75,9 +76,10 @@ class EmbeddedClient:
 
     async def _checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
         opened = self._transactions
-        transaction = None if opened is None else opened.take(request.updates)
-        if transaction is None:
+        taken = None if opened is None else opened.take(request.updates)
+        if opened is None or taken is None:
             return await self._session.checkpoint(request.updates)
+        operation_id, transaction = taken
         try:
             if any(update.action is not OperationAction.SUCCEED for update in request.updates):
                 await transaction.abort()
@@ -85,6 +87,8 @@ class EmbeddedClient:
             response = await self._session.checkpoint(request.updates, transaction)
             if (complaint := transaction.complaint(is_over=True)) is not None:
                 raise TransactionError(complaint)
+            if transaction.failure is not None:
+                opened.refuse(operation_id, transaction.failure)
             return response
         finally:
             await transaction.abort()  # it was not appended to if that is refused before

@@ -26,7 +26,7 @@ class OpenTransactions:
         begin: begins one in the store.
     """
 
-    __slots__ = ("_begin", "_is_over", "_loop", "_open", "_opening", "_tasks")
+    __slots__ = ("_begin", "_is_over", "_loop", "_open", "_opening", "_refused", "_tasks")
 
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
@@ -34,6 +34,7 @@ class OpenTransactions:
         self._loop = asyncio.get_running_loop()
         self._opening: dict[str, object] = {}
         self._open: dict[str, Transaction[Any]] = {}
+        self._refused: dict[str, Err] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, attempting: Attempting, kind: type[C]) -> C:
@@ -68,22 +69,31 @@ class OpenTransactions:
             return msgspec.structs.replace(outcome, is_conflict=True)
         return outcome
 
+    def refusal(self, operation_id: str) -> Err | None:
+        """See `Transactions.refusal`."""
+        return self._refused.pop(operation_id, None)
+
     def drop(self, operation_id: str) -> None:
         """See `Transactions.drop`."""
+        self._refused.pop(operation_id, None)
         self._opening.pop(operation_id, None)
         transaction = self._open.pop(operation_id, None)
         if transaction is not None:
             with suppress(RuntimeError):  # the loop is closed, and with it the store
                 self._loop.call_soon_threadsafe(self._abort_soon, transaction)
 
-    def take(self, updates: Sequence[OperationUpdate]) -> Transaction[Any] | None:
-        """Take the transaction whose outcome one of *updates* is, if there is one."""
+    def take(self, updates: Sequence[OperationUpdate]) -> tuple[str, Transaction[Any]] | None:
+        """Take the transaction whose outcome one of *updates* is, with the step's id, if any."""
         for update in updates:
             self._opening.pop(update.id, None)  # by code that was given up
             transaction = self._open.pop(update.id, None)
             if transaction is not None:
-                return transaction
+                return update.id, transaction
         return None
+
+    def refuse(self, operation_id: str, failure: Exception) -> None:
+        """Note why the database refused a transaction that was taken."""
+        self._refused[operation_id] = Err(failure)
 
     def end(self) -> None:
         """Let go of all: the invocation is over, even if some of its code still runs."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from durably.core.effects import Attempt, Outcome
+from durably.core.effects import Attempt, Err, Outcome
 from durably.core.scope import DurableExecutionMode, Scope
 from durably.errors import ContextUsageError
 from durably.limits import MAX_NESTING
@@ -70,6 +70,10 @@ class Transactions(Protocol):
 
     def judge(self, place: Attempt, outcome: Outcome[Any]) -> Outcome[Any]:
         """Say what the *outcome* of an attempt is, given what it did with its connection."""
+        ...
+
+    def refusal(self, operation_id: str) -> Err | None:
+        """Give, once, why the database refused the transaction whose outcome was sent, if so."""
         ...
 
     def drop(self, operation_id: str) -> None:

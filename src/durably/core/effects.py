@@ -44,7 +44,11 @@ Outcome: TypeAlias = Ok[T] | Err
 
 
 class Persist(msgspec.Struct, frozen=True):
-    """Send *update*. With *wait*, go on only when the backend has accepted it."""
+    """Send *update*. With *wait*, go on only when the backend has accepted it.
+
+    The answer is `None`, but for the outcome of an attempt whose transaction the database refused
+    because of what the attempt has done in it: then it is an `Err`, and nothing was recorded.
+    """
 
     update: OperationUpdate
     wait: bool
@@ -109,6 +113,11 @@ Program: TypeAlias = Generator[Effect, Any, T]
 def call(body: Callable[..., T], place: Attempt | Scope) -> Program[Outcome[T]]:
     """Ask for *body* to be run, and say what type its value has."""
     return cast("Outcome[T]", (yield Call(body, place)))
+
+
+def record_outcome(update: OperationUpdate) -> Program[Err | None]:
+    """Have the outcome of an attempt recorded; give why it failed after all, if it did."""
+    return cast("Err | None", (yield Persist(update, wait=True)))
 
 
 def next_ended() -> Program[tuple[int, Outcome[Any]]]:

@@ -8,7 +8,7 @@ from inspect import CO_COROUTINE
 from typing import Any, TypeVar
 
 from durably.core.active import StepContext, Transactions
-from durably.core.effects import Attempt, Err, Ok, Outcome, Program
+from durably.core.effects import Attempt, Err, Ok, Outcome, Persist, Program
 from durably.core.journal import Journal
 from durably.core.op import Op
 from durably.core.scope import Scope
@@ -50,16 +50,27 @@ def step_context(settings: RunSettings, scope: Scope, attempt: Attempt) -> StepC
 
 
 def releasing(settings: RunSettings, op: Op, program: Program[T]) -> Program[T]:
-    """Give *program*, so that whatever ends it lets go of the connection that its step has."""
+    """Give *program*, so that whatever ends it lets go of the connection that its step has.
+
+    It is told what the database refused of that.
+    """
     if settings.transactions is None:
         return program
     return _releasing(settings.transactions, op, program)
 
 
 def _releasing(transactions: Transactions, op: Op, program: Program[T]) -> Program[T]:
+    answer: Any = None
     try:
-        return (yield from program)
+        while True:
+            effect = program.send(answer)
+            answer = yield effect
+            if isinstance(effect, Persist):
+                answer = transactions.refusal(op.id)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # typeshed: the value is Any
     finally:
+        program.close()
         transactions.drop(op.id)
 
 

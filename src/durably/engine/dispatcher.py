@@ -81,6 +81,7 @@ class Dispatcher:
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._draining = asyncio.Event()
         self._is_behind = False
+        self._in_vain = 0  # looks in a row that found something due, and nothing to be claimed
         self._told = ""  # of a store that has not worked since
         self._turns = list(_Kind)
         self._leases = Leases(service, worker, self._policy.lease, self._running)
@@ -231,6 +232,8 @@ class Dispatcher:
         claims = await self._service.store.claim(
             self._worker, self._claim_names(functions), now, self._policy.lease, limit
         )
+        if claims:
+            self._in_vain = 0
         for claim in claims:
             if self._draining.is_set():
                 await self._give_back(claim)
@@ -256,13 +259,19 @@ class Dispatcher:
         await self._sharing.announce(presence)
 
     async def _sleep(self, functions: Sequence[str]) -> None:
-        """Wait for a nudge, the next execution that is due, or the poll."""
+        """Wait for a nudge, the next execution that is due, or the poll.
+
+        What is due already and could not be claimed is locked by somebody: it is looked at ever
+        more rarely.
+        """
         seconds = self._poll_seconds
         if functions:
             due = await self._service.store.next_wake_at(self._claim_names(functions))
             if due is not None:
                 left = (due - self._service.clock.now()).total_seconds()
-                seconds = min(seconds, left)
+                self._in_vain = self._in_vain + 1 if left <= 0 else 0
+                pause = 0.01 * 2 ** min(self._in_vain, 10) if self._in_vain > 1 else left
+                seconds = min(seconds, pause)
         if seconds > 0 and not self._nudged.is_set():
             await wait_at_most(self._nudged, seconds, self._service.clock)
 

@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 from durably.checks import check_flag, listed_in
 from durably.engine.arns import LATEST
 from durably.engine.tally import Tally
-from durably.limits import as_count, as_text, check_instant
+from durably.limits import as_count, as_sought, check_instant
 
 C_co = TypeVar("C_co", covariant=True)
 
@@ -184,9 +184,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         for field in ("function_name", "execution_name", "parent_arn", "after"):
             if (text := getattr(self, field)) is not None:
-                force_setattr(self, field, as_text(text, field))
+                force_setattr(self, field, as_sought(text, field))
         listed = listed_in(self.statuses, "statuses", 'a tuple of statuses, such as ("RUNNING",)')
-        statuses = tuple([as_text(status, "statuses") for status in listed])
+        statuses = tuple([as_sought(status, "statuses") for status in listed])
         force_setattr(self, "statuses", statuses)
         for field in ("started_after", "started_before"):
             check_instant(getattr(self, field), field)
@@ -227,7 +227,10 @@ class Transaction(Protocol[C_co]):
 
     Attributes:
         connection: what the user's code writes with.
+        failure: why the database refuses what the code has done, where `append` finds that out.
     """
+
+    failure: Exception | None
 
     @property
     def connection(self) -> C_co:
@@ -249,8 +252,8 @@ class Transaction(Protocol[C_co]):
         """Add *changes* as `Store.append` does, and what was written here; all or none.
 
         Raises:
-            VersionConflict: somebody was first, another transaction was in the way, or nobody knows
-                whether it was written. Load the execution again.
+            VersionConflict: somebody was first, another transaction was in the way, nobody knows
+                whether it was written, or there is a `failure`. Load the execution again.
             TransactionError: code still uses it.
             StoreError: it could not be written.
         """
@@ -332,12 +335,7 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self,
-        worker: str,
-        functions: Sequence[str],
-        now: datetime,
-        lease: timedelta,
-        limit: int,
+        self, worker: str, functions: Sequence[str], now: datetime, lease: timedelta, limit: int
     ) -> Sequence[Claim]:
         """Claim up to *limit* executions of *functions* that somebody must look at by *now*.
 
@@ -349,7 +347,7 @@ class Store(Protocol):
     async def extend(
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
-        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        """Let claims (arn, epoch) last until *until* at least; give the arns of those gone."""
         ...
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:

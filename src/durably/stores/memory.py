@@ -117,14 +117,14 @@ class MemoryStore:
     async def extend(
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
-        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        """Let claims (arn, epoch) last until *until* at least; give the arns of those gone."""
         gone: list[str] = []
         for arn, epoch in epochs:
             execution = self._executions.get(arn)
             if execution is None or execution.owner != worker or execution.epoch != epoch:
                 gone.append(arn)
             else:
-                self._wake(execution, until)
+                self._wake(execution, max(execution.wake_at or until, until))
         return gone
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
+
+from psycopg.errors import QueryCanceled
 
 from durably.engine.roster import Presence, Roster, split_claim_name
 from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
@@ -15,7 +15,6 @@ from durably.engine.store import (
     Census,
     Change,
     Claim,
-    KeepClaim,
     Page,
     Query,
     Stored,
@@ -25,18 +24,19 @@ from durably.engine.tally import Tally
 from durably.errors import InvalidStateError, StoreUnavailableError
 from durably.seams import IdSource, RandomIds
 from durably.stores.admission import check_call
-from durably.stores.instants import from_us, to_us
+from durably.stores.instants import to_us
 from durably.stores.paging import marker_after
 from durably.stores.postgres_address import PostgresAddress
-from durably.stores.postgres_clock import DatabaseClock
+from durably.stores.postgres_clock import ClockKeeper, DatabaseClock
 from durably.stores.postgres_database import PostgresDatabase, Row, check_dsn
-from durably.stores.postgres_hints import Hints
+from durably.stores.postgres_hints import Heralds, Hints
 from durably.stores.postgres_rows import (
     as_backlog,
     as_census,
     as_listed,
     as_seen,
     as_stored,
+    from_us_or_none,
     list_statement,
 )
 from durably.stores.postgres_schema import NOTHING_THERE, prepare
@@ -46,12 +46,9 @@ from durably.stores.postgres_writer import PostgresWriter
 
 C = TypeVar("C")
 
-log = logging.getLogger("durably.stores")
-
 _FOUND_AT_ONCE = 50  # executions, each with all its facts
 _OUTLINED_AT_ONCE = 1_000
 _MAX_BACKLOG = 10_000
-_HINT_SECONDS = 0.002  # what becomes due meanwhile needs no hint of its own
 
 
 class PostgresStore:
@@ -89,11 +86,10 @@ class PostgresStore:
         self._writer: PostgresWriter | None = None
         self._steps: PostgresSteps | None = None
         self._space = 0
+        self._keeper: ClockKeeper | None = None
         self._hints: Hints | None = None
         self._listeners: list[Callable[[str], None]] = []
-        self._served: set[str] = set()
-        self._hinting: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._heralds: Heralds | None = None
         self._found = Together(self._find_some, _FOUND_AT_ONCE)
         self._outlined = Together(self._outline_some, _OUTLINED_AT_ONCE)
 
@@ -113,13 +109,17 @@ class PostgresStore:
         try:
             self._space = await self._find_space(database)
             self._database = database
-            await self._look_at_clock(database)
+            self._keeper = ClockKeeper(database, self.clock)
+            await self._keeper.open()
             self._writer = PostgresWriter(database, self._space, self.tally)
+            self._heralds = Heralds(database, self._space, self.clock)
             self._steps = PostgresSteps(database, self._writer, self.address.pool)
             if self.address.listen and not self._is_visitor:
                 self._hints = Hints(database, self._space, self._tell)
         except BaseException:
             self._database = None
+            if self._keeper is not None:
+                await self._keeper.close()
             await database.close()
             raise
 
@@ -149,13 +149,15 @@ class PostgresStore:
             await self._outlined.close()
         finally:
             self._database = self._writer = None
+            if self._keeper is not None:
+                await self._keeper.close()
+                self._keeper = None
             if self._hints is not None:
                 await self._hints.close()
                 self._hints = None
-            if self._hinting is not None:
-                self._hinting.cancel()
-                self._hinting = None
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._heralds is not None:
+                await self._heralds.close()
+                self._heralds = None
             if self._steps is not None:
                 await self._steps.close()
                 self._steps = None
@@ -177,7 +179,8 @@ class PostgresStore:
         """Add each change's facts if nobody else has since its expected version; all or none."""
         check_call(changes)
         await self._to_write().append(changes)
-        self._hint_of(changes)
+        if self._heralds is not None:
+            self._heralds.tell_of(changes)
 
     def append_soon(self, change: Change) -> None:
         """Take *change*, and write it within 2 ms or before the next append of its execution."""
@@ -197,9 +200,7 @@ class PostgresStore:
 
         If the answer is lost, what was claimed comes back when its lease ends.
         """
-        database = await self._settled()
-        if self.clock.is_stale:
-            await self._look_at_clock(database)
+        database = self._opened()
         parameters = {
             "worker": worker,
             **_functions(functions),
@@ -208,37 +209,45 @@ class PostgresStore:
             "limit": limit,
         }
         rows = await database.write("claim", self._with_space(parameters))
-        # What it has room for is seen to here, and nobody else need be woken for it.
-        if len(rows) < limit:
-            self._served.update(functions)
-        else:
-            self._served.difference_update(functions)
+        if self._heralds is not None:
+            self._heralds.note_claimed(functions, has_room=len(rows) < limit)
         in_order = sorted(rows, key=lambda row: (row[4], row[5]))
         return [Claim(arn, name, epoch, lost) for arn, name, epoch, lost, *_ in in_order]
 
     async def extend(
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
-        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
-        database = await self._settled()
+        """Let claims (arn, epoch) last until *until* at least; give the arns of those gone.
+
+        Where it is tried again, they last longer by the time that has gone by.
+        """
+        database = self._opened()
         parameters = {
             "worker": worker,
             "arns": [arn for arn, _ in epochs],
             "epochs": [epoch for _, epoch in epochs],
-            "until": to_us(until),
         }
-        rows = await database.read("extend", self._with_space(parameters))  # as often as need be
+        tries: list[float] = []
+
+        def given() -> Mapping[str, object]:
+            tries.append(self.clock.monotonic())
+            later = timedelta(seconds=tries[-1] - tries[0])
+            return self._with_space({**parameters, "until": to_us(until + later)})
+
+        rows = await database.read("extend", given)  # as often as need be
         held = {row[0] for row in rows}
         return [arn for arn, _ in epochs if arn not in held]
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
         """Say when the earliest execution of *functions* is due, `None` when none ever is."""
-        row = await self._first("next_wake_at", _functions(functions))
-        return None if row is None or row[0] is None else from_us(row[0])
+        parameters = self._with_space(_functions(functions))
+        [(instant,)] = await self._opened().read("next_wake_at", parameters)
+        return from_us_or_none(instant)
 
     async def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""
-        await self._settled()
+        self._opened()
+        await self._to_write().settle_of(arn)
         return await self._found.find(arn)
 
     async def find_by_name(self, function_name: str, execution_name: str) -> str | None:
@@ -270,26 +279,44 @@ class PostgresStore:
 
     async def delete(self, arn: str, expected_version: int) -> None:
         """Remove an execution, its facts and its callback ids."""
-        database = await self._settled()
+        database = self._opened()
+        await self._to_write().settle_of(arn)
         parameters = {"arn": arn, "version": expected_version}
         [(amount,)] = await database.write("delete", self._with_space(parameters))
         if not amount:
             raise VersionConflict(arn)
 
     async def delete_expired(self, now: datetime, limit: int) -> int:
-        """Remove up to *limit* closed executions whose `delete_at` has come; say how many."""
-        database = await self._settled()
-        parameters = {"now": to_us(now), "limit": limit}
-        [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
-        return int(amount)
+        """Remove up to *limit* closed executions whose `delete_at` has come; say how many.
+
+        In several transactions, where one is too much for the time-out of a statement.
+        """
+        database, deleted, at_once = self._opened(), 0, limit
+        while deleted < limit:
+            asked = min(at_once, limit - deleted)
+            parameters = {"now": to_us(now), "limit": asked}
+            try:
+                [(amount,)] = await database.read("delete_expired", self._with_space(parameters))
+            except StoreUnavailableError as error:
+                if asked == 1 or not isinstance(error.__cause__, QueryCanceled):
+                    raise
+                at_once = asked // 2
+                continue
+            deleted += amount
+            if amount < asked:
+                break
+        return deleted
 
     async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
         """Say how far executions have come; those that are gone are left out."""
-        await self._settled()
+        self._opened()
+        await self._to_write().settle_of(*arns)
         return await self._outlined.find_all(arns)
 
     async def announce(self, presence: Presence) -> None:
         """Note that a worker is there, and what it is."""
+        if self._heralds is not None and presence.is_draining:
+            self._heralds.note_claimed(presence.functions, has_room=False)
         parameters = {
             "worker": presence.worker,
             "functions": list(presence.functions),
@@ -327,30 +354,6 @@ class PostgresStore:
         for listener in self._listeners:
             listener(hint)
 
-    def _hint_of(self, changes: Sequence[Change]) -> None:
-        """Let other processes know of what is due now, unless this one sees to it."""
-        if self._hinting is not None:
-            return
-        now = self.clock.now()
-        for change in changes:
-            at = None if isinstance(change.wake, KeepClaim) else change.wake.at
-            if at is not None and at <= now and change.summary.function_name not in self._served:
-                self._hinting = asyncio.get_running_loop().call_later(_HINT_SECONDS, self._hint)
-                return
-
-    def _hint(self) -> None:
-        self._hinting = None
-        if self._database is not None:
-            work = self._database.write("hint", {"space": self._space})
-            task = asyncio.get_running_loop().create_task(work, name="durably hint")
-            self._tasks.add(task)
-            task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.debug("a hint was not sent: %s", task.exception())
-
     async def _find_some(self, arns: Sequence[str]) -> Mapping[str, Stored]:
         rows = await self._opened().read("find", self._with_space({"arns": list(arns)}))
         return {stored.arn: stored for stored in map(as_stored, rows)}
@@ -369,11 +372,6 @@ class PostgresStore:
         database = self._opened()
         await self._to_write().settle()
         return database
-
-    async def _look_at_clock(self, database: PostgresDatabase) -> None:
-        asked_at = self.clock.monotonic()
-        [(instant,)] = await database.read("instant", {})
-        self.clock.take(instant, asked_at)
 
     def _with_space(self, parameters: Mapping[str, object]) -> dict[str, object]:
         return {**parameters, "space": self._space}

@@ -31,11 +31,7 @@ class StepTransaction(Protocol):
     """A transaction that the code of a step has written in."""
 
     async def commit(self, parameters: Mapping[str, object]) -> bool:
-        """Append what *parameters* say and commit; `False`: it came too late.
-
-        Raises:
-            psycopg.Error: it was not committed, or nobody knows.
-        """
+        """Append what *parameters* say and commit; `False`: it was not, or nobody knows."""
         ...
 
     def release(self) -> None:
@@ -52,6 +48,7 @@ class Call:
         arns: the executions concerned; none when it is only to be seen that all before is written.
         future: who waits for it; nobody does if it is only to be written soon.
         transaction: in which the code of a step has written what goes with them, if any.
+        is_alone: it is written in no group, since the one that it was in came to nothing.
     """
 
     number: int
@@ -59,6 +56,12 @@ class Call:
     arns: frozenset[str]
     future: asyncio.Future[None] | None
     transaction: StepTransaction | None = None
+    is_alone: bool = False
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it is written beside the groups."""
+        return self.is_alone or self.transaction is not None
 
     def answer(self, error: Exception | None) -> None:
         """Tell who waits."""

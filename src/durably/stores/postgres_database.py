@@ -6,7 +6,7 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from types import MappingProxyType
@@ -23,7 +23,11 @@ from durably.stores.postgres_errors import Meaning, meaning_of, store_error, unr
 from durably.stores.sql_files import statements_in
 
 Row: TypeAlias = tuple[Any, ...]
+Parameters: TypeAlias = Mapping[str, object] | Callable[[], Mapping[str, object]]
+"""Of a statement, or what gives them when it is run: each time anew where it is repeated."""
+
 _MAX_TRIES = 5
+_NOTHING = b""
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 10.0
 _TRIED_SECONDS = 1.0  # after which an idle connection is tried before it is used
@@ -33,6 +37,14 @@ _SESSION: Mapping[str, Any] = MappingProxyType(
         "prepare_threshold": None,  # a proxy may give each transaction another session
         "connect_timeout": int(_CONNECT_SECONDS),
         "fallback_application_name": "durably",
+    }
+)
+_ALIVE: Mapping[str, Any] = MappingProxyType(
+    {  # for what may take its time: whether there is still a server at the other end
+        "keepalives_idle": 10,
+        "keepalives_interval": 4,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
     }
 )
 
@@ -78,7 +90,7 @@ class PostgresDatabase:
             StoreError: there is none to be had; the text says why and what to do.
         """
         try:
-            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION)
+            return await AsyncConnection[Row].connect(self._address.dsn, **_SESSION, **_ALIVE)
         except psycopg.Error as error:
             raise unreachable(error, self._address.title) from error
 
@@ -86,15 +98,15 @@ class PostgresDatabase:
         """Let go of every connection."""
         await self._pool.close(timeout=_CONNECT_SECONDS)
 
-    async def read(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
-        """Run a statement that changes nothing; where the connection breaks, again.
+    async def read(self, name: str, parameters: Parameters) -> Sequence[Row]:
+        """Run a statement that may be run twice; where the connection breaks, again.
 
         Raises:
             StoreError: it could not be run.
         """
         return await self.read_text(self.text(name), parameters)
 
-    async def read_text(self, text: bytes, parameters: Mapping[str, object]) -> Sequence[Row]:
+    async def read_text(self, text: bytes, parameters: Parameters) -> Sequence[Row]:
         """Likewise, a statement put together from several."""
         failures = 0
         while True:
@@ -102,7 +114,7 @@ class PostgresDatabase:
                 return await self.run(text, parameters)
             except psycopg.Error as error:
                 failures += 1
-                can_help = meaning_of(error) in {Meaning.UNKNOWN, Meaning.AGAIN}
+                can_help = meaning_of(error) not in {Meaning.VALUES, Meaning.FAILED}
                 if failures == _MAX_TRIES or not can_help:
                     raise store_error(error) from error
                 await asyncio.sleep(pause_seconds(failures))
@@ -118,7 +130,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise store_error(error) from error
 
-    async def run(self, text: bytes, parameters: Mapping[str, object]) -> Sequence[Row]:
+    async def run(self, text: bytes, parameters: Parameters) -> Sequence[Row]:
         """Run a statement; errors are the driver's.
 
         Raises:
@@ -126,14 +138,14 @@ class PostgresDatabase:
         """
         async with self._connection() as connection:
             try:
-                with answered_in_time(connection):
-                    cursor = connection.cursor(binary=True)
-                    await cursor.execute(text, parameters)
-                    connection.used_at = monotonic()
-                    return await cursor.fetchall()
+                given = parameters() if callable(parameters) else parameters
+                rows = await ask(connection, text, given)
             except psycopg.errors.ReadOnlySqlTransaction:
                 await connection.close()  # the address may lead to another server by now
                 raise
+            else:
+                connection.used_at = monotonic()
+                return rows
 
     def text(self, *names: str) -> bytes:
         """Give the statement that these make one after the other."""
@@ -177,8 +189,7 @@ class PostgresDatabase:
             if monotonic() - connection.used_at < _TRIED_SECONDS and not _is_told(connection):
                 return connection
             try:
-                with answered_in_time(connection):
-                    await AsyncConnectionPool.check_connection(connection)
+                await ask(connection, _NOTHING)
             except BaseException as error:
                 await self._pool.putconn(connection)
                 dead += 1
@@ -186,6 +197,20 @@ class PostgresDatabase:
                     raise
             else:
                 return connection
+
+
+async def ask(
+    connection: AsyncConnection[Row], text: bytes, parameters: Mapping[str, object] | None = None
+) -> Sequence[Row]:
+    """Run a statement, several if there are no parameters, and have the first one's answer in time.
+
+    Raises:
+        psycopg.Error: it was not run, or there is no answer.
+    """
+    with answered_in_time(connection):
+        cursor = connection.cursor(binary=parameters is not None)
+        await cursor.execute(text, parameters)
+        return await cursor.fetchall() if cursor.description else ()
 
 
 def _is_told(connection: AsyncConnection[Row]) -> bool:

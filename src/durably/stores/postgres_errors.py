@@ -20,6 +20,8 @@ class Meaning(Enum):
     """What to do about an error."""
 
     AGAIN = "the transaction did not happen, and may at once be tried again"
+    TAKEN = "likewise: somebody else was first, which the next try will notice"
+    LOCKED = "likewise, but another transaction has kept a row for long"
     UNKNOWN = "the connection broke: whether the transaction happened must be found out"
     VALUES = "one statement's values are to blame, and the database is well"
     FAILED = "the transaction did not happen, and would not now"
@@ -30,7 +32,7 @@ _BY_STATE: Mapping[str, tuple[Meaning, type[StoreError]]] = {
     "08": (Meaning.UNKNOWN, StoreUnavailableError),  # connection exception
     "21": (Meaning.VALUES, StoreError),  # cardinality violation
     "22": (Meaning.VALUES, StoreError),  # data exception
-    "23": (Meaning.AGAIN, StoreError),  # integrity: somebody else was first
+    "23": (Meaning.TAKEN, StoreError),  # integrity constraint violation
     "25": (Meaning.FAILED, StoreUnavailableError),  # invalid transaction state
     "25006": (Meaning.FAILED, StoreReadOnlyError),  # read-only, as after a failover
     "40": (Meaning.AGAIN, StoreUnavailableError),  # serialization failure, deadlock
@@ -38,7 +40,8 @@ _BY_STATE: Mapping[str, tuple[Meaning, type[StoreError]]] = {
     "42": (Meaning.FAILED, StoreError),  # no such table, no such permission
     "53": (Meaning.FAILED, StoreUnavailableError),  # insufficient resources
     "53100": (Meaning.FAILED, StoreFullError),  # disk full
-    "55": (Meaning.AGAIN, StoreUnavailableError),  # a lock that was not to be had
+    "55": (Meaning.AGAIN, StoreUnavailableError),  # object not in the state for it
+    "55P03": (Meaning.LOCKED, StoreUnavailableError),  # a lock that was not to be had in time
     "57": (Meaning.FAILED, StoreUnavailableError),  # operator intervention
     "57014": (Meaning.VALUES, StoreUnavailableError),  # a time-out: there was too much of it
     "57P": (Meaning.UNKNOWN, StoreUnavailableError),  # a shutdown, a terminated backend
@@ -63,16 +66,25 @@ def meaning_of(error: Exception) -> Meaning:
     return _look_up(error)[0]
 
 
+def is_rolled_back(state: str) -> bool:
+    """Whether an SQLSTATE says that the database has chosen this transaction to make way."""
+    return state.startswith("40") and state != "40003"
+
+
+def said_by(error: psycopg.Error) -> str:
+    """Give what *error* says, and nothing of what the rows hold that it is about."""
+    said = error.diag.message_primary or str(error)
+    words = " ".join(said.split()) or type(error).__name__
+    return f"{words} ({error.sqlstate})" if error.sqlstate else words
+
+
 def store_error(error: Exception) -> Exception:
     """Give *error* as one of ours, in a new exception each time it is asked."""
     if not isinstance(error, psycopg.Error):
         return error
     state = error.sqlstate or ""
     _, kind = _look_up(error)
-    said = " ".join(str(error).split()) or type(error).__name__
-    told = kind(f"PostgreSQL: {said}" + (f" ({state})" if state else ""))
-    if state in _REMEDIES:
-        told = kind(f"PostgreSQL: {said} ({state})", remedy=_REMEDIES[state])
+    told = kind(f"PostgreSQL: {said_by(error)}", remedy=_REMEDIES.get(state))
     told.__cause__ = error
     return told
 

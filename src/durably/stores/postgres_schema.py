@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from durably.errors import StoreTooNewError, StoreUnavailableError
-from durably.stores.postgres_database import answered_in_time
+from durably.stores.postgres_database import ask
 from durably.stores.postgres_errors import store_error
 from durably.stores.sql_files import read_sql
 
@@ -36,17 +36,18 @@ async def prepare(database: PostgresDatabase, address: PostgresAddress, *, may_m
     """
     connection = await database.connect()
     try:
-        async with connection:
-            schema = _Schema(connection, database, address)
-            found = await schema.version()
-            if found < VERSION and may_make:
-                await schema.upgrade()
-            elif found < VERSION:
-                has = f"has version {found} of the schema" if found else "has no such schema"
-                said = f"{address.title} {has}, this code needs version {VERSION}"
-                raise StoreUnavailableError(said, remedy=_TOO_OLD if found else NOTHING_THERE)
+        schema = _Schema(connection, database, address)
+        found = await schema.version()
+        if found < VERSION and may_make:
+            await schema.upgrade()
+        elif found < VERSION:
+            has = f"has version {found} of the schema" if found else "has no such schema"
+            said = f"{address.title} {has}, this code needs version {VERSION}"
+            raise StoreUnavailableError(said, remedy=_TOO_OLD if found else NOTHING_THERE)
     except psycopg.Error as error:
         raise store_error(error) from error
+    finally:
+        await connection.close()
 
 
 class _Schema:
@@ -62,29 +63,24 @@ class _Schema:
 
     async def version(self) -> int:
         """Say which one it is, 0 if there is none."""
-        table = f'"{self._address.schema.replace(chr(34), chr(34) * 2)}".store'
-        [(exists,)] = await self._run("has_schema", {"table": table})
+        [(exists,)] = await self._run("has_schema")
         if not exists:
             return 0
-        [(version,)] = await self._run("schema_version", {})
+        [(version,)] = await self._run("schema_version")
         if version > VERSION:
             said = f"{self._address.title} has version {version}, this code knows {VERSION}"
             raise StoreTooNewError(said)
         return int(version)
 
     async def upgrade(self) -> None:
-        """Run the scripts that are missing."""
-        async with self._connection.transaction():
-            await self._run("be_patient", {})
-            await self._connection.execute(  # however long whoever is first needs
-                self._database.text("lock_schema"), {"schema": self._address.schema}
-            )
-            await self._connection.execute(self._database.text("make_schema"))
-            for number in range(await self.version() + 1, VERSION + 1):
-                script = read_sql(f"postgres_schema_{number}.sql")
-                await self._connection.execute(self._database.composed(script))
+        """Run the scripts that are missing, however long they, or whoever is first, may take."""
+        await self._run("begin_schema")
+        await self._connection.execute(self._database.text("lock_schema"))
+        await self._connection.execute(self._database.text("make_schema"))
+        for number in range(await self.version() + 1, VERSION + 1):
+            script = read_sql(f"postgres_schema_{number}.sql")
+            await self._connection.execute(self._database.composed(script))
+        await self._run("commit_schema")
 
-    async def _run(self, name: str, parameters: Mapping[str, object]) -> Sequence[Row]:
-        text = self._database.text(name)
-        with answered_in_time(self._connection):
-            return await (await self._connection.execute(text, parameters)).fetchall()
+    async def _run(self, name: str) -> Sequence[Row]:
+        return await ask(self._connection, self._database.text(name))

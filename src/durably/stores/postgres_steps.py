@@ -9,16 +9,16 @@ from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncClientCursor, AsyncConnection, Connection
 from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.rows import TupleRow, tuple_row
 
 from durably.engine.store import Change
-from durably.errors import TransactionError
-from durably.stores.postgres_database import PostgresDatabase, Row
-from durably.stores.postgres_errors import store_error
+from durably.errors import InvalidStateError, TransactionError
+from durably.stores.postgres_database import PostgresDatabase, Row, answered_in_time, ask
+from durably.stores.postgres_errors import Meaning, is_rolled_back, meaning_of, said_by, store_error
 from durably.stores.postgres_writer import PostgresWriter
 from durably.stores.step_gate import NOT_BY_YOURSELF, Gate, NoGate
 from durably.stores.step_kinds import AsyncBridge, SyncBridge, check_kind_of
@@ -29,9 +29,11 @@ T = TypeVar("T")
 C = TypeVar("C")
 Base: TypeAlias = AsyncConnection[Row]
 
+_CLOSED = "the store was closed before the step had its connection"
 _CANCEL_SECONDS = 2.0
+_REFUSED, _ANOTHER = "UD001", "UD002"  # by append_in_step
+_IN_THE_WAY = (Meaning.AGAIN, Meaning.LOCKED, Meaning.UNKNOWN)
 _MAX_CAUSES = 20
-_UNKNOWN_STATE = "40003"  # whether it was rolled back is not known
 _DIALECT = "postgresql+psycopg://"
 _NAMES = {
     False: ("psycopg.AsyncConnection", "sqlalchemy.ext.asyncio.AsyncConnection"),
@@ -133,6 +135,7 @@ class PostgresSteps:
         self.writer = writer
         self._room = asyncio.Semaphore(size)
         self._idle: list[Base] = []
+        self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.open: set[PostgresTransaction[Any]] = set()
         self._bridges: dict[str, SyncBridge | AsyncBridge] = {}
@@ -140,34 +143,37 @@ class PostgresSteps:
     async def begin(self, arn: str, kind: type[T], *, blocking: bool) -> PostgresTransaction[T]:
         """See `Begin`."""
         name = check_kind_of(kind, _NAMES[blocking], _WHERE[blocking])
-        await self.writer.settle_one(arn)
+        await self.writer.settle_of(arn)
         await self._room.acquire()
-        gate = Gate()
         try:
-            base = await self._begun()
-            try:
-                view: Any = (SyncStepConnection if blocking else StepConnection)(base.pgconn, gate)
-                around = await self._around(name, view)
-            except BaseException:
-                await base.close()
-                raise
-        except psycopg.Error as error:
+            transaction: PostgresTransaction[T] = await self._opened(name, blocking=blocking)
+        except BaseException as error:
             self._room.release()
-            raise store_error(error) from error
-        except BaseException:
-            self._room.release()
+            if isinstance(error, psycopg.Error):
+                raise store_error(error) from error
             raise
-        connection: T = view if around is None else around
-        transaction = PostgresTransaction(self, base, gate, connection)
         self.open.add(transaction)
+        if self._is_closed:  # while this waited
+            await transaction.abort()
+            raise InvalidStateError(_CLOSED)
         return transaction
+
+    async def _opened(self, name: str, *, blocking: bool) -> PostgresTransaction[Any]:
+        gate, base = Gate(), await self._begun()
+        try:
+            view: Any = (SyncStepConnection if blocking else StepConnection)(base.pgconn, gate)
+            around = await self._around(name, view)
+        except BaseException:
+            await base.close()
+            raise
+        return PostgresTransaction(self, base, gate, view if around is None else around)
 
     async def _begun(self) -> Base:
         while True:
             is_new = not self._idle
             base = await self.database.connect() if is_new else self._idle.pop()
             try:
-                await base.execute(self.database.text("begin_step"))
+                await ask(base, self.database.text("begin_step"))
             except BaseException as error:
                 await base.close()
                 if is_new or not isinstance(error, psycopg.OperationalError):
@@ -196,6 +202,17 @@ class PostgresSteps:
             else:
                 await bridge.prepare(StepConnection(base.pgconn, NoGate()))
 
+    async def commit(self, base: Base, parameters: Mapping[str, object]) -> None:
+        """Append what *parameters* say and commit, in one message.
+
+        No lock is taken that waits for another one: a machine may end at any moment.
+
+        Raises:
+            psycopg.Error: it was not committed, or nobody knows.
+        """
+        with answered_in_time(base):
+            await AsyncClientCursor(base).execute(self.database.text("append_in_step"), parameters)
+
     def give_back(self, base: Base) -> None:
         """Roll back unless it is committed, and keep the connection for the next step."""
         self._spawn(self._reset(base))
@@ -207,24 +224,26 @@ class PostgresSteps:
 
     async def close(self) -> None:
         """Let go of all of them, and undo what steps have not committed."""
-        for transaction in list(self.open):
-            await transaction.abort()
+        self._is_closed = True
+        aborts = [transaction.abort() for transaction in self.open]
+        await asyncio.gather(*aborts, return_exceptions=True)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        for base in self._idle:
-            await base.close()
-        self._idle.clear()
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _reset(self, base: Base) -> None:
         try:
-            if _is_amid(base):  # nothing else can be said on it
+            if self._is_closed or _is_amid(base):  # to close it undoes what it has written
                 await base.close()
                 return
             if base.pgconn.transaction_status != TransactionStatus.IDLE:
-                await base.execute("ROLLBACK")
-            await base.execute("DISCARD ALL")  # what the code has set is not for the next step
+                await ask(base, self.database.text("undo_step"))
+            await ask(
+                base, self.database.text("forget_step")
+            )  # what the code has set is not for the next step
         except psycopg.Error as error:
-            log.debug("the connection of a step is not used again: %s", error)
+            log.debug("the connection of a step is not used again: %s", said_by(error))
             await base.close()
         else:
             self._idle.append(base)
@@ -260,6 +279,7 @@ class PostgresTransaction(Generic[C]):
         self._gate = gate
         self._is_over = self._is_another = False
         self.connection = connection
+        self.failure: Exception | None = None
 
     def complaint(self, *, is_over: bool) -> str | None:
         """See `Transaction.complaint`."""
@@ -280,7 +300,7 @@ class PostgresTransaction(Generic[C]):
     def is_conflict(self, error: Exception) -> bool:
         """Whether PostgreSQL has rolled back, and says that another try may do."""
         state = next(filter(None, (getattr(one, "sqlstate", None) for one in _causes(error))), "")
-        return state.startswith("40") and state != _UNKNOWN_STATE
+        return is_rolled_back(state)
 
     async def append(self, changes: Sequence[Change]) -> None:
         """See `Transaction.append`: in its turn among all changes, the writer calls `commit`."""
@@ -289,18 +309,20 @@ class PostgresTransaction(Generic[C]):
         await self._steps.writer.append(changes, self)
 
     async def commit(self, parameters: Mapping[str, object]) -> bool:
-        """Append what *parameters* say and commit; `False`: it came too late, or is another one.
+        """Append what *parameters* say and commit; `False`: it was not, or nobody knows.
 
-        Raises:
-            psycopg.Error: it was not committed, or nobody knows.
+        Where it came too late or others were in the way that is all. What else the database refuses
+        is what the code has done with its transaction, or has had done to it: see `failure`.
         """
-        cursor = self._base.cursor(binary=True)
-        await cursor.execute(self._steps.database.text("append_in_step"), parameters)
-        [(is_same, refused)] = await cursor.fetchall()
-        self._is_another = not is_same
-        if self._is_another or refused:
+        try:
+            await self._steps.commit(self._base, parameters)
+        except psycopg.Error as error:
+            log.info("the transaction of a step was not committed: %s", said_by(error))
+            self._is_another = error.sqlstate == _ANOTHER
+            is_fenced = self._is_another or error.sqlstate == _REFUSED
+            if not is_fenced and meaning_of(error) not in _IN_THE_WAY:
+                self.failure = error
             return False
-        await self._base.execute("COMMIT")
         return True
 
     def release(self) -> None:
@@ -320,9 +342,13 @@ class PostgresTransaction(Generic[C]):
             self._steps.lose(self._base, self._gate)
             return False
         if not isinstance(self.connection, AsyncConnection | Connection):
-            closed = cast("Any", self.connection).close()  # it is SQLAlchemy's
-            if closed is not None:
-                await closed
+            try:
+                closed = cast("Any", self.connection).close()  # it is SQLAlchemy's
+                if closed is not None:
+                    await closed
+            except BaseException:
+                self.release()
+                raise
         return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from itertools import count
 
@@ -22,13 +21,13 @@ from durably.stores.postgres_calls import (
     sought,
 )
 from durably.stores.postgres_database import PostgresDatabase, pause_seconds
-from durably.stores.postgres_errors import Meaning, meaning_of, store_error
-
-log = logging.getLogger("durably.stores")
+from durably.stores.postgres_errors import Meaning, meaning_of
 
 _MAX_GROUP = 200  # calls in one transaction
+_MAX_GROUP_BYTES = 4_000_000  # of facts, likewise: what is asked must be answered in time
 _SOON_SECONDS = 0.001
 _MAX_TRIES = 6
+_NOT_AGAIN = (Meaning.VALUES, Meaning.FAILED)
 
 
 class PostgresWriter:
@@ -38,7 +37,9 @@ class PostgresWriter:
     answer was lost is looked for before anything is written again.
 
     What goes with the writes of a step is committed with them, in the transaction of the step and
-    in no group. Groups of other executions go on meanwhile; what is of the same ones waits.
+    in no group. Where one call of a group is to blame for what came of it, or waits for a row that
+    somebody keeps, each of them is written in a transaction of its own. Groups of other executions
+    go on meanwhile; what is of the same ones waits.
 
     Args:
         database: where.
@@ -81,9 +82,12 @@ class PostgresWriter:
         if self._timer is None and self._work is None:
             self._timer = self._loop.call_later(_SOON_SECONDS, self._start)
 
-    async def settle_one(self, arn: str) -> None:
-        """Return when everything handed in before of an execution is durable, or has failed."""
-        await self._hand_in((), frozenset((arn,)), None)
+    async def settle_of(self, *arns: str) -> None:
+        """Return when everything handed in before of executions is durable, or has failed."""
+        concerned = frozenset(arns)
+        beside = (*self._waiting, *self._apart.values())
+        if self._work is not None or any(concerned & call.arns for call in beside):
+            await self._hand_in((), concerned, None)
 
     async def settle(self) -> None:
         """Return when everything handed in before is durable, or has failed."""
@@ -132,22 +136,24 @@ class PostgresWriter:
         group: list[Call] = []
         left: list[Call] = []
         grouped: set[str] = set()
+        room = _MAX_GROUP_BYTES
         kept = {arn for call in self._apart.values() for arn in call.arns}
         for place, call in enumerate(self._waiting):
-            if len(group) == _MAX_GROUP:
+            if len(group) == _MAX_GROUP or room <= 0:
                 left += self._waiting[place:]
                 break
             if self._must_stay(call, kept, has_left=bool(left)) or (
-                call.transaction is not None and grouped & call.arns
+                call.is_apart and grouped & call.arns
             ):
                 left.append(call)
                 kept |= call.arns
-            elif call.transaction is not None:
+            elif call.is_apart:
                 kept |= call.arns
-                self._begin_apart(call, call.transaction)
+                self._begin_apart(call)
             else:
                 grouped |= call.arns
                 group.append(call)
+                room -= sum(len(fact) for change in call.changes for fact in change.facts)
         self._waiting = left
         return group
 
@@ -157,8 +163,8 @@ class PostgresWriter:
         # It is done when everything before it is.
         return has_left or any(one.number < call.number for one in self._apart.values())
 
-    def _begin_apart(self, call: Call, transaction: StepTransaction) -> None:
-        task = self._loop.create_task(self._write_apart(call, transaction), name="durably step")
+    def _begin_apart(self, call: Call) -> None:
+        task = self._loop.create_task(self._write_apart(call), name="durably writer apart")
         self._apart[task] = call
         task.add_done_callback(self._end_apart)
 
@@ -167,26 +173,27 @@ class PostgresWriter:
         if self._waiting:
             self._start()
 
-    async def _write_apart(self, call: Call, transaction: StepTransaction) -> None:
+    async def _write_apart(self, call: Call) -> None:
+        transaction = call.transaction
         try:
-            if not self._has_failed(call):
+            if self._has_failed(call):
+                return
+            if transaction is None:
+                await self._write([call])
+            else:
                 self._tell(call, await self._commit(call, transaction))
         finally:
-            transaction.release()
+            if transaction is not None:
+                transaction.release()
 
     async def _commit(self, call: Call, transaction: StepTransaction) -> Exception | None:
         """Commit with *call* what a step has written, once; give what came in the way of it.
 
-        Where the answer is lost that is a conflict, too: whoever waits reads the execution anew,
-        and finds the outcome there or runs the step again, behind the same fence.
+        Where that is not known it is a conflict, too: whoever waits reads the execution anew, and
+        finds the outcome there or runs the step again, behind the same fence.
         """
         try:
             is_written = await transaction.commit(parameters_of([Bundle([call])], self._space))
-        except psycopg.Error as error:
-            log.info("the transaction of a step was not committed: %s", error)
-            if meaning_of(error) not in {Meaning.AGAIN, Meaning.UNKNOWN}:
-                return store_error(error)
-            is_written = False
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             return error
         if not is_written:
@@ -213,7 +220,7 @@ class PostgresWriter:
         try:
             refused = await self._written(bundles)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            await self._blame(bundles, error)
+            self._blame(bundles, error)
             return
         for number, bundle in enumerate(bundles):
             arn = refused.get(number)
@@ -222,20 +229,24 @@ class PostgresWriter:
                     self._failed.pop(arn, None)  # whoever waits for this one is told of that one
                 self._tell(call, None if arn is None else VersionConflict(arn))
 
-    async def _blame(self, bundles: Sequence[Bundle], error: Exception) -> None:
-        """Tell all of a group that it failed; where one call is to blame, only that one."""
-        calls = [(bundle, call) for bundle in bundles for call in bundle.calls]
-        is_one = len(calls) == 1 or meaning_of(error) is not Meaning.VALUES
-        for bundle, call in calls:
-            if is_one:
+    def _blame(self, bundles: Sequence[Bundle], error: Exception) -> None:
+        """Tell all of a group that it failed; where one call is to blame, take them apart."""
+        calls = [call for bundle in bundles for call in bundle.calls]
+        if _can_be_apart(bundles) and meaning_of(error) in {Meaning.LOCKED, Meaning.VALUES}:
+            for call in calls:
+                call.is_alone = bool(call.arns)
+            self._waiting = calls + self._waiting
+            return
+        for bundle in bundles:
+            for call in bundle.calls:
                 self._tell(call, bundle.refuse(error))
-            elif not self._has_failed(call):
-                await self._write([call])
 
     def _tell(self, call: Call, error: Exception | None) -> None:
         if error is not None:
             break_lines(call.changes)
-            if call.future is None:
+            # A refusal that breaks a line tells all who come later by that.
+            is_told = isinstance(error, VersionConflict) and call.changes[0].line is not None
+            if call.future is None and not is_told:
                 self._failed[call.changes[0].arn] = error
         call.answer(error)
 
@@ -246,23 +257,25 @@ class PostgresWriter:
         failures = 0
         while True:
             try:
-                return await self._try(bundles)
+                refused = await self._try(bundles)
             except psycopg.Error as error:
                 failures += 1
                 meaning = meaning_of(error)
                 if meaning is Meaning.UNKNOWN:
                     for bundle in bundles:
                         bundle.doubtful = True
-                elif meaning is not Meaning.AGAIN:
-                    raise
-                if failures == _MAX_TRIES:
+                is_for_apart = meaning is Meaning.LOCKED and _can_be_apart(bundles)
+                if failures == _MAX_TRIES or meaning in _NOT_AGAIN or is_for_apart:
                     raise
                 await asyncio.sleep(pause_seconds(failures))
+            else:
+                calls = [call for bundle in bundles for call in bundle.calls]
+                self._sizes.note(sum(1 for call in calls if call.changes))
+                return refused
 
     async def _try(self, bundles: Sequence[Bundle]) -> dict[int, str]:
         text = self._database.text("append")
         rows = await self._database.run(text, parameters_of(bundles, self._space))
-        self._sizes.note(sum(len(bundle.calls) for bundle in bundles))
         refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if bundles[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.
@@ -274,3 +287,12 @@ class PostgresWriter:
         wanted = sought(bundle, self._space)
         rows = await self._database.run(self._database.text("written"), wanted)
         return 0 < len(rows) == len(wanted["arns"])
+
+
+def _can_be_apart(bundles: Sequence[Bundle]) -> bool:
+    """Whether calls are in one group, and none may have been written as it is.
+
+    What may have been can only be found again by the rows that it was written in.
+    """
+    calls = [call for bundle in bundles for call in bundle.calls]
+    return not (calls[0].is_alone or any(bundle.doubtful for bundle in bundles))

@@ -170,7 +170,7 @@ class SqliteStore:
     async def extend(
         self, worker: str, epochs: Sequence[tuple[str, int]], until: datetime
     ) -> Sequence[str]:
-        """Let the claims (arn, epoch) last until *until*; give the arns whose claim is gone."""
+        """Let claims (arn, epoch) last until *until* at least; give the arns of those gone."""
         return await self._to_write().run(lambda ledger: ledger.extend(worker, epochs, until))
 
     async def next_wake_at(self, functions: Sequence[str]) -> datetime | None:

@@ -114,7 +114,7 @@ class Ledger:
             if head is None or head.owner != worker or head.epoch != epoch:
                 gone.append(arn)
             else:
-                self._wake(head, until_us)
+                self._wake(head, max(head.wake_at or until_us, until_us))
         return gone
 
     def delete(self, arn: str, expected_version: int) -> None:

@@ -167,6 +167,7 @@ class SqliteTransaction(Generic[C]):
         self._driver = driver
         self._gate = gate
         self._work: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
         self.connection = connection
 
     def complaint(self, *, is_over: bool) -> str | None:

@@ -205,6 +205,18 @@ class ScheduleRules:
         assert lost.is_takeover
 
     @rule
+    async def test_an_extension_that_comes_late_shortens_nothing(self, store: Store) -> None:
+        await store.append([creation("a", wake=WakeAt(T0))])
+        [claim] = await claim_at(store)
+        mine = [("f/a", claim.epoch)]
+        await store.extend("w", mine, T0 + 3 * LEASE)
+
+        gone = await store.extend("w", mine, T0 + 2 * LEASE)
+
+        assert list(gone) == []
+        assert await store.next_wake_at(["f"]) == T0 + 3 * LEASE
+
+    @rule
     async def test_extending_names_the_claims_that_are_gone(self, store: Store) -> None:
         names = ["kept", "epoch", "released", "unknown", "deleted", "taken"]
         arns = [f"f/{name}" for name in names]

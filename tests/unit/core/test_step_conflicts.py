@@ -95,3 +95,31 @@ def test_a_next_attempt_that_is_due_at_once_has_its_runs_to_itself(
         asked = by_hand.until_asked(failed)
 
     assert asked == Call(body, Attempt(STEP, MAX_TRANSACTIONS + 2))
+
+
+def test_a_transaction_that_is_refused_is_a_failed_attempt() -> None:
+    journal: Journal = journal_of(record(STEP, OperationStatus.STARTED))
+    program = step(journal, STEP, body, NO_RETRY, JsonSerdes())
+    assert isinstance(program.send(None), Call)
+    sent = program.send(Ok(7))
+    assert isinstance(sent, Persist)
+    assert sent.update.action is OperationAction.SUCCEED
+
+    failure = program.send(Err(ValueError("no such account")))
+
+    assert isinstance(failure, Persist)
+    assert failure.update.action is OperationAction.FAIL
+    assert failure.update.error is not None
+    assert failure.update.error.error_message == "no such account"
+
+
+def test_a_refused_transaction_is_tried_again_if_the_retry_strategy_wants_it() -> None:
+    journal: Journal = journal_of(record(STEP, OperationStatus.STARTED))
+    program = step(journal, STEP, body, StepConfig(), JsonSerdes())
+    program.send(None)
+    program.send(Ok(7))
+
+    failure = program.send(Err(ValueError("no such account")))
+
+    assert isinstance(failure, Persist)
+    assert failure.update.action is OperationAction.RETRY

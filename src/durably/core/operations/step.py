@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from durably.config import StepConfig, StepSemantics
-from durably.core.effects import Attempt, Err, Ok, Outcome, Park, Persist, Program, call
+from durably.core.effects import (
+    Attempt,
+    Err,
+    Ok,
+    Outcome,
+    Park,
+    Persist,
+    Program,
+    call,
+    record_outcome,
+)
 from durably.core.journal import Journal, attempts_of, due_at, error_of, result_of
 from durably.core.op import Op
 from durably.core.operations.values import seal, unseal, within_limit
@@ -58,8 +68,7 @@ def step(
                 if isinstance(outcome, Err) and outcome.is_conflict and _may_rerun(config, runs):
                     continue
                 number = attempts_of(record) + 1
-                update, fresh = _verdict(journal, op, number, outcome, config, serdes)
-                yield Persist(update, wait=True)
+                fresh = yield from _record(journal, op, number, outcome, config, serdes)
             case OperationStatus.PENDING:
                 yield Park(op, due_at(record))
             case _:
@@ -96,6 +105,24 @@ MAX_TRANSACTIONS = 10
 
 _CONFLICTS = "others were in the way of the transaction of {} (runs: {})"
 _INTERRUPTED = "attempt of {} was cut off, and at-most-once forbids to run it again"
+
+
+def _record(
+    journal: Journal,
+    op: Op,
+    number: int,
+    outcome: Outcome[Any],
+    config: StepConfig[T],
+    serdes: Serdes[T],
+) -> Program[tuple[str, T] | None]:
+    """Have the *outcome* of an attempt recorded, or that it failed with its transaction."""
+    update, fresh = _verdict(journal, op, number, outcome, config, serdes)
+    refusal = yield from record_outcome(update)
+    if refusal is None:
+        return fresh
+    update, _ = _verdict(journal, op, number, refusal, config, serdes)
+    yield Persist(update, wait=True)
+    return None
 
 
 def _verdict(

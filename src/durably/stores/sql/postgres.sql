@@ -7,15 +7,24 @@ SELECT refused, culprit FROM {schema}.append(
 
 -- name: begin_step
 -- What is set holds for this very transaction. To set it is no query, so that the code of the step
--- may still say how isolated it wants to be.
-BEGIN; SET LOCAL durably.step = 'open'
+-- may still say how isolated it wants to be. Should this machine be gone, the server finds out
+-- before a lease is over, and lets go of what the step has locked.
+BEGIN; SET LOCAL durably.step = 'open';
+SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 4;
+SET LOCAL tcp_keepalives_count = 3; SET LOCAL tcp_user_timeout = 20000
 
 -- name: append_in_step
-SELECT coalesce(current_setting('durably.step', true), '') = 'open', ARRAY(
-  SELECT refused FROM {schema}.append(
-    %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
-  )
-)
+-- One message, which the server has whole or not at all: no lock is held until another one comes.
+-- As whoever opened the connection, since the code may have changed who it is.
+RESET ROLE; SELECT {schema}.append_in_step(
+  %(space)s, %(arns)s::text[], %(changes)s::jsonb, %(bodies)s::bytea[]
+); COMMIT
+
+-- name: undo_step
+ROLLBACK
+
+-- name: forget_step
+DISCARD ALL
 
 -- name: written
 -- Which of these changes are stored: their first fact is where it belongs, and is theirs.
@@ -51,11 +60,9 @@ WHERE held.id = due.id
 RETURNING held.arn, due.name, held.epoch, due.is_takeover, before.wake_at, held.id
 
 -- name: extend
-UPDATE {schema}.executions AS held SET wake_at = %(until)s
-FROM unnest(%(arns)s::text[], %(epochs)s::bigint[]) AS mine (arn, epoch)
-WHERE held.namespace_id = %(space)s AND held.arn = mine.arn AND held.epoch = mine.epoch
-  AND held.owner = %(worker)s AND held.timeline = (SELECT {schema}.timeline())
-RETURNING held.arn
+SELECT {schema}.extend(
+  %(space)s, %(worker)s, %(arns)s::text[], %(epochs)s::bigint[], %(until)s
+)
 
 -- name: next_wake_at
 SELECT min(due.wake_at)
@@ -173,7 +180,7 @@ WITH gone AS (
 ), callbacks AS (
   DELETE FROM {schema}.callbacks WHERE execution_id IN (SELECT id FROM gone)
 )
-SELECT count(*) FROM gone
+SELECT count(*) FROM gone, {schema}.write_settings()
 
 -- name: delete_expired
 WITH expired AS (
@@ -251,19 +258,25 @@ SELECT set_config('synchronous_commit', 'off', true), pg_notify({schema}.channel
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 
 -- name: has_schema
-SELECT to_regclass(%(table)s) IS NOT NULL
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS space ON space.oid = relnamespace
+  WHERE space.nspname = {schema_text} AND relname = 'store'
+)
 
 -- name: schema_version
 SELECT version FROM {schema}.store
 
 -- name: lock_schema
-SELECT pg_advisory_xact_lock(hashtextextended(%(schema)s, 0))
+SELECT pg_advisory_xact_lock(hashtextextended({schema_text}, 0))
 
--- name: be_patient
--- To make a schema takes longer than a statement of every day, and others wait for it.
-SELECT set_config(name, '0', true) FROM unnest(
-  ARRAY['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']
-) AS name
+-- name: begin_schema
+-- To make a schema takes longer than a statement of every day, and others wait for it; but not for
+-- somebody who is gone.
+BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = '1min'
+
+-- name: commit_schema
+COMMIT
 
 -- name: make_schema
 CREATE SCHEMA IF NOT EXISTS {schema}
@@ -283,6 +296,7 @@ SELECT keys FROM {schema}.namespaces WHERE id = %(space)s
 UPDATE {schema}.namespaces
 SET keys = CASE WHEN keys[1] = %(key)s THEN keys ELSE ARRAY[%(key)s, keys[1]]::bytea[] END,
   keyed_at = CASE WHEN keys[1] = %(key)s THEN keyed_at ELSE clock.instant END
-FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant) AS clock
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS instant) AS clock,
+  {schema}.write_settings()
 WHERE id = %(space)s AND (keys[1] = %(key)s OR keyed_at <= clock.instant - %(after)s::bigint)
 RETURNING id

@@ -147,6 +147,18 @@ BEGIN
 END
 $$;
 
+-- Have what this transaction writes on the disk before it is answered, and wait long for no row.
+CREATE FUNCTION {schema}.write_settings() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  IF current_setting('lock_timeout') = '0' THEN
+    PERFORM set_config('lock_timeout', '2s', true);
+  END IF;
+END
+$$;
+
 -- Add a group of changes: each call is taken whole or refused whole, and the others are none the
 -- worse for it. One call of this function is one transaction and one round trip.
 --
@@ -166,9 +178,7 @@ DECLARE
   this_arn text;
   wanted record;
 BEGIN
-  IF current_setting('synchronous_commit') = 'off' THEN -- what is answered must be on the disk
-    PERFORM set_config('synchronous_commit', 'on', true);
-  END IF;
+  PERFORM {schema}.write_settings();
   -- All of them at once and in one order, lest two groups wait for each other.
   FOREACH this_arn IN ARRAY arns LOOP
     PERFORM FROM {schema}.executions
@@ -220,6 +230,21 @@ BEGIN
       cut := cut || wanted.line;
     END IF;
   END LOOP;
+END
+$$;
+
+-- Add the changes of a step in its own transaction, or end that.
+CREATE FUNCTION {schema}.append_in_step(
+  space integer, arns text[], changes jsonb, bodies bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF coalesce(current_setting('durably.step', true), '') <> 'open' THEN
+    RAISE SQLSTATE 'UD002' USING MESSAGE = 'this is not the transaction that the step was given';
+  END IF;
+  PERFORM FROM {schema}.append(space, arns, changes, bodies);
+  IF FOUND THEN
+    RAISE SQLSTATE 'UD001' USING MESSAGE = 'the outcome of the step comes too late';
+  END IF;
 END
 $$;
 
@@ -294,6 +319,44 @@ BEGIN
     SELECT space, one, found_id FROM jsonb_array_elements_text(wanted.callbacks) AS one
     ON CONFLICT DO NOTHING; -- an id belongs to the first execution that has it
   END IF;
+END
+$$;
+
+-- Let claims last until then at least; give those that still are their owner's. Rows are locked in the
+-- order of `append`. One that somebody keeps is left for the next time: the others need not wait.
+CREATE FUNCTION {schema}.extend(
+  space integer, worker text, arns text[], epochs bigint[], until bigint
+) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+  here CONSTANT bigint := {schema}.timeline();
+  waits boolean := true;
+  mine record;
+BEGIN
+  PERFORM {schema}.write_settings();
+  LOOP
+    BEGIN
+      FOR mine IN
+        SELECT * FROM unnest(arns, epochs) AS one (arn, epoch) ORDER BY one.arn COLLATE "C"
+      LOOP
+        IF NOT waits THEN
+          PERFORM FROM {schema}.executions AS held
+          WHERE held.namespace_id = space AND held.arn = mine.arn FOR UPDATE SKIP LOCKED;
+          CONTINUE WHEN NOT FOUND;
+        END IF;
+        UPDATE {schema}.executions AS held SET wake_at = greatest(held.wake_at, until)
+        WHERE held.namespace_id = space AND held.arn = mine.arn AND held.epoch = mine.epoch
+          AND held.owner = worker AND held.timeline = here;
+      END LOOP;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN -- nothing was changed
+      waits := false;
+    END;
+  END LOOP;
+  FOR mine IN SELECT * FROM unnest(arns, epochs) AS one (arn, epoch) LOOP
+    RETURN QUERY SELECT held.arn FROM {schema}.executions AS held
+    WHERE held.namespace_id = space AND held.arn = mine.arn AND held.epoch = mine.epoch
+      AND held.owner = worker AND held.timeline = here;
+  END LOOP;
 END
 $$;
 
