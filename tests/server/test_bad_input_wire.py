@@ -203,8 +203,8 @@ async def test_more_invokes_than_allowed_are_sent_away() -> None:
         assert (await wire.say(FUNCTIONS))[0] == 200
         # So is who waits for nothing.
         for kind, accepted in (("Event", 202), ("DryRun", 204)):
-            said = await wire.say(*one, f"X-Amz-Invocation-Type: {kind}", body=b"1")
-            assert said[0] == accepted
+            lines = (*one, f"X-Amz-Invocation-Type: {kind}")
+            assert (await wire.say(*lines, body=b"1"))[0] == accepted
         gate.opened.set()
         assert (await waiting)[0] == 200
         assert (await wire.say(*one, body=b"1"))[0] == 200
