@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -43,7 +44,9 @@ async def test_an_execution_that_fails_is_told_of_in_one_line(
             await run.result(20)
 
     [line] = caplog.records
-    assert line.getMessage() == "refuse/r1 failed: PermissionError: not today"
+    said, _, place = line.getMessage().partition(" (")
+    assert said == "refuse/r1 failed: PermissionError: not today"
+    assert re.fullmatch(rf"{re.escape(__file__)}, line \d+, in refuse\)", place)
     assert (line.levelno, vars(line)["executionArn"]) == (logging.WARNING, run.arn)
 
 

@@ -262,12 +262,17 @@ def test_whatever_the_umask_nobody_else_reads_its_files(folder: Path) -> None:
         (["--function", "f="], "The function 'f' has an empty command."),
         (["--function", "f=no-such-program x"], "'f' cannot be started: there is no 'no-such-pro"),
         (["--function", f"f=ftp://u:{SECRET}@h"], "'ftp://…@h' cannot be called for 'f'."),
-        (["--function", "f='"], 'Command: "\'": No closing quotation'),
-        (["--function", f"f=http://u:{SECRET}@h"], "Url: must be http://HOST:PORT or https://…"),
+        (["--function", "f='"], "Function 'f': command \"'\": No closing quotation"),
+        (
+            ["--function", f"f=http://u:{SECRET}@h"],
+            "Function 'f': url must be http://HOST:PORT or https://…",
+        ),
         (["--function", f"http://u:{SECRET}@h/"], "'http://…@h/' does not name a function."),
         (["--function", f"a b=http://h/?key={SECRET}"], "'a b=http://h/?…' does not name a functi"),
         (["missing.py"], "There is no file 'missing.py'."),
-        (["app.py", "--region", "at home"], "Region: must be letters, digits and '-'"),
+        (["app.py:hello"], "'app.py:hello' names a function, and files are loaded whole."),
+        (["."], "'.' is a folder."),
+        (["app.py", "--region", "at home"], "'--region': must be letters, digits and '-'"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(
@@ -320,6 +325,8 @@ def test_a_version_that_is_not_there_is_not_a_function_that_is_not_there(folder:
             server.invoke("hello", {}, Qualifier="7")
         with pytest.raises(ClientError, match="no function 'hallo'; there is: hello, relay"):
             server.invoke("hallo", {})
+        with pytest.raises(ClientError, match="no such operation: GET /2020-06-30/functions/hello"):
+            server.client.get_function_code_signing_config(FunctionName="hello")
 
 
 def test_a_server_without_functions_says_what_it_is_good_for(tmp_path: Path) -> None:
@@ -374,8 +381,11 @@ def test_serve_takes_credentials_from_a_file_and_tells_who_has_done_what(tmp_pat
         (["--credentials", "nowhere.toml"], "Credentials: nowhere.toml cannot be read"),
         (["--credentials", "x", "--access-key", f"A:{'x' * 16}"], "beside a file of keys"),
         (["--host", EVERYWHERE], "0.0.0.0 is not served to others without keys and TLS."),
-        (["--host", EVERYWHERE, "--behind-proxy"], "is not served to others without keys and TLS."),
-        (["--access-key", "short:short"], "Secret: must be at least 16 characters"),
+        (["--host", EVERYWHERE, "--behind-proxy"], "is not served to others without keys."),
+        (
+            ["--access-key", "short:short"],
+            "The access key cannot be used: secret: must be at least 16 characters",
+        ),
         (["--allow-host", "a.example"], "Hosts: need keys or tokens"),
         (["--host", "203.0.113.1", "--access-key", f"A:{'x' * 16}", "--behind-proxy"], "cannot be"),
     ],

@@ -31,10 +31,28 @@ def test_a_process_that_lacks_the_function_is_named_with_what_it_has(
     shell.run("start", "gone.py:gone", "--name", "g")
     with dev_server(folder, "other.py", options=STORE):
         why, listed = shell.run("why", "g").out, shell.run("list").out
+    with dev_server(folder, command="serve", options=STORE):
+        assert "has no function 'gone'; it has: none." in shell.run("why", "g").out
 
     assert "has no function 'gone'; it has: other." in why
     assert "`durably dev FILE`, or `durably serve --function gone=COMMAND`" in why
     assert "no process has it" in listed
+
+
+def test_a_reload_says_what_is_new_what_is_gone_and_who_is_left(folder: Path) -> None:
+    waiting = (
+        (folder / "gone.py")
+        .read_text()
+        .replace('return "done"', 'return str(await ctx.wait("nap", 1000))')
+    )
+    (folder / "gone.py").write_text(waiting)
+    with dev_server(folder, "gone.py", options=STORE) as server:
+        server.client.invoke(FunctionName="gone", Payload="{}", InvocationType="Event")
+
+        (folder / "gone.py").write_text(waiting.replace("def gone", "def fresh"))
+
+        assert "1 function; new: fresh; gone: gone." in server.until_said("Loaded anew")
+        server.until_said("1 execution of those cannot go on here.")
 
 
 def test_nobody_is_told_to_start_a_worker_for_what_is_parked(folder: Path, shell: Shell) -> None:
@@ -45,8 +63,9 @@ def test_nobody_is_told_to_start_a_worker_for_what_is_parked(folder: Path, shell
 
     why, listed = shell.run("why", "g"), shell.run("list")
 
-    assert "Nothing lets it go on before `durably resume g`." in why.out
+    assert "Mend the cause; nothing lets it go on before `durably resume g`." in why.out
     assert "PARKED" in listed.out
+    assert "failed in a row" not in listed.out
     assert "worker" not in why.out + why.err + listed.out + listed.err
 
 

@@ -277,7 +277,7 @@ def test_a_parked_execution_says_so_and_goes_on_when_it_is_run_again(shell: Shel
     assert "c is parked" in why
     assert "It loops: 1 invocation failed in a row, the last one with" in why
     assert "out of order" in why
-    assert "Nothing lets it go on before `durably resume c`." in why
+    assert "Mend the cause; nothing lets it go on before `durably resume c`." in why
     assert [one["Status"] for one in shell.run("list", "--parked", "--json").json] == ["RUNNING"]
     assert "PARKED" in shell.run("list").out
 

@@ -182,7 +182,9 @@ async def test_one_that_never_asks_for_an_invocation_is_ended_and_fails_what_wai
             await function.do("pid")
 
         assert failure.value.error_type == "Runtime.ExitError"
-        assert function.said[0] == "did not ask for an invocation within 0.3 seconds"
+        assert function.said[0].startswith(
+            "did not ask for an invocation within 0.3 seconds (at AWS_LAMBDA_RUNTIME_API"
+        )
         await function.until_said("started again in 0.25 s")
 
 
@@ -214,7 +216,9 @@ async def test_one_that_asks_once_and_goes_silent_is_ended_and_fails_what_waits(
             await function.do("pid")
 
     ended = "did not ask for an invocation within 0.3 seconds"
-    assert function.said.count(ended) == 2  # the second one did not ask at all
+    assert (
+        sum(line.startswith(ended) for line in function.said) == 2
+    )  # the second one did not ask at all
 
 
 def test_nothing_of_it_is_left_when_the_server_is_killed(tmp_path: Path) -> None:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from durably.checks import listed_in, shown
 from durably.errors import ValidationError, error_object
 from durably.limits import as_text
 from durably.wire.operation import ErrorObject
-
-_PACKAGE = str(Path(__file__).parents[1])
-_FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+), in (?P<function>.*)')
-_MAX_PLACES = 3
 
 
 def as_error_object(error: object) -> ErrorObject:
@@ -31,15 +24,6 @@ def as_error_object(error: object) -> ErrorObject:
         case _:
             said = f"must be an exception, text or an ErrorObject, not {shown(error)}"
             raise ValidationError("error", said)
-
-
-def places_in(error: ErrorObject | None) -> list[str]:
-    """Give the user's own frames in what was recorded of an error, the last few of them."""
-    frames = [] if error is None else [_FRAME.fullmatch(one) for one in error.stack_trace or ()]
-    own = [one for one in frames if one is not None and not one["file"].startswith(_PACKAGE)]
-    return [
-        f"{one['file']}, line {one['line']}, in {one['function']}" for one in own[-_MAX_PLACES:]
-    ]
 
 
 def _readable(error: ErrorObject) -> ErrorObject:

@@ -46,7 +46,9 @@ def dev(*, files: tuple[str, ...], **options: Any) -> None:
     async def reload(server: Serving) -> None:
         async with asyncio.TaskGroup() as reloading:  # one that works may take its time
             async for changed in serving.changes(_outermost(folders)):
-                await functions.reload(changed)
+                gone = await functions.reload(changed)
+                if left := await server.count_open(gone):
+                    click.echo(f"{counted(left, 'execution')} of those cannot go on here.")
                 for process in _concerned(server, changed):
                     reloading.create_task(process.reload())
 
@@ -77,14 +79,14 @@ class Functions:
         """Give the file that each of them is from."""
         return {name: _file_of(one) for name, one in self.by_name.items()}
 
-    async def reload(self, changed: frozenset[Path]) -> None:
-        """Load the files anew if what has *changed* may concern them.
+    async def reload(self, changed: frozenset[Path]) -> frozenset[str]:
+        """Load the files anew if what has *changed* may concern them, and name what is gone.
 
         What cannot be loaded leaves everything as it was. Invocations that run go on as they are.
         """
         if not self._files or not any(self._concerns(path) for path in changed):
-            return
-        before = set(self.by_name)
+            return frozenset()
+        before = frozenset(self.by_name)
         unload(self._roots)
         self._is_loaded = False
         try:
@@ -92,10 +94,13 @@ class Functions:
         except Trouble as trouble:
             tell(trouble)
             click.echo("Not loaded; the functions are as they were.")
-            return
-        gone = ", ".join(sorted(before - set(self.by_name)))
-        says = f"; gone: {safe(gone)}" if gone else ""
-        click.echo(f"Loaded anew: {counted(len(self.by_name), 'function')}{says}.")
+            return frozenset()
+        gone = before.difference(self.by_name)
+        parts = [counted(len(self.by_name), "function")]
+        for word, names in (("new", set(self.by_name) - before), ("gone", gone)):
+            parts += [f"{word}: {safe(', '.join(sorted(names)))}"] if names else []
+        click.echo(f"Loaded anew: {'; '.join(parts)}.")
+        return gone
 
     def _concerns(self, path: Path) -> bool:
         if not self._is_loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +43,7 @@ STYLES = {
     ExecutionStatus.TIMED_OUT: "red",
     ExecutionStatus.STOPPED: "red",
 }
+_IN_A_ROW = re.compile(r"^(\d+) invocations failed in a row; the last with ")
 _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
 
 
@@ -224,7 +226,7 @@ async def _next(
     """Say what is going to happen next, which only the record of an execution tells."""
     summary = listed.summary
     if summary.ended_at is not None or summary.parked_reason is not None:
-        return short(summary.parked_reason or "", 60)
+        return short(_IN_A_ROW.sub(r"\1 failed: ", summary.parked_reason or ""), 60)
     is_due = listed.wake_at is not None and listed.wake_at <= service.clock.now()
     if is_due and roster is not None and not has_worker_for(listed, roster):
         in_version = "" if summary.version == LATEST else f" in version {summary.version}"

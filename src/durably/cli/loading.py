@@ -44,6 +44,11 @@ def load_functions(*files: str) -> Mapping[str, DurableFunction]:
     """
     found: list[DurableFunction] = []
     for file in files:
+        whole, _, name = file.rpartition(":")
+        if name and Path(whole).is_file():
+            raise Trouble(
+                f"{file!r} names a function, and files are loaded whole.", f"Write {whole}."
+            )
         module = _load(Path(file))
         here = [value for value in vars(module).values() if isinstance(value, DurableFunction)]
         if not here:
@@ -84,6 +89,8 @@ def _no_function(file: str, name: str, functions: Mapping[str, DurableFunction])
 
 
 def _load(path: Path) -> ModuleType:
+    if path.is_dir():
+        raise Trouble(f"{str(path)!r} is a folder.", "Name the Python files in it.")
     if not path.is_file():
         step = "Name a Python file, as in `durably run orders.py:fulfil`."
         raise Trouble(f"There is no file {str(path)!r}.", step)

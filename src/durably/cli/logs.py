@@ -8,7 +8,7 @@ from durably.cli.printing import console, safe, safe_lines, write_at_once
 from durably.wire.arns import title_of
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_KNOWN = _STANDARD | {"executionArn", "operationId", "operationName", "parentId"}
+_KNOWN = _STANDARD | {"executionArn", "operationId", "operationName", "parentId", "color_message"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
@@ -28,7 +28,8 @@ class ConsoleLogs(logging.Handler):
         style = _STYLES.get(record.levelname)
         out = console(to_stderr=True)
         with out.capture() as captured:
-            out.print(line, style=style, soft_wrap=True)
+            # A terminal breaks words: there the console wraps.
+            out.print(line, style=style, soft_wrap=not out.is_terminal)
         write_at_once(captured.get(), out.file)
 
 

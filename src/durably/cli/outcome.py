@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from durably.app.failures import places_in
 from durably.cli.printing import colored, counted, length, safe, safe_lines, short
+from durably.engine.reports import places_in
 from durably.engine.views import Description
 from durably.errors import in_operation
 from durably.wire.arns import title_of

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION
+from durably.app.settings import DEFAULT_GRACE, DEFAULT_REGION, EngineSettings
 from durably.cli.errors import Trouble
 from durably.cli.loading import EMPTY
 from durably.cli.logs import show_audit
 from durably.cli.options import log_level_option, store_option, work_options
+from durably.errors import ValidationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Option = Callable[[Any], Any]
@@ -95,6 +96,13 @@ def _address_of(_context: click.Context, _option: click.Parameter, host: str) ->
     return LOOPBACK if host.lower() == "localhost" else host
 
 
+def _region_of(_context: click.Context, _option: click.Parameter, region: str) -> str:
+    try:
+        return EngineSettings(region=region).region
+    except ValidationError as error:
+        raise click.BadParameter(error.message) from error
+
+
 def _address_options() -> tuple[_Option, ...]:
     return (
         click.option(
@@ -134,6 +142,7 @@ def _address_options() -> tuple[_Option, ...]:
             default=DEFAULT_REGION,
             show_default=True,
             metavar="NAME",
+            callback=_region_of,
             help="What arns name as their region. Those of a region of AWS have the form that the"
             " model of the service asks for.",
         ),
@@ -154,12 +163,25 @@ def serve(**options: Any) -> None:
     """
     serving = the_server()
     asked = serving.asked_for(options)
-    has_keys = options["access_key"] or options["credentials"]
+    has_keys = bool(options["access_key"] or options["credentials"])
     if asked.is_public and not (options["behind_proxy"] and has_keys):
-        step = "Give it --credentials, put a proxy in front that speaks TLS, say --behind-proxy."
-        raise Trouble(f"{asked.host} is not served to others without keys and TLS.", step)
+        raise _not_served(asked.host, has_keys=has_keys, has_proxy=options["behind_proxy"])
     show_audit()
     asyncio.run(serving.run_server(asked, EMPTY, {}, serving.nothing_else))
+
+
+def _not_served(host: str, *, has_keys: bool, has_proxy: bool) -> Trouble:
+    """Say what is missing where others are to be served."""
+    missing: list[str] = []
+    steps: list[str] = []
+    if not has_keys:
+        missing.append("keys")
+        steps.append("Give it --credentials FILE.")
+    if not has_proxy:
+        missing.append("TLS")
+        steps.append("Put a proxy in front that speaks TLS, and say --behind-proxy.")
+    said = f"{host} is not served to others without {' and '.join(missing)}."
+    return Trouble(said, " ".join(steps))
 
 
 def the_server() -> ModuleType:

@@ -21,6 +21,7 @@ from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
 from durably.cli.printing import colored, counted, is_terminal, safe, safe_lines, write_at_once
+from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
 from durably.server.access import (
@@ -130,14 +131,22 @@ def _credentials(
     if path is None:
         if said is None:
             return (() if is_loopback(options["host"]) else (_made_key(EVERYTHING),)), ()
-        key_id, _, secret = said.partition(":")
-        return (AccessKey(key_id, secret),), ()
+        return (_given_key(said),), ()
     if said is not None:
         raise Trouble("A key is given beside a file of keys.", "Write it into the file.")
     keys, tokens = read_credentials(path)
     if all(source.is_address for source in sources):
         return keys, tokens
     return (_made_key(_OF_FUNCTIONS), *keys), tokens
+
+
+def _given_key(said: str) -> AccessKey:
+    key_id, _, secret = said.partition(":")
+    try:
+        return AccessKey(key_id, secret)
+    except ValidationError as error:
+        step = "Write ID:SECRET, with --access-key or in DURABLY_ACCESS_KEY."
+        raise Trouble(f"The access key cannot be used: {error}.", step) from error
 
 
 def _made_key(permissions: frozenset[Permission]) -> AccessKey:
@@ -157,10 +166,13 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
         handler=shown_address(where),
     )
     source = Source(settings=settings, where=where)
-    if source.is_address:
-        split_url(where)
-    else:
-        _check_command(name, where)
+    try:
+        if source.is_address:
+            split_url(where)
+        else:
+            _check_command(name, where)
+    except ValidationError as error:
+        raise Trouble(f"Function {name!r}: {error.field} {error.message}.", _HOW_TO_NAME) from error
     return source
 
 
@@ -296,7 +308,8 @@ def _for_others(asked: Asked) -> Iterator[tuple[str, str]]:
     """Say by what names and with what key others come, where they are served."""
     if asked.is_public:
         names = ", ".join(asked.access.hosts)
-        yield "Called", f"{safe(names)}; by other names with --allow-host NAME"
+        yield "Called", safe(names)
+        yield "", "by other names with --allow-host NAME"
     if asked.is_key_made:
         key = asked.access.keys[0]
         yield "Key", "shown once:"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from durably.app.failures import places_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_among
 from durably.cli.list import status_text
@@ -29,6 +28,7 @@ from durably.cli.printing import (
 )
 from durably.cli.stores import read
 from durably.clock import SystemClock
+from durably.engine.reports import places_in
 from durably.engine.service import Service
 from durably.engine.views import Description
 from durably.wire.operation import ErrorObject, Operation, OperationStatus, OperationType

@@ -126,9 +126,11 @@ async def hands_for(service: Service, url: str, arn: str) -> Hands:
     """Say who is there for an execution."""
     parts = parse_execution_arn(arn)
     if service.sharing is None:
-        known = functions_of_holder(url) if is_held(url) else frozenset()
+        if not is_held(url):
+            return Hands(has_worker=False, has_owner=False)
+        known = functions_of_holder(url)
         has_it = known is None or parts.function_name in known
-        return Hands(has_it, is_held(url), known or None)
+        return Hands(has_it, has_owner=True, functions=known)
     roster, stored = await service.sharing.roster(), await service.store.find(arn)
     has_worker = roster.has_worker_for(claim_name(parts.function_name, parts.version))
     has_owner = (

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from durably.app.execution import function_in, name_in
-from durably.app.failures import places_in
 from durably.app.names import find_arn
 from durably.app.operations import kind_of, label_of, origin_of
 from durably.app.settings import DEFAULT_URL, is_postgres
@@ -20,6 +19,7 @@ from durably.cli.printing import counted, safe, short, since, to_json, until, wi
 from durably.cli.stores import Hands, hands_for, read
 from durably.clock import SystemClock
 from durably.engine.arns import LATEST
+from durably.engine.reports import places_in
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.views import Awaited, Description, Next, Standing, Why
@@ -80,7 +80,7 @@ def _how_to_go_on(description: Description, url: str, functions: frozenset[str] 
     name = description.function_name
     does = f"start {workers_for(url, name)}"
     if functions is not None:
-        has = f"has no function {name!r}; it has: {', '.join(sorted(functions))}"
+        has = f"has no function {name!r}; it has: {', '.join(sorted(functions)) or 'none'}"
         said = f"The process that works on this store {has}. Nothing happens until one has it: "
         return safe(f"{said}end that one, and {does}.")
     run = with_store(url, "run", f"FILE:{name}", "--name", description.execution_name)
@@ -154,13 +154,14 @@ def sentences(
         yield from (f"  {safe(place)}" for place in places_in(description.error))
         return
     yield from _standing(found, title, begun, is_held=is_held)
-    if found.parked_reason is not None:
+    if found.parked_reason is not None and not found.failures:  # or those are the reason
         yield f"It was parked because of this: {short(found.parked_reason, 300)}"
-    if found.standing in _NEEDS_RESUME:
-        command = safe(with_store(url, "resume", name))
-        yield f"Nothing lets it go on before `{command}`."
     if not _deaths(found, is_held=is_held):
         yield from _failures(found)
+    if found.standing in _NEEDS_RESUME:
+        command = safe(with_store(url, "resume", name))
+        mended = "Mend the cause; n" if found.standing is Standing.PARKED else "N"
+        yield f"{mended}othing lets it go on before `{command}`."
     if found.standing in (Standing.RETRYING, Standing.WAITING) and found.wakes_at is not None:
         does = _NEXT.get(found.next, "It goes on by itself" if is_held else "It is due to go on")
         yield f"{does} at {until(found.wakes_at, now)}."

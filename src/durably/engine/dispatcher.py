@@ -14,6 +14,7 @@ from typing import Any
 from durably.engine.invokers import Invoker
 from durably.engine.leases import Leases
 from durably.engine.policy import DispatcherPolicy
+from durably.engine.reports import logged, recorded
 from durably.engine.roster import Presence, claim_name
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
@@ -21,7 +22,6 @@ from durably.engine.sessions import Session
 from durably.engine.store import Claim
 from durably.engine.waiters import wait_at_most
 from durably.errors import (
-    InvocationExitError,
     ResourceNotFoundException,
     StoreError,
     error_object,
@@ -38,7 +38,6 @@ failures = logging.getLogger("durably.engine.failures")
 
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
-_MAX_LOGGED = 500
 
 
 class _Kind(Enum):
@@ -326,12 +325,12 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a function raises, the worker goes on
             await self._tell(session, error)
-            await session.fail(_recorded(error))
+            await session.fail(recorded(error))
         else:
             has_failed = output.status is InvocationStatus.FAILED and not session.is_over
             await session.end(output)
             if has_failed:
-                await self._tell_of_answer(session, _shown(output.error))
+                await self._tell_of_answer(session, logged(output.error))
 
     async def _tell_of_answer(self, session: Session, said: str) -> None:
         """Log what failed: the execution, unless what its function answered was no answer."""
@@ -347,7 +346,7 @@ class Dispatcher:
         """Log that an invocation failed, or that its execution was ended meanwhile."""
         title, ended = title_of(session.arn), await self._end_of(session.arn)
         if ended is None:
-            said = f"an invocation of {title} failed: {_shown(error_object(error))}"
+            said = f"an invocation of {title} failed: {logged(error_object(error))}"
         else:
             said = f"{title} {ended}; what it still does is not recorded"
         log.warning("%s", said, extra={"executionArn": session.arn})
@@ -383,21 +382,3 @@ class Dispatcher:
                 self._tell_of_store(error)
             except Exception:
                 log.exception("what keeps the leases broke; it is tried again")
-
-
-def _shown(error: ErrorObject | None) -> str:
-    """Give an error's type and message, cut to what a line of a log can take."""
-    if error is None:
-        return "no error was given"
-    said = ": ".join(text for text in (error.error_type, error.error_message) if text)
-    return said if len(said) <= _MAX_LOGGED else f"{said[:_MAX_LOGGED]}…"
-
-
-def _recorded(error: Exception) -> ErrorObject:
-    """Give what the history says of a failed invocation.
-
-    User code that wants to end this process is one whose process has ended, to the service.
-    """
-    if isinstance(error, InvocationExitError):
-        return ErrorObject(error_type=EXIT_ERROR[0], error_message=str(error))
-    return error_object(error)

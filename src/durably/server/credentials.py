@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from durably.errors import ValidationError
 from durably.server.access import AccessKey, BearerToken, Permission
 
 _OF_OTHERS = 0o077
+_PLACE = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
 
 
 class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,9 +43,12 @@ def read_credentials(path: Path) -> tuple[tuple[AccessKey, ...], tuple[BearerTok
     try:
         said = msgspec.toml.decode(_read(path), type=_File)
     except msgspec.ValidationError as error:
-        raise _refusal(path, f"is not as it must be: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _refusal(path, "is not TOML") from None
+        permissions = ", ".join(Permission)
+        text = f"is not as it must be: {error}; permissions are {permissions}"
+        raise _refusal(path, text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        at = _PLACE.search(str(error))  # all else might repeat a secret
+        raise _refusal(path, f"is not TOML{f' {at[0]}' if at else ''}") from None
     keys = tuple(AccessKey(one.id, one.secret, one.permissions) for one in said.keys)
     tokens = tuple(BearerToken(one.secret, one.permissions, one.name) for one in said.tokens)
     _check_names(path, [key.name for key in keys] + [token.name for token in tokens])
@@ -63,8 +68,9 @@ def _read(path: Path) -> bytes:
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if not names:
         raise _refusal(path, "names no keys and no tokens")
-    if len(set(names)) < len(names):
-        raise _refusal(path, "gives two of them the same name")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _refusal(path, f"gives two of them the same name: {twice[0]}")
 
 
 def _refusal(path: Path, text: str) -> ValidationError:

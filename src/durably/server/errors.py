@@ -30,6 +30,7 @@ _HEADERS = {
 _ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 _SERVER_ERROR = 500
+_MAX_SHOWN = 200
 _CAPITALISED = frozenset(
     {
         "CallbackTimeoutException",
@@ -43,9 +44,10 @@ _CAPITALISED = frozenset(
 _RETRY_AFTER_SECONDS = "1"
 
 
-def unknown_operation(status: int = 404) -> ApiError:
-    """Refuse a path or a method that is no operation."""
-    return ApiError(status, "UnknownOperationException", "There is no such operation.")
+def unknown_operation(asked: str, status: int = 404) -> ApiError:
+    """Refuse a path or a method that is no operation; *asked*: both."""
+    shown = asked if len(asked) <= _MAX_SHOWN else f"{asked[:_MAX_SHOWN]}…"
+    return ApiError(status, "UnknownOperationException", f"There is no such operation: {shown}.")
 
 
 def too_large(max_bytes: int) -> ApiError:

@@ -234,7 +234,10 @@ class FunctionProcess:
 
     def _end_silent(self) -> None:
         self._patience = None
-        self._kill(f"did not ask for an invocation within {in_words(self._start_seconds)}")
+        self._kill(
+            f"did not ask for an invocation within {in_words(self._start_seconds)}"
+            " (at AWS_LAMBDA_RUNTIME_API, as a runtime of Lambda does)"
+        )
 
     def _end_at_time_out(self) -> None:
         seconds = self.runtime.settings.timeout_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from durably.app.assembly import Assembly
 from durably.app.settings import EngineSettings, make_store
 from durably.clock import SystemClock
 from durably.engine.arns import Home
+from durably.engine.store import Query
 from durably.handler import DurableFunction
 from durably.server.access import Access
 from durably.server.app import make_app
@@ -25,6 +26,9 @@ from durably.server.listening import LOOPBACK, bound_socket, listening, port_of
 from durably.server.processes import FunctionProcess, Surroundings
 from durably.server.runtime_api import runtime_app
 from durably.server.runtimes import Runtime
+from durably.wire.execution import ExecutionStatus
+
+_MAX_COUNTED = 1000
 
 Say = Callable[[str, str], None]
 
@@ -129,6 +133,15 @@ class Serving:
             for process in self.processes:
                 opened.push_async_callback(_ended, asyncio.create_task(process.run()))
             self._opened = opened.pop_all()
+
+    async def count_open(self, names: Iterable[str]) -> int:
+        """Count the executions of functions that have not ended; at most 1,000 of each."""
+        statuses = (ExecutionStatus.RUNNING, ExecutionStatus.PAUSING, ExecutionStatus.PAUSED)
+        count = 0
+        for name in names:
+            query = Query(function_name=name, statuses=statuses, limit=_MAX_COUNTED)
+            count += len((await self._assembly.service.list(query)).executions)
+        return count
 
     @property
     def running(self) -> int:

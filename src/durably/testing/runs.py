@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durably.app.execution import error_of, name_in, result_of
-from durably.app.failures import places_in
 from durably.app.operations import kind_of, label_of, origin_among
 from durably.checks import check_kind
 from durably.engine.history import MAX_PAGE
+from durably.engine.reports import places_in
 from durably.engine.service import Service
 from durably.engine.views import Description, Standing, Why
 from durably.handler import DurableFunction

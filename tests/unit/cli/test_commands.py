@@ -86,9 +86,8 @@ def _no_color(monkeypatch: pytest.MonkeyPatch) -> None:
             why(Standing.PARKED, failures=9, last_error=ERROR, parked_reason="9 in a row"),
             [
                 "f/run is parked, since ",
-                "It was parked because of this: 9 in a row",
-                "Nothing lets it go on before `durably resume run`.",
                 "It loops: 9 invocations failed in a row",
+                "Mend the cause; nothing lets it go on before `durably resume run`.",
             ],
         ),
     ],

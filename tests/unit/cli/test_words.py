@@ -7,10 +7,10 @@ from typing import Any
 import click
 import pytest
 
-from durably.app.failures import places_in
 from durably.cli.errors import Trouble, places_of, tell, trouble_of
 from durably.cli.logs import ConsoleLogs, line_of, log_to_console
 from durably.cli.outcome import ended_line, error_text, failure_lines
+from durably.engine.reports import places_in
 from durably.engine.views import Description
 from durably.errors import (
     DurableError,
