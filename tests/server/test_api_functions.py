@@ -64,6 +64,11 @@ def test_functions_are_listed_in_pages(client: Any) -> None:
     assert [one["FunctionName"] for page in paged for one in page["Functions"]] == names
 
 
+def test_a_marker_that_the_list_of_functions_has_not_given_is_refused(client: Any) -> None:
+    with pytest.raises(client.exceptions.InvalidParameterValueException, match="Marker"):
+        client.list_functions(Marker="nobody")
+
+
 def test_a_function_is_described(client: Any) -> None:
     reply = client.get_function(FunctionName="gated", Qualifier="$LATEST")
     check_reply("GetFunction", reply)

@@ -201,6 +201,10 @@ async def test_more_invokes_than_allowed_are_sent_away() -> None:
         assert json.loads(body)["Reason"] == "CallerRateLimitExceeded"
         # Who waits for executions is counted apart: a function must be able to checkpoint.
         assert (await wire.say(FUNCTIONS))[0] == 200
+        # So is who waits for nothing.
+        for kind, accepted in (("Event", 202), ("DryRun", 204)):
+            lines = (*one, f"X-Amz-Invocation-Type: {kind}")
+            assert (await wire.say(*lines, body=b"1"))[0] == accepted
         gate.opened.set()
         assert (await waiting)[0] == 200
         assert (await wire.say(*one, body=b"1"))[0] == 200
@@ -215,6 +219,12 @@ def test_there_is_room_again_when_a_request_has_ended(waits_for: str | None) -> 
                 pass
             with door.passed(b"", None if waits_for else "one"):
                 pass
+
+
+def test_a_body_of_nothing_takes_nothing() -> None:
+    door = Door(Limits(max_waiting_bytes=5))
+    with door.passed(b"1111", "one"), door.passed(b"", "one"):
+        pass
 
 
 async def test_too_much_at_the_same_time_is_sent_away() -> None:

@@ -20,7 +20,14 @@ from durably.server.guards import Limits
 from durably.server.runtime_api import MAX_ASKING
 from tests.app.functions import ALL
 from tests.server.served import http_client
-from tests.server.support import RUNTIME, RuntimeClient, request_id_of, runtimes, service_with
+from tests.server.support import (
+    RUNTIME,
+    RuntimeClient,
+    request_id_of,
+    runtimes,
+    service_with,
+    wait_for_event,
+)
 from tests.server.wire import answer
 
 DURABLE = FunctionSettings(name="slow")
@@ -241,6 +248,45 @@ async def trickle(client: RuntimeClient, path: str) -> tuple[int, dict[str, str]
             return answer(await reader.read())
     finally:
         writer.close()
+
+
+async def test_what_is_sent_to_a_runtime_is_made_when_one_takes_it() -> None:
+    made: list[int] = []
+
+    def payload() -> bytes:
+        made.append(runtime.asking)
+        return b"1"
+
+    async with runtimes(PLAIN) as [(runtime, client)]:
+        asking = [asyncio.create_task(client.next()) for _ in range(3)]
+        while runtime.asking < 3:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+        call = Call(request_id="r", function_arn="arn", payload=payload)
+        answered = asyncio.create_task(runtime.call(call))
+        done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        await client.say("r", "response", 2)
+
+        assert await answered == b"2"
+        assert len(made) == 1
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_answer_that_is_too_much_to_build_is_no_answer() -> None:
+    settings = FunctionSettings(name="durable")
+    async with (
+        runtimes(settings) as [(runtime, client)],
+        service_with({"durable": runtime}) as service,
+    ):
+        arn = await service.start("durable", "1")
+        crowded = {"Status": "SUCCEEDED", "Result": "1", "more": [0] * 200_000}
+        await client.answer(crowded)
+
+        event = await wait_for_event(service, arn, "InvocationCompleted")
+        assert "more than 100,000 lists, objects and commas" in str(event)
 
 
 @pytest.mark.parametrize("kind", ["response", "error"])

@@ -42,6 +42,7 @@ from durably.engine.facts import (
     is_visible,
     timestamp_of,
 )
+from durably.engine.paging import error_bytes, fitting
 from durably.errors import InvalidParameterValueException
 from durably.wire.history import (
     CallbackStartedDetails,
@@ -84,7 +85,8 @@ def history_page(
 
     Args:
         facts: the journal, or the beginning of one.
-        max_items: at most so many events, 1000 at most; 0 or `None` means 100.
+        max_items: at most so many events, 1000 at most; 0 or `None` means 100. A page ends
+            sooner, after its first event, where payloads would take more than 4 MiB.
         marker: the `next_marker` of the page before, asked for in the same order.
         oldest_first: `False` gives the newest event first, and markers go downwards.
         include_data: `False` leaves payloads out and says so with `Truncated`.
@@ -98,6 +100,8 @@ def history_page(
     step = 1 if oldest_first else -1
     first = _first_event(marker, count, 1 if oldest_first else count)
     wanted = range(first, (count if oldest_first else 1) + step, step)[:limit]
+    if include_data:
+        wanted = wanted[: fitting(_payload_bytes(told.visible[event - 1]) for event in wanted)]
     view = _View(told, include_data=include_data)
     events = tuple(view.event(event_id) for event_id in wanted)
     following = wanted[-1] + step if wanted else 0
@@ -126,6 +130,16 @@ def _first_event(marker: str | None, count: int, default: int) -> int:
         if 1 <= first <= count:
             return first
     raise InvalidParameterValueException("Marker is not one that this history has given.")
+
+
+def _payload_bytes(fact: Fact) -> int:
+    """Say what the texts in *fact* take, roughly."""
+    values = (getattr(fact, name) for name in fact.__struct_fields__)
+    return sum(
+        error_bytes(value) if isinstance(value, ErrorObject) else len(value)
+        for value in values
+        if isinstance(value, ErrorObject | str)
+    )
 
 
 @dataclass(slots=True)

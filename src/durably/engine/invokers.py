@@ -8,10 +8,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
+from durably.engine.limits import MAX_AMOUNT
 from durably.engine.rules import INVALID_RESPONSE_TYPE
 from durably.engine.sessions import Session
 from durably.errors import FunctionNotFoundError, RecordedError, SerdesError
-from durably.serdes_json import read_json
+from durably.serdes_json import check_amount, read_json
 from durably.wire.base import convert_wire
 from durably.wire.invocation import InvocationInput, InvocationOutput, InvocationStatus
 
@@ -142,10 +143,22 @@ class FunctionError(RecordedError):
 
 def _members_of(payload: bytes) -> dict[str, Any]:
     try:
-        value = read_json(payload.decode())
+        value = _read(payload)
     except (SerdesError, UnicodeDecodeError):
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _read(payload: bytes) -> object:
+    """Read what a function says around its values, if it is not too much to build.
+
+    Raises:
+        SerdesError: it is, or it is not JSON.
+        UnicodeDecodeError: it is not text.
+    """
+    text = payload.decode()
+    check_amount(text, MAX_AMOUNT)
+    return read_json(text)
 
 
 def _lines_of(trace: object) -> tuple[str, ...] | None:
@@ -280,7 +293,7 @@ def _output_of(answer: bytes) -> InvocationOutput:
     an error is one.
     """
     try:
-        output = convert_wire(read_json(answer.decode()), InvocationOutput)
+        output = convert_wire(_read(answer), InvocationOutput)
     except (msgspec.MsgspecError, SerdesError, UnicodeDecodeError) as error:
         if "errorType" in _members_of(answer):
             raise FunctionError.read(answer) from error

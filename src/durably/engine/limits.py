@@ -26,6 +26,10 @@ MAX_PAYLOAD_BYTES: Final = 1_048_576
 MAX_SYNCHRONOUS_PAYLOAD_BYTES: Final = 6_291_456
 """What the payload and the result of an execution may take whose starter waits for it."""
 
+MAX_AMOUNT: Final = 100_000
+"""How many lists, objects and commas what is read as members may have: 400 for each update that
+SDKs send at once, and few enough that reading them takes no longer than receiving so much does."""
+
 MAX_ERROR_BYTES: Final = 1_048_576
 MAX_SUB_TYPE: Final = 32
 MAX_TARGET: Final = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from durably.engine.execution import Execution, readable_operations
 from durably.errors import InvalidParameterValueException
@@ -15,19 +15,25 @@ MAX_PAGE_OPERATIONS = 1000
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Of payloads, roughly. What is sent to a function must stay under 6 MB with all around it."""
 
-_OPERATION_BYTES = 400
+_ITEM_BYTES = 400
 
 
 def page_of(operations: Sequence[Operation], max_items: int = MAX_PAGE_OPERATIONS) -> int:
     """Say how many of *operations*, from the first on, make one page: at least one, if any."""
     if maybe("page of one"):
         return min(len(operations), 1)
-    size = 0
-    for count, operation in enumerate(operations[:max_items]):
-        size += _OPERATION_BYTES + _payload_bytes(operation)
+    return fitting(_payload_bytes(operation) for operation in operations[:max_items])
+
+
+def fitting(payloads: Iterable[int]) -> int:
+    """Say how many items with *payloads* of so many bytes make one page: at least one, if any."""
+    size = count = 0
+    for payload in payloads:
+        size += _ITEM_BYTES + payload
         if size > MAX_PAGE_BYTES and count:
-            return count
-    return min(len(operations), max_items)
+            break
+        count += 1
+    return count
 
 
 def _payload_bytes(operation: Operation) -> int:
@@ -41,10 +47,11 @@ def _payload_bytes(operation: Operation) -> int:
     )
     if details is None:
         return 0
-    return len(details.result or "") + _error_bytes(details.error)
+    return len(details.result or "") + error_bytes(details.error)
 
 
-def _error_bytes(error: ErrorObject | None) -> int:
+def error_bytes(error: ErrorObject | None) -> int:
+    """Say what the texts of *error* take, roughly."""
     if error is None:
         return 0
     texts = (error.error_type, error.error_message, error.error_data, *(error.stack_trace or ()))

@@ -15,6 +15,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from durably.engine.limits import MAX_AMOUNT
 from durably.engine.service import Service
 from durably.errors import InvalidParameterValueException, SerdesError
 from durably.serdes_json import check_amount, read_json
@@ -36,10 +37,6 @@ GONE = 499
 MAX_ITEMS = 1000
 _MAX_QUERY_FIELDS = 100
 _MAX_MARKER = 4096
-_MAX_AMOUNT = 100_000
-"""How many lists, objects and commas a body may have: 400 for each update that SDKs send at once,
-and few enough that to read them takes no longer than to receive so long a body."""
-
 
 _is_instant = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -202,7 +199,7 @@ class Call:
         """
         text = self.text("The body") or "{}"
         try:
-            check_amount(text, _MAX_AMOUNT)
+            check_amount(text, MAX_AMOUNT)
         except SerdesError as error:
             raise InvalidParameterValueException(f"The body {error}.") from None
         try:

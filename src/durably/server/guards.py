@@ -37,7 +37,7 @@ class Limits:
     Attributes:
         max_requests: how many requests may be worked on, those that wait for an execution's end
             left out, and those that are still arriving.
-        max_waiting: how many Invokes may be under way, which may wait for long. Those of one
+        max_waiting: how many Invokes may wait for an answer, which may take long. Those of one
             function have no more places than are left for the others.
         max_waiting_bytes: what the bodies of those may take, shared in the same way.
         max_buffered_bytes: what the bodies may take that are arriving. When there is no room for
@@ -145,7 +145,8 @@ class _Arriving:
 class Shares:
     """So much of something, of which nobody has more than is left for the others.
 
-    So there is always some for whoever has none yet, however many others take what they can.
+    One alone can have half of it, and each further one half of what is left then: the more there
+    are who take what they can, the less finds whoever has none yet.
     """
 
     def __init__(self, amount: int) -> None:
@@ -159,7 +160,7 @@ class Shares:
         Raises:
             TooManyRequestsException: that is too much.
         """
-        if self._of[whose] + amount > self._left:
+        if amount and self._of[whose] + amount > self._left:
             raise _too_many()
         self._left -= amount
         self._of[whose] += amount

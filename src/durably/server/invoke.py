@@ -57,13 +57,13 @@ class InvocationType(StrEnum):
     DRY_RUN = "DryRun"
 
 
-def invoked(call: Call) -> str:
-    """Give the name of the function that is to be invoked, in whatever way it was written.
+def invoked(call: Call) -> str | None:
+    """Give the name of the function whose answer is waited for, in whatever way it was written.
 
     Raises:
-        InvalidParameterValueException: it is none.
+        InvalidParameterValueException: it is none, or the invocation type is none.
     """
-    return qualified(call)[0]
+    return qualified(call)[0] if _kind(call) is InvocationType.REQUEST_RESPONSE else None
 
 
 async def invoke(call: Call) -> Response:

@@ -39,7 +39,7 @@ class Route:
 
     Attributes:
         permission: what its caller must be allowed to do.
-        waits_for: gives the function that it may wait for, for as long as that takes.
+        waits_for: gives the function, if any, that it waits for, for as long as that takes.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Route:
     permission: Permission
     body: Body = Body.NONE
     max_bytes: int = 0
-    waits_for: Callable[[Call], str] | None = None
+    waits_for: Callable[[Call], str | None] | None = None
 
 
 _EXECUTION = "/2025-12-01/durable-executions/{DurableExecutionArn}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import re
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 from starlette.responses import Response
@@ -12,11 +13,7 @@ from durably.engine.arns import LATEST, parse_execution_arn, split_function_name
 from durably.engine.limits import check_execution_name
 from durably.engine.store import Listed, Page, Query
 from durably.engine.views import Description
-from durably.errors import (
-    InvalidParameterValueException,
-    ResourceNotFoundException,
-    ValidationError,
-)
+from durably.errors import ResourceNotFoundException
 from durably.server.calls import Call, empty, refuse, reply
 from durably.wire.base import Timestamp
 from durably.wire.execution import ExecutionStatus
@@ -129,29 +126,27 @@ async def list_by_function(call: Call) -> Response:
 
 async def _page(call: Call, query: Query, qualifier: str | None) -> Page:
     """Give a page whose marker is good for the next one of *query*, and of no other."""
-    asked = call.query.marker()
+    keys, asked = call.service.keys, call.query.marker()
     place, _, mark = (asked or "").rpartition(".")
-    if asked is not None and mark != _mark_of(query, place):
-        raise _foreign_marker()
+
+    async def check(keys: Sequence[bytes]) -> None:
+        if mark not in {_mark_of(key, query, place) for key in keys}:
+            raise refuse("Marker", "is not one that this listing has given")
+
+    if asked is not None:
+        await keys.trying(check)
     if qualifier not in (None, LATEST):
         return Page((), None)  # there is one version, and every execution is of it
-    try:
-        page = await call.service.list(replace(query, after=place or None))
-    except ValidationError:
-        raise _foreign_marker() from None
+    page = await call.service.list(replace(query, after=place or None))
     following = page.next_marker
     if following is None:
         return page
-    return replace(page, next_marker=f"{following}.{_mark_of(query, following)}")
+    return replace(page, next_marker=f"{following}.{_mark_of(keys.current[0], query, following)}")
 
 
-def _mark_of(query: Query, place: str) -> str:
-    what = f"{place} {replace(query, limit=1)!r}"
-    return hashlib.sha256(what.encode()).hexdigest()[:_MARK_DIGITS]
-
-
-def _foreign_marker() -> InvalidParameterValueException:
-    return refuse("Marker", "is not one that this listing has given")
+def _mark_of(key: bytes, query: Query, place: str) -> str:
+    what = f"listing {place} {replace(query, limit=1)!r}"
+    return hmac.digest(key, what.encode(), "sha256").hex()[:_MARK_DIGITS]
 
 
 async def _check_known(call: Call, name: str) -> None:

@@ -27,7 +27,10 @@ async def list_functions(call: Call) -> Response:
         raise refuse("FunctionVersion", "must be ALL")
     limit = min(call.query.count(maximum=_MAX_ITEMS) or _PAGE, _PAGE)
     after = call.query.marker() or ""
-    left = [info for info in call.functions.known() if info.name > after]
+    known = call.functions.known()
+    if after and after not in {info.name for info in known}:
+        raise refuse("Marker", "is not one that this listing has given")
+    left = [info for info in known if info.name > after]
     page = tuple(_configuration(call, info, None) for info in left[:limit])
     marker = page[-1].function_name if len(left) > limit else None
     return reply(ListFunctionsResponse(functions=page, next_marker=marker))

@@ -20,7 +20,6 @@ class _Pending:
     """A call on its way: waiting for a runtime, or with one.
 
     Attributes:
-        body: what the runtime is sent.
         taken: done when a runtime has it.
         answer: done when there is one, or nobody waits for it any more.
     """
@@ -28,7 +27,6 @@ class _Pending:
     call: Call
     taken: asyncio.Future[None]
     answer: asyncio.Future[bytes]
-    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,27 +161,21 @@ class Runtime:
     @property
     def has_calls(self) -> bool:
         """Whether a call waits for a runtime. Those that nobody wants any more are dropped."""
-        while self._waiting:
-            pending = self._waiting[0]
-            if not pending.answer.done():
-                try:
-                    body = pending.call.payload()
-                except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
-                    pending.answer.set_exception(error)
-                    continue
-                if body is not None:
-                    pending.body = body
-                    return True
-                pending.answer.set_exception(lost(EXIT_ERROR[1]))
+        while self._waiting and self._waiting[0].answer.done():
             self._waiting.popleft()
-        return False
+        return bool(self._waiting)
 
     def take(self) -> Taken | None:
         """Give the next call, `None` when there is none."""
-        if self._is_paused or not self.has_calls:
-            return None
+        while not self._is_paused and self.has_calls:
+            pending = self._waiting.popleft()
+            body = _body_of(pending)
+            if body is not None:
+                return self._hand_out(pending, body)
+        return None
+
+    def _hand_out(self, pending: _Pending, body: bytes) -> Taken:
         self.has_handed_out = True
-        pending = self._waiting.popleft()
         call = pending.call
         self._taken[call.request_id] = pending
         pending.taken.set_result(None)
@@ -197,7 +189,7 @@ class Runtime:
             headers["Lambda-Runtime-Trace-Id"] = call.trace_id
         if call.tenant_id is not None:
             headers["Lambda-Runtime-Aws-Tenant-Id"] = call.tenant_id
-        return Taken(call.request_id, pending.body, headers)
+        return Taken(call.request_id, body, headers)
 
     def answer(self, request_id: str, answer: bytes | FunctionError) -> bool:
         """Take what a runtime says of a call. `False`: it has no such call, and nothing changed."""
@@ -219,6 +211,18 @@ class Runtime:
             pending = self._waiting.popleft()
             if not pending.answer.done():
                 pending.answer.set_exception(error)
+
+
+def _body_of(pending: _Pending) -> bytes | None:
+    """Give what a runtime is sent. `None`: nothing, and whoever waits for the answer is told."""
+    try:
+        body = pending.call.payload()
+    except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+        pending.answer.set_exception(error)
+        return None
+    if body is None:
+        pending.answer.set_exception(lost(EXIT_ERROR[1]))
+    return body
 
 
 def timed_out(seconds: float) -> FunctionError:

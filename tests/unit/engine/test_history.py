@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from durably.engine.commands import CompleteInvoke, FailInvocation, Pause, Resume, TimersDue
-from durably.engine.facts import Fact
+from durably.engine.facts import ExecutionFailed, ExecutionSucceeded, Fact
 from durably.engine.history import history_page, page_size
 from durably.errors import InvalidParameterValueException
 from durably.wire.base import encode_api
 from durably.wire.history import Event, HistoryPage
-from durably.wire.operation import OperationStatus
+from durably.wire.operation import ErrorObject, OperationStatus
 from durably.wire.update import OperationAction
 from tests.unit.engine.support import (
     ERROR,
@@ -171,6 +171,19 @@ def test_pages_together_are_the_history(size: int) -> None:
 
     assert tuple(event for page in forward for event in page.events) == case.events
     assert tuple(event for page in backward for event in page.events) == case.events[::-1]
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_a_page_ends_before_its_payloads_take_more_than_4_mib(*, oldest_first: bool) -> None:
+    text = "x" * 1_500_000
+    error = ErrorObject(error_message=text)
+    facts: list[Fact] = [ExecutionSucceeded(1, text), ExecutionFailed(2, error)] * 3
+    facts.append(ExecutionSucceeded(3, "x" * 9_000_000))
+
+    found = pages(facts, 1000, oldest_first=oldest_first)
+
+    assert [len(page.events) for page in found] == ([2, 2, 2, 1] if oldest_first else [1, 2, 2, 2])
+    assert len(history_page(facts, include_data=False).events) == 7
 
 
 def test_a_page_has_100_events_unless_more_or_fewer_are_asked_for() -> None:
