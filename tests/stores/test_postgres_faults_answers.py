@@ -305,6 +305,22 @@ async def test_a_store_that_could_not_be_opened_can_be_opened(
     assert len(await store.keys()) == 1
 
 
+@pytest.mark.parametrize("fault", [Fault.HOLE, Fault.SILENCE])
+async def test_nobody_waits_for_a_schema_whose_commit_is_not_heard_of(
+    opened: AsyncExitStack, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr("durably.stores.postgres_database._ANSWER_SECONDS", 0.5)
+    store = PostgresStore(in_schema(proxy.url))
+    once(proxy, fault, kinds_of(store.address)["commit_schema"])
+
+    with pytest.raises(StoreUnavailableError):
+        await store.open()
+    await store.open()
+    opened.push_async_callback(store.close)
+
+    assert proxy.fired == {fault: 1}
+
+
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER])
 async def test_whoever_listens_listens_again(
     opened: AsyncExitStack, proxy: Proxy, postgres: str, fault: Fault
