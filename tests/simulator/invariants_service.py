@@ -12,6 +12,7 @@ from tests.simulator.records import Record, details_of, fold, kind_of
 
 _EXPIRED = "CallbackTimeoutException"
 _GONE = "ResourceNotFoundException"
+_DIVERGED = "NonDeterministicExecutionError"
 _INVALID = "Runtime.InvalidResponse"
 _INVALID_PARAMETER = "InvalidParameterValueException"
 _KNOWN = "DurableExecutionAlreadyStartedException"
@@ -101,6 +102,8 @@ def i14(observed: Observed) -> list[str]:
         if invocation.answer in {"SUCCEEDED", "FAILED"}:
             if invocation.queued:
                 found.append(f"{where}: ended with {invocation.queued} updates that were not sent")
+            if _has_diverged(observed, invocation):
+                continue
             found += [
                 f"{where}: ended, and its checkpoint sent at tick {sent} was not acknowledged"
                 for sent in _unanswered(observed.writes, invocation)
@@ -113,6 +116,11 @@ def _is_refused(events: Sequence[Event], request_id: str) -> bool:
     ends = [details_of(one) for one in events if one.event_type == "InvocationCompleted"]
     errors = [one.error.payload for one in ends if one.request_id == request_id and one.error]
     return any(one is not None and one.error_type == _INVALID for one in errors)
+
+
+def _has_diverged(observed: Observed, invocation: Invocation) -> bool:
+    error = observed.by_arn[invocation.execution].error
+    return invocation.answer == "FAILED" and error is not None and error[0] == _DIVERGED
 
 
 def _is_outstanding(events: Sequence[Event], request_id: str) -> bool:

@@ -278,12 +278,12 @@ def refused_while_pending(observed: Observed) -> Observed:
     return with_events(observed, lambda events: [refused(one) for one in events])
 
 
-def ended_unheard(answer: str, *refusal: Any) -> Change:
+def ended_unheard(answer: str, *refusal: Any, error: Any = ("Boom", "oh")) -> Change:
     """Have an invocation end so although a checkpoint of it was not acknowledged."""
 
     def change(observed: Observed) -> Observed:
         refused = refusal or None
-        observed = with_seen(observed, status="FAILED", result=None, error=DIVERGED)
+        observed = with_seen(observed, status="FAILED", result=None, error=error)
         observed = with_write(observed, -3, acknowledged=False, invocation="run 5", refusal=refused)
         invocations = [
             replace(one, answer=answer) if one.id == "run 5" else one
@@ -337,6 +337,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("I14", ended_unheard("SUCCEEDED")),
     ("I14", ended_unheard("SUCCEEDED", "InvalidParameterValueException", 400, "too large")),
     ("I14", ended_unheard("FAILED")),
+    ("I14", lambda one: with_invocation(ended_unheard("FAILED", error=DIVERGED)(one), 4, queued=1)),
     ("I14", ended_unheard("FAILED", "InvalidParameterValueException", 400, BAD_TOKEN)),
     ("I14", ended_unheard("FAILED", "TooManyRequestsException", 429, "Rate exceeded")),
     ("I14", ended_unheard("FAILED", "ServiceException", 500, "oh")),
@@ -387,6 +388,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("I10", lambda one: with_seen(one, reads=(*one.executions[0].reads, Read(LATE, None)))),
     ("I14", ended_unheard("FAILED", "InvalidParameterValueException", 400, "too large")),
     ("I14", ended_unheard("FAILED", "KMSDisabledException", 502, "oh")),
+    ("I14", ended_unheard("FAILED", error=DIVERGED)),
     ("I14", ended_unheard("RAISED", "ServiceException", 500, "oh")),
     ("I17", answered("no", "CallbackTimeoutException")),
     ("I17", answered("no", None)),

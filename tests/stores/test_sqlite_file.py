@@ -474,6 +474,8 @@ async def test_claims_and_listings_use_an_index(store: SqliteStore, path: Path) 
         expected, True
     )
     assert not [names for names, text in plans.items() if "TEMP B-TREE FOR ORDER BY" in text]
+    each = plans["due",] + plans["next_wake_at",]
+    assert not re.search("SCAN (functions|executions)", each), "each function is looked up"
 
 
 def store_sql() -> Path:

@@ -85,22 +85,18 @@ class Ledger:
     ) -> Sequence[Claim]:
         """Claim up to *limit* executions of *functions* that are due by *now*, earliest first."""
         self._write_gathered()
-        names = {self._function_id(name): name for name in functions}
-        rows: list[Row] = []
-        for function_id in names:
-            if function_id is not None:
-                rows += self._run("due", function_id, to_us(now), limit)
+        names = msgspec.json.encode(functions).decode()
+        rows = self._run("due", names, to_us(now), limit).fetchall()
         rows.sort(key=lambda row: (row[3], row[1]))
         ends_at = to_us(now + lease)
         claims: list[Claim] = []
         for row in rows[:limit]:
-            head = self._heads.get(row[0]) or self._remember(row)
+            head = self._heads.get(row[0]) or self._remember(row[:-1])
             is_takeover = head.owner is not None
             head.owner = worker
             head.epoch += 1
             self._wake(head, ends_at)
-            name = names[head.function_id]
-            claims.append(Claim(head.arn, name, head.epoch, is_takeover))
+            claims.append(Claim(head.arn, row[-1], head.epoch, is_takeover))
         return claims
 
     def extend(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from zlib import crc32
@@ -37,11 +37,10 @@ class Queries:
             raise StoreCorruptedError(f"{self._path} has no key")
         return tuple(key for key in row if key is not None)
 
-    def next_wake_at(self, functions: Iterable[str]) -> datetime | None:
+    def next_wake_at(self, functions: Sequence[str]) -> datetime | None:
         """Give the earliest time at which an execution of *functions* is due."""
-        rows = (self._first("next_wake_at", name) for name in functions)
-        due = [row[0] for row in rows if row is not None and row[0] is not None]
-        return from_us(min(due)) if due else None
+        row = self._first("next_wake_at", msgspec.json.encode(functions).decode())
+        return None if row is None or row[0] is None else from_us(row[0])
 
     def find(self, arn: str) -> Stored | None:
         """Load an execution with all its facts."""

@@ -62,14 +62,19 @@ UPDATE executions SET status = new.column2, parked_reason = new.column3, ended_a
 FROM (VALUES (?, ?, ?, ?, ?)) AS new WHERE executions.id = new.column1
 
 -- name: due
-SELECT arn, id, function_id, wake_at, owner, epoch, coalesce((
+-- Of each function only as many as are asked for are looked at.
+SELECT arn, executions.id, function_id, wake_at, owner, epoch, coalesce((
   SELECT position + amount FROM facts
   WHERE execution_id = executions.id ORDER BY position DESC LIMIT 1
-), 1) FROM executions WHERE function_id = ? AND wake_at <= ? ORDER BY wake_at, id LIMIT ?
+), 1), functions.name FROM functions CROSS JOIN executions ON executions.id IN (
+  SELECT id FROM executions
+  WHERE function_id = functions.id AND wake_at <= ?2 ORDER BY wake_at, id LIMIT ?3
+) WHERE functions.name IN (SELECT value FROM json_each(?1))
 
 -- name: next_wake_at
-SELECT min(wake_at) FROM executions
-WHERE function_id = (SELECT id FROM functions WHERE name = ?) AND wake_at IS NOT NULL
+SELECT min((
+  SELECT min(wake_at) FROM executions WHERE function_id = functions.id AND wake_at IS NOT NULL
+)) FROM functions WHERE name IN (SELECT value FROM json_each(?))
 
 -- name: expired
 SELECT arn, id FROM executions WHERE delete_at <= ? ORDER BY delete_at LIMIT ?
