@@ -25,6 +25,7 @@ class Defect:
         path: the file, within the package.
         tests: the files of tests that are about its place.
         unmet: why no simulated world can meet it, if none can.
+        store: the store of the worlds that meet it, if not any.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Defect:
     put: str
     tests: tuple[str, ...]
     unmet: str = ""
+    store: str = ""
 
 
 DEFECTS = (
@@ -179,8 +181,8 @@ DEFECTS = (
         rule="R3, I14",
         origin="js#865, js#867, js#418, js#614",
         path="engine/invocations.py",
-        find="return facts if will_wake else failed(",
-        put="return facts if facts else failed(",
+        find="if execution.outstanding or execution.owed or len(facts) > 1:",
+        put="if execution.outstanding or execution.owed or facts:",
         tests=(_ENGINE + "test_invocations.py",),
     ),
     Defect(
@@ -311,15 +313,17 @@ DEFECTS = (
         find="if change.expected_version != version or (wanted is not None and wanted != epoch):",
         put="if change.expected_version != version or (wanted is not None and epoch is None):",
         tests=_STORES,
+        store="shared",
     ),
     Defect(
         name="claims whose lease ran out are never found again",
         rule="R9, P14",
         origin="dbos-py#716, dbos-py#804, dbos-py#785, dbos-java#491",
         path="stores/sql/sqlite.sql",
-        find="WHERE function_id = ? AND wake_at <= ? ORDER BY",
-        put="WHERE function_id = ? AND wake_at <= ? AND owner IS NULL ORDER BY",
+        find="AND wake_at <= ?2 ORDER BY",
+        put="AND wake_at <= ?2 AND owner IS NULL ORDER BY",
         tests=_STORES,
+        store="sqlite",
     ),
     Defect(
         name="synchronous=NORMAL",
@@ -346,6 +350,7 @@ DEFECTS = (
             "        self._commit_seconds"
         ),
         tests=_WRITER,
+        store="sqlite",
     ),
     Defect(
         name="an append is acknowledged before its commit",
@@ -361,6 +366,7 @@ DEFECTS = (
             "        self._turn.release()\n\n    def _write_late"
         ),
         tests=_WRITER,
+        store="sqlite",
     ),
     Defect(
         name="a change that nobody waits for fails unheard",
@@ -370,6 +376,7 @@ DEFECTS = (
         find="        if not handed.is_awaited:\n            for arn in handed.arns or ():\n",
         put="        if handed.future is not None:\n            for arn in handed.arns or ():\n",
         tests=_STORES,
+        store="sqlite",
     ),
     Defect(
         name="half of a refused call is stored",
@@ -385,6 +392,7 @@ DEFECTS = (
             "        for change in changes:\n            self._add(change, self._admit(change))\n"
         ),
         tests=_STORES,
+        store="sqlite",
     ),
     Defect(
         name="retention looks at no version and no claim",
@@ -394,6 +402,7 @@ DEFECTS = (
         find="if head is None or head.version != expected_version or head.owner is not None:",
         put="if head is None:",
         tests=_STORES,
+        store="sqlite",
     ),
     Defect(
         name="answers are taken over in the order of waking, not of writing",

@@ -24,8 +24,10 @@ make mutants
 ```
 
 A test of the suite must notice each. So must the [simulated worlds](simulation.md), which know of
-none of them: they are run from seed 0 on until one violates an invariant. Where no simulation can
-meet a defect, the table says why. A defect that survives is a missing test.
+none of them: they are run from seed 0 on until one violates an invariant, on the store that each
+seed draws or, where the table names a store, on that one. Where no simulation can meet a defect,
+the table says why, and where so many worlds noticed nothing, how many. A defect that survives is a
+missing test.
 
 Each row is of the latest run that tried it: `python -m tests.mutants.main NAME` tries some. *Met
 in* names public reports, by project and number.
@@ -75,12 +77,9 @@ def _end_of(row: Row) -> str:
     by = f"`{test}`" if test else row.by
     if row.defect.unmet:
         return f"{by} | none: {row.defect.unmet} |"
-    return f"{by} | {row.seeds}: {row.violated} |" if row.violated else f"{by} | {_survived(row)} |"
+    worlds = f"{row.seeds} on {row.defect.store}" if row.defect.store else f"{row.seeds}"
+    return f"{by} | {worlds}: {row.violated or '**not noticed**'} |"
 
 
-def _survived(row: Row) -> str:
-    return f"**not noticed** in {row.seeds}"
-
-
-_MET = re.compile(r" \| (\d+): [^|]+\|$")
+_MET = re.compile(r" \| (\d+)(?: on \w+)?: [^|*]+\|$")
 _UNTRIED = "not tried yet"
