@@ -134,17 +134,16 @@ class Proxy:
         for shared in self._shared:
             await shared.connect(self, startup)
         writer.write(self._shared[0].greeting)
-        request: list[bytes] = []
         while True:
-            kind, message = await _read(reader)
-            request.append(message)
-            if kind == b"X":
+            request = await _read_request(reader)
+            if request.startswith(b"X"):
                 return
-            if kind in (b"Q", b"S"):
-                self._shared.append(shared := self._shared.pop(0))  # the other one, the next time
-                async with shared.lock:
-                    writer.write(await shared.transaction(b"".join(request)))
-                request = []
+            self._shared.append(shared := self._shared.pop(0))  # the other one, the next time
+            async with shared.lock:
+                writer.write(await shared.carry_out(request))
+                while shared.is_in_transaction:
+                    request = await _read_request(reader)
+                    writer.write(await shared.carry_out(request))
 
 
 class _Session:
@@ -217,9 +216,10 @@ class _Session:
 
 
 class _Shared:
-    """A connection that all clients use, a transaction each."""
+    """A connection that all clients use, a transaction each; none leaves one open."""
 
     def __init__(self) -> None:
+        self.is_in_transaction = False
         self.lock = asyncio.Lock()
         self.greeting = b""
         self._streams: Streams | None = None
@@ -228,9 +228,9 @@ class _Shared:
         async with self.lock:
             if self._streams is None:
                 self._streams = await proxy.connect()
-                self.greeting = await self.transaction(startup)
+                self.greeting = await self.carry_out(startup)
 
-    async def transaction(self, request: bytes) -> bytes:
+    async def carry_out(self, request: bytes) -> bytes:
         assert self._streams is not None
         reader, writer = self._streams
         writer.write(request)
@@ -240,6 +240,7 @@ class _Shared:
             if kind != b"A":  # somebody who listened has long had another connection
                 answers.append(message)
             if kind == b"Z":
+                self.is_in_transaction = not message.endswith(b"I")
                 return b"".join(answers)
 
 
@@ -256,6 +257,16 @@ async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """Read one message; give its kind, and all of it."""
     head = await reader.readexactly(5)
     return head[:1], head + await reader.readexactly(_LENGTH.unpack_from(head, 1)[0] - 4)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
+    """Read messages up to one that has all of them answered, or that ends the connection."""
+    request: list[bytes] = []
+    while True:
+        kind, message = await _read(reader)
+        request.append(message)
+        if kind in (b"Q", b"S", b"X"):
+            return b"".join(request)
 
 
 def _statement_of(kind: bytes, message: bytes) -> str:
