@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from durably.checks import shown
 from durably.errors import ResourceNotFoundException, ValidationError
-from durably.limits import as_text, plain
+from durably.limits import as_sought, plain
 from durably.words import did_you_mean
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def find_arn(store: Store, execution: object) -> str:
     from durably.engine.arns import parse_execution_arn  # noqa: PLC0415 - not before it is needed
     from durably.engine.store import Query  # noqa: PLC0415 - as above
 
-    text = as_text(execution, "execution")
+    text = as_sought(execution, "execution")
     if text.startswith("arn:"):
         parse_execution_arn(text)
         return text
