@@ -18,6 +18,8 @@ EXAMPLES ?= 1000
 REQUESTS ?= 20000
 FORGERIES ?= 1000000
 SEEDS ?= 2000
+# Of the tests: one more than there are cores, because many wait for processes and servers.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -78,7 +80,7 @@ unit: $(READY)
 
 test: $(READY)
 	@echo "test: every test, every doctest, and the floors of coverage"
-	@$(RUN) -m pytest -q -n auto --dist worksteal --cov --cov-report= --doctest-modules tests src
+	@$(RUN) -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report= --doctest-modules tests src
 	@$(call quietly,$(RUN) -m coverage report --fail-under=95)
 	@$(call quietly,$(RUN) -m coverage report --fail-under=100 $(PURE))
 	@echo "test: branch coverage $$($(RUN) -m coverage report --format=total) %, and 100 % of what decides"
