@@ -115,15 +115,13 @@ def _began(invocation: Invocation) -> int:
 def _may_hit(fault: Fault, arn: str, invocation: Invocation | None, until: int | None) -> bool:
     """Whether a fault showed while an invocation ran or was ended, that is, before the next one.
 
-    One that nobody saw begin may have been hit at any time.
+    On whatever node: an invocation needs the process that calls and the one that is called. One
+    that nobody saw begin may have been hit at any time.
     """
     if fault.execution not in {"", arn} or invocation is None:
         return fault.execution in {"", arn}
-    return (
-        fault.node in {"", invocation.node}
-        and (fault.until or fault.tick) >= invocation.began
-        and (until is None or fault.tick < until)
-    )
+    has_shown = (fault.until or fault.tick) >= invocation.began
+    return has_shown and (until is None or fault.tick < until)
 
 
 _LOST = frozenset({"Runtime.ExitError", "Runtime.AuthorityLost"})

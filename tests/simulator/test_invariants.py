@@ -373,7 +373,6 @@ BROKEN: list[tuple[str, Change]] = [
     ("L3", parked(11)),
     ("L3", parked(10, is_faulty=False)),
     ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), until=0),))),
-    ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), node="n2"),))),
     ("L4", rounds(11)),
     ("model", lambda one: with_seen(one, result='"another"')),
     ("model", without("StepStarted", "StepSucceeded", of="2")),
@@ -404,6 +403,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting", wakes=("timer",))),
     ("L3", parked(10)),
     ("L3", parked(12, "Runtime.ExitError")),
+    ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), node="n2"),))),
     ("L4", rounds(10)),
 ]
 
