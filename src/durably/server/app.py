@@ -102,7 +102,7 @@ class _Application:
             check_head(scope, self._access, self._gate.limits)
             await self._router(inner, receive, send)
         except HTTPException as error:
-            response = _unread(unknown_operation(_asked(scope), error.status_code))
+            response = _unread(unknown_operation(error.status_code))
             response.headers.update(error.headers or {})
             await response(scope, receive, send)
         except ApiError as error:
@@ -164,12 +164,8 @@ def _unread(error: ApiError) -> Response:
     return refusal(error, {"Connection": "close"})
 
 
-def _asked(scope: Scope) -> str:
-    return f"{scope['method']} {scope['path']}"
-
-
 async def _refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:
-    await _unread(unknown_operation(_asked(scope)))(scope, receive, send)
+    await _unread(unknown_operation())(scope, receive, send)
 
 
 async def _refuse_other(scope: Scope, send: Send) -> None:

@@ -30,7 +30,6 @@ _HEADERS = {
 _ONLY_TLS = {"Strict-Transport-Security": f"max-age={365 * 24 * 60 * 60}"}
 
 _SERVER_ERROR = 500
-_MAX_SHOWN = 200
 _CAPITALISED = frozenset(
     {
         "CallbackTimeoutException",
@@ -44,10 +43,13 @@ _CAPITALISED = frozenset(
 _RETRY_AFTER_SECONDS = "1"
 
 
-def unknown_operation(asked: str, status: int = 404) -> ApiError:
-    """Refuse a path or a method that is no operation; *asked*: both."""
-    shown = asked if len(asked) <= _MAX_SHOWN else f"{asked[:_MAX_SHOWN]}…"
-    return ApiError(status, "UnknownOperationException", f"There is no such operation: {shown}.")
+def unknown_operation(status: int = 404) -> ApiError:
+    """Refuse a path or a method that is no operation. What was asked for is not repeated (S07)."""
+    text = (
+        "There is no such operation: there are those of durable executions, Invoke, and those that"
+        " list and describe functions."
+    )
+    return ApiError(status, "UnknownOperationException", text)
 
 
 def too_large(max_bytes: int) -> ApiError:
