@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a folder of requirement files, one subfolder a suite; default: the package's own",
     )
-    parser.add_argument("--workers", type=int, default=24, help="how many at once (default 24)")
+    parser.add_argument("--workers", type=int, default=16, help="how many at once (default 16)")
     return parser
 
 
