@@ -154,7 +154,9 @@ COMMANDS: list[Draw] = [
     lambda world, draw: EndInvocation(
         world.epoch, draw(outputs), draw(st.sampled_from([None, len(world.execution.changes)]))
     ),
-    lambda world, draw: FailInvocation(world.epoch, ERROR, draw(st.booleans())),
+    lambda world, draw: FailInvocation(
+        world.epoch, ERROR, draw(st.booleans()), draw(st.sampled_from([None, "begun"]))
+    ),
     lambda world, draw: CompleteCallback(_callback_id(world, draw), "1"),
     lambda world, draw: FailCallback(_callback_id(world, draw), ERROR),
     lambda world, draw: HeartbeatCallback(_callback_id(world, draw)),

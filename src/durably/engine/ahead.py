@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from durably.engine.commands import BeginInvocation, Command
-from durably.engine.execution import Execution
+from durably.engine.commands import Command
 from durably.errors import ApiError
 
 
@@ -81,13 +80,3 @@ class Ahead:
         if said.is_open:
             self._said.remove(said)
             said.is_open = False
-
-
-def has_begun_with(command: Command, execution: Execution) -> bool:
-    """Whether *command* is how the invocation in flight has begun, and that was written."""
-    invocation = execution.invocation
-    return (
-        isinstance(command, BeginInvocation)
-        and invocation is not None
-        and invocation.epoch == command.epoch
-    )

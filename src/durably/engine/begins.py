@@ -7,13 +7,12 @@ from contextlib import suppress
 
 from durably.engine.commands import BeginInvocation, FailInvocation, Surroundings
 from durably.engine.journals import Journals
-from durably.engine.rules import LOST_TYPE, UNRECORDED
+from durably.engine.rules import UNRECORDED
 from durably.engine.sessions import Session
 from durably.engine.store import Claim, VersionConflict
 from durably.engine.tips import Tip
 from durably.errors import ResourceNotFoundException
 from durably.wire.arns import title_of
-from durably.wire.operation import ErrorObject
 
 log = logging.getLogger("durably.engine")
 
@@ -62,14 +61,18 @@ def _log_damage(tip: Tip) -> None:
         log.error("%s was parked: %s", title_of(arn), execution.damage, extra={"executionArn": arn})
 
 
-async def give_back(journals: Journals, claim: Claim) -> None:
-    """Give up a claim without an answer, whatever was begun under it; it is due again at once.
+async def give_back(journals: Journals, claim: Claim, request_id: str | None) -> None:
+    """Give up a claim without an answer; it is due again at once.
+
+    Args:
+        journals: of the process whose claim it is.
+        claim: the claim.
+        request_id: of the invocation that ran under it, if one did.
 
     Raises:
         StoreError: it could not be written; the claim stands.
     """
-    lost = ErrorObject(error_type=LOST_TYPE, error_message=UNRECORDED)
-    command = FailInvocation(claim.epoch, lost, is_counted=False)
+    command = FailInvocation.lost(claim.epoch, request_id, UNRECORDED)
     with suppress(ResourceNotFoundException, VersionConflict):  # it is gone, or somebody else's
         await journals.ask(claim.arn, command, claim.epoch)
 

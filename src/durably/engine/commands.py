@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from durably.engine.rules import LOST_TYPE
 from durably.limits import MAX_DELAY_SECONDS
 from durably.wire.invocation import InvocationOutput
 from durably.wire.operation import ErrorObject, OperationStatus
@@ -119,11 +120,22 @@ class FailInvocation:
 
     Attributes:
         is_counted: `False` when it was not its fault, such as at a shutdown.
+        request_id: of the invocation, where it may not be written that it has begun.
     """
 
     epoch: int
     error: ErrorObject
     is_counted: bool = True
+    request_id: str | None = None
+
+    @classmethod
+    def lost(cls, epoch: int, request_id: str | None, said: str) -> FailInvocation:
+        """Say that what an invocation did last could not be recorded.
+
+        It counts as a failure only where the invocation before it was lost, too.
+        """
+        error = ErrorObject(error_type=LOST_TYPE, error_message=said)
+        return cls(epoch, error, is_counted=False, request_id=request_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,6 +289,7 @@ class Dispatcher:
             log.error("an invocation broke", exc_info=error)
 
     async def _run(self, claim: Claim) -> None:
+        session: Session | None = None
         try:
             session = await self._service.begin(claim)
             if session is not None:
@@ -297,9 +298,9 @@ class Dispatcher:
             self._tell_of_store(error)
             said = "an invocation of %s could not be recorded, and is to be made again"
             log.warning(said, title_of(claim.arn), extra={"executionArn": claim.arn})
-            await self._give_back(claim)
+            await self._give_back(claim, None if session is None else session.request_id)
 
-    async def _give_back(self, claim: Claim) -> None:
+    async def _give_back(self, claim: Claim, request_id: str | None = None) -> None:
         """Give up a claim whose invocation is over here, as soon as the store works.
 
         The execution is due at once then. A worker that drains tries once more, and no longer.
@@ -311,7 +312,7 @@ class Dispatcher:
             await self._pause(failures)
             is_last = self._draining.is_set()
             with suppress(StoreError):  # who has it run has logged it; it is tried again
-                await self._service.give_back(claim)
+                await self._service.give_back(claim, request_id)
                 return
 
     async def _pause(self, failures: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from durably.engine.commands import BeginInvocation, EndInvocation, FailInvocation
 from durably.engine.due import execution_timed_out, timers_due
 from durably.engine.endings import (
@@ -58,7 +60,7 @@ def begin_invocation(
     if execution.parked_reason is not None or isinstance(execution.pause, ExecutionPaused):
         return facts + _lost_while_paused(execution, at)
     if execution.invocation is not None or (command.is_takeover and owed):
-        facts += _lost(execution, command, at, policy)
+        facts += _lost(execution, command.lost_request_id, at, error_of(EXIT_ERROR), policy)
         # After one lost invocation the next one is made at once: its lease has been time enough.
         if isinstance(facts[-1], Parked | ExecutionPaused) or execution.failures_so_far:
             return facts
@@ -76,14 +78,13 @@ def _lost_while_paused(execution: Execution, at: int) -> list[Fact]:
 
 
 def _lost(
-    execution: Execution, command: BeginInvocation, at: int, policy: FailurePolicy
+    execution: Execution, request_id: str, at: int, error: ErrorObject, policy: FailurePolicy
 ) -> list[Fact]:
-    """Record that the invocation before this claim is lost, as far as anything is known of it."""
-    error = error_of(EXIT_ERROR)
+    """Record that an invocation is lost, which *request_id* names if nothing of it is written."""
     if execution.invocation is not None:
         return failed(execution, at, error, policy)
     unseen = len(execution.changes)
-    lost = InvocationCompleted(at, at, command.lost_request_id, error, is_counted=True, seen=unseen)
+    lost = InvocationCompleted(at, at, request_id, error, is_counted=True, seen=unseen)
     return [lost, after_failure(execution.failures + 1, at, error, policy)]
 
 
@@ -149,12 +150,16 @@ def fail_invocation(
 ) -> list[Fact]:
     """Take that there was no answer."""
     invocation = execution.invocation
+    error = _fitting(execution, command.error)
+    is_counted = command.is_counted or _is_lost_again(execution, error)
+    if invocation is None and command.request_id is not None and not execution.is_closed:
+        lost, verdict = _lost(execution, command.request_id, at, error, policy)
+        return [lost, verdict] if is_counted else [replace(lost, is_counted=False)]
     if invocation is None or invocation.epoch != command.epoch:
         return []
     if not invocation.has_authority:
         return suspended(execution, at, None)
-    error = _fitting(execution, command.error)
-    if command.is_counted or _is_lost_again(execution, error):
+    if is_counted:
         return failed(execution, at, error, policy)
     end = broken_off(execution, at, error, is_counted=False)
     return [end, *paused_at_last(execution, at)]

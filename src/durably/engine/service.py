@@ -391,9 +391,9 @@ class Service:
         except (ResourceNotFoundException, VersionConflict):
             return None  # it is gone, or somebody else's
 
-    async def give_back(self, claim: Claim) -> None:
-        """Give a claim up that nothing runs under any more, or yet; raises as `begin` does."""
-        await give_back(self._journals, claim)
+    async def give_back(self, claim: Claim, request_id: str | None = None) -> None:
+        """Give a claim up that nothing runs under any more, or yet; see `begins.give_back`."""
+        await give_back(self._journals, claim, request_id)
 
     def _wake(self) -> None:
         for waker in self._wakers:

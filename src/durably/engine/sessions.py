@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from dataclasses import replace
 
-from durably.engine.ahead import Ahead, Said, has_begun_with
+from durably.engine.ahead import Ahead, Said
 from durably.engine.arns import parse_execution_arn
 from durably.engine.commands import (
     BeginInvocation,
@@ -21,7 +21,7 @@ from durably.engine.execution import readable_operations, updated_operation_ids
 from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
-from durably.engine.rules import INVALID_TOKEN, LOST_TYPE
+from durably.engine.rules import INVALID_TOKEN
 from durably.engine.sharing import look_around
 from durably.engine.store import Transaction, VersionConflict
 from durably.engine.tips import Listener, Push, Tip
@@ -335,7 +335,7 @@ class Session:
             VersionConflict: somebody was first once more.
             StoreError: it could not be written, or nobody knows.
         """
-        if said.is_once or has_begun_with(said.command, self._tip.execution):
+        if said.is_once:
             said.settle()
             return
         if isinstance(said.command, Checkpoint):
@@ -365,10 +365,8 @@ class Session:
         await self._catch_up()
         is_broken = not (self._tip.failure is None or self._tip.is_overtaken)
         if self._tip.failure is not None:
-            # Something that it rests on may not have been written: only that it ended is said. It
-            # counts as a failure only where the invocation before it was lost, too.
-            lost = ErrorObject(error_type=LOST_TYPE, error_message=str(self._tip.failure))
-            command = FailInvocation(self.epoch, lost, is_counted=False)
+            # Something that it rests on may not have been written: only that it ended is said.
+            command = FailInvocation.lost(self.epoch, self.request_id, str(self._tip.failure))
         elif self.is_over:
             return  # it was ended from outside, and its claim given up with that
         anew = command

@@ -226,9 +226,6 @@ class JournalRules:
         store.append_soon(change("a", 1, b"1"))
         assert await facts_of(store, "f/a") == (b"started", b"1")
 
-        store.append_soon(change("a", 2, b"2"))
-        assert [claim.arn for claim in await claim_at(store)] == ["f/a"]
-
     @rule
     async def test_soon_changes_come_before_the_next_append(self, store: Store) -> None:
         await store.append([creation("a", b"0")])

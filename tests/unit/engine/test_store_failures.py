@@ -16,7 +16,7 @@ from durably.errors import StoreError
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import Operation
 from durably.wire.update import OperationAction
-from tests.unit.engine.shell import LEASE, Bench, FailingStore, run, send
+from tests.unit.engine.shell import LEASE, Bench, FailingStore, Handler, run, send
 from tests.unit.engine.support import ERROR, step, succeeded
 
 SUCCEED = OperationAction.SUCCEED
@@ -267,6 +267,75 @@ def test_what_is_lost_again_and_again_counts_as_failed_and_is_parked_in_the_end(
             assert calls == 1 + 3
             assert found.parked_reason is not None
             assert bench.clock.monotonic() == pytest.approx(1 + 2, abs=0.5)
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+class Lossy(FailingStore):
+    """Loses what is handed in for soon, and all with it that rests on that, so many times."""
+
+    losses = 0
+    _lost: str | None = None
+
+    def append_soon(self, change: Change) -> None:
+        if self.losses and self._lost is None:
+            self.losses -= 1
+            self._lost = change.arn
+        if self._lost != change.arn:
+            super().append_soon(change)
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        if self._lost is not None and changes and changes[0].arn == self._lost:
+            self._lost = None
+            raise StoreError("the disk is on fire")
+        await super().append(changes)
+
+
+async def after_a_step(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+    await send(client, step(), step(action=SUCCEED))
+    return succeeded("1")
+
+
+@pytest.mark.parametrize("handler", [at_once, after_a_step])
+def test_an_invocation_of_which_nothing_was_written_is_told_of_all_the_same(
+    handler: Handler,
+) -> None:
+    async def main() -> None:
+        store = Lossy()
+        store.losses = 1
+
+        async with Bench({"f": handler}, store=store) as bench:
+            dispatcher, work = bench.work()
+            arn = await bench.start()
+            found = await bench.service.wait_closed(arn)
+
+            assert (found.result, found.failures) == ("1", 0)
+            assert (await bench.story(arn)).count("InvocationCompleted") == 2
+            await stop_work(dispatcher, work)
+
+    run(main)
+
+
+def test_one_of_which_nothing_can_ever_be_written_is_parked_in_the_end() -> None:
+    async def main() -> None:
+        store = Lossy()
+        store.losses = 20
+        calls = 0
+
+        async def handler(given: InvocationInput, client: EmbeddedClient) -> InvocationOutput:
+            nonlocal calls
+            calls += 1
+            await send(client, step())
+            raise AssertionError("it is refused")
+
+        policy = ServicePolicy(failures=FailurePolicy(park_after=3))
+        async with Bench({"f": handler}, store=store, policy=policy) as bench:
+            dispatcher, work = bench.work()
+            found = await bench.service.wait_closed(await bench.start())
+
+            assert calls == 1 + 3
+            assert found.parked_reason is not None
             await stop_work(dispatcher, work)
 
     run(main)
