@@ -32,6 +32,8 @@ from tests.simulator.stage import Attempted, Stage
 T = TypeVar("T")
 
 _SOON_SECONDS = 0.002
+_LATE = 0.03  # of the answers, where others write meanwhile
+_LATE_SECONDS = 5.0
 _COMPLETED = 8
 _CLOSING = frozenset({2, 3, 4, 5})
 
@@ -80,6 +82,8 @@ class View:
             self._conflict(changes)
             is_lost = self.stage.faults.hits("append fails after", execution=arn)
             await self.write(changes, lambda: write.decided(is_accepted=True))
+            if not self._is_owner and self.stage.is_likely(_LATE):
+                await asyncio.sleep(self.stage.random.uniform(0, _LATE_SECONDS))
             if is_lost:
                 raise StoreUnavailableError("the disk did not answer")
         except VersionConflict:

@@ -12,8 +12,6 @@ Some can be seen in part only. Where the rest is checked:
   takes; that a store's transaction is one, by the store suite (`durably.testing.store_suite`).
 - I11: a timer or an answer of an operation whose context is over is no child record; the service
   records it when it happens.
-- I14: code that has diverged is broken off without waiting for what it has just sent, where the
-  protocol (1.6) would have that drained, too. What it has queued is not left.
 - I14, I15, I24: what is queued, alive or held is counted by the run; what is held *during* a run
   is bounded there, too.
 - I20: the run replays and hands in what came of it; which prefixes, it decides.

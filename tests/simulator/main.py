@@ -12,6 +12,7 @@ The exit code is 1 if an invariant was violated, or a long run never came to a s
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
 from collections import Counter
@@ -32,6 +33,7 @@ _ROOT = Path(__file__).parents[2]
 _LONG = 1000
 """A run of so many seeds must come to every state of `SOMETIMES`."""
 _CHUNK = 4
+_YOUNG_OBJECTS = 50_000
 _EVERY_SECONDS = 10.0
 _SHRINK_SECONDS = 300.0
 _SHOWN_FAILURES = 20
@@ -123,11 +125,17 @@ def _verdicts(asked: argparse.Namespace) -> Iterator[Verdict]:
     if asked.processes == 1:
         yield from map(run, cases)
         return
-    with ProcessPoolExecutor(asked.processes) as pool:
+    with ProcessPoolExecutor(asked.processes, initializer=_collect_rarely) as pool:
         try:
             yield from pool.map(run, cases, chunksize=_CHUNK)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _collect_rarely() -> None:
+    """Look less often for what can be given back: a world is gone as a whole when it is over."""
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 def _repeat(text: str, *, is_traced: bool, is_shrunk: bool) -> int:

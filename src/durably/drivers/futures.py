@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from durably.errors import TerminationReason, UnrecoverableError
+from durably.errors import TerminationReason, UnrecoverableError, UnrecoverableExecutionError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -63,3 +63,10 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 Ending: TypeAlias = Returned | Raised | Suspended | Broken
+
+
+def is_final(ending: Ending) -> bool:
+    """Whether the execution ends with it, once all that was sent is accepted (protocol 1.6)."""
+    if isinstance(ending, Broken):
+        return isinstance(ending.error, UnrecoverableExecutionError)
+    return not isinstance(ending, Suspended)

@@ -36,7 +36,7 @@ from durably.core.op import Op
 from durably.core.scope import Scope
 from durably.drivers.bodies import outcome_of, root_scope, step_context, stopped
 from durably.drivers.deadline import limit_of
-from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
+from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended, is_final
 from durably.drivers.outbox import Batch, Outbox
 from durably.drivers.settings import RunSettings
 from durably.drivers.strands import Branch, Branches, Strand
@@ -125,7 +125,7 @@ class SimulatedRun:
             self._pass(body)
             if self._ending is None:
                 yield from self._look_for_news()
-        if isinstance(self._ending, Returned | Raised):
+        if is_final(self._ending):
             yield from self._send()
         return self._ending
 

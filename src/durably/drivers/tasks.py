@@ -18,7 +18,7 @@ from durably.drivers.blocks import Bell, Block
 from durably.drivers.bodies import foreign_cancellation, releasing, root_scope, stopped
 from durably.drivers.client import AnyClient, pushes
 from durably.drivers.cooldown import Cooldown
-from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
+from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended, is_final
 from durably.drivers.logs import log_left_behind, log_left_open, log_not_unwound
 from durably.drivers.open_work import OpenWork, current_task
 from durably.drivers.parking import Parking, Waiting
@@ -277,7 +277,10 @@ class TaskRun:
         if self._crash is not None:
             raise self._crash
         assert self._ending is not None, "the root task sets it"
-        return await self._drained(self._ending)
+        ending = await self._drained(self._ending)
+        if isinstance(ending, Broken):
+            await self._backend.close(self.settings.unwind_seconds)
+        return ending
 
     async def persist_last(self, update: OperationUpdate) -> None:
         """Send the update that closes the execution, after the handler has returned.
@@ -312,7 +315,7 @@ class TaskRun:
         self.break_off(UnrecoverableInvocationError(TerminationReason.CUSTOM, "interrupted", error))
 
     async def _drained(self, ending: Ending) -> Ending:
-        if not isinstance(ending, Returned | Raised):
+        if not is_final(ending):
             return ending
         try:
             has_authority = await self._backend.drain()
@@ -325,7 +328,7 @@ class TaskRun:
         if self._patience is not None:
             self._patience.cancel()
         self._parking.close()
-        if not isinstance(self._ending, Returned | Raised):
+        if self._ending is None or not is_final(self._ending):
             await self._backend.close(self.settings.unwind_seconds)
         has_unwound = self._root is not None and self._root.done()
         left = await self.work.close_all(self.settings.unwind_seconds if has_unwound else 0)

@@ -29,7 +29,7 @@ from durably.core.scope import Scope
 from durably.drivers.bodies import outcome_of, releasing, root_scope, stopped
 from durably.drivers.crew import Crew
 from durably.drivers.deadline import before_end
-from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended
+from durably.drivers.futures import Broken, Ending, Raised, Returned, Suspended, is_final
 from durably.drivers.logs import log_left_behind
 from durably.drivers.news import News
 from durably.drivers.nursery import BranchRun, Nursery
@@ -345,7 +345,7 @@ class ThreadRun:
         self.crew.dismiss(patience if has_unwound else 0, self.journal.arn)
 
     def _drained(self, ending: Ending) -> Ending:
-        if not isinstance(ending, Returned | Raised):
+        if not is_final(ending):
             return ending
         try:
             has_authority = self._backend.drain()

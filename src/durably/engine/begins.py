@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from durably.engine.commands import BeginInvocation, FailInvocation, Surroundings
 from durably.engine.journals import Journals
+from durably.engine.pins import pin_latest
 from durably.engine.rules import UNRECORDED
 from durably.engine.sessions import Session
 from durably.engine.store import Claim, VersionConflict
@@ -34,7 +35,7 @@ async def begin_session(
         VersionConflict: the claim does not stand any more.
     """
     while True:
-        tip = await journals.pin(claim.arn)
+        tip = await pin_latest(journals, claim.arn)
         try:
             _end_earlier(tip)
             await journals.ask_tip(tip, command, claim.epoch, is_soon=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from enum import Enum
 from typing import Any, TypeAlias
 
 from durably.engine.invokers import Invoker
@@ -16,7 +14,8 @@ from durably.engine.keyring import LOOK_INTERVAL
 from durably.engine.leases import Leases
 from durably.engine.policy import DispatcherPolicy
 from durably.engine.reports import logged, recorded
-from durably.engine.roster import Presence, claim_name
+from durably.engine.rooms import Kind, Rooms
+from durably.engine.roster import Presence, claim_names
 from durably.engine.rules import EXIT_ERROR
 from durably.engine.service import Service
 from durably.engine.sessions import Session
@@ -40,14 +39,6 @@ failures = logging.getLogger("durably.engine.failures")
 _UNSHARED_POLL = timedelta(seconds=5)
 _MAX_PAUSE_SECONDS = 5.0
 _Work: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
-
-
-class _Kind(Enum):
-    """What limits how many invocations of a function there may be, beside their number in all."""
-
-    THREADS = "the threads that such functions share"
-    BOUNDED = "its own capacity"
-    FREE = "nothing"
 
 
 class Dispatcher:
@@ -83,7 +74,8 @@ class Dispatcher:
         self._is_behind = False
         self._in_vain = 0  # looks in a row that found something due, and nothing to be claimed
         self._told = ""  # of a store that has not worked since
-        self._turns = list(_Kind)
+        self._rooms = Rooms(invoker, self._policy, self._running)
+        self._turns = list(Kind)
         self._leases = Leases(service, worker, self._policy.lease, self._running)
         self._started_at = service.clock.now()
         self._sharing = service.sharing
@@ -189,11 +181,9 @@ class Dispatcher:
         might take all the room there is, for ever.
         """
         asked: list[str] = []
-        named: dict[_Kind, list[str]] = {}
-        for name in functions:
-            named.setdefault(self._kind(name), []).append(name)
-        for kind in [kind for kind in self._turns if kind in named]:
-            while rooms := self._rooms(named[kind]):
+        named = self._rooms.sorted_out(functions)
+        for kind in [kind for kind in self._turns if named[kind]]:
+            while rooms := self._rooms.of(kind, named[kind]):
                 limit = min(rooms.values())
                 claimed = await self._claim(tuple(rooms), limit)
                 if claimed:
@@ -203,27 +193,6 @@ class Dispatcher:
                     asked += rooms
                     break
         return asked
-
-    def _kind(self, name: str) -> _Kind:
-        """Say which others it has its room in common with."""
-        if self._invoker.holds_thread(name):
-            return _Kind.THREADS
-        return _Kind.FREE if self._invoker.capacity(name) is None else _Kind.BOUNDED
-
-    def _rooms(self, functions: Sequence[str]) -> Mapping[str, int]:
-        """Say how many more invocations there may be of each; those without room are left out."""
-        holds_thread, policy = self._invoker.holds_thread, self._policy
-        running = Counter(claim.function_name for claim in self._running.values())
-        free = policy.max_concurrency - running.total()
-        threads = policy.max_threads - sum(running[name] for name in running if holds_thread(name))
-        rooms: dict[str, int] = {}
-        for name in functions:
-            capacity = self._invoker.capacity(name)
-            own = free if capacity is None else capacity - running[name]
-            room = min(free, own, threads if holds_thread(name) else free)
-            if room > 0:
-                rooms[name] = room
-        return rooms
 
     async def _claim(self, functions: Sequence[str], limit: int) -> int:
         """Launch what is due of these, *limit* of it at most, and say how many that were."""
@@ -242,7 +211,7 @@ class Dispatcher:
         return 0 if self._draining.is_set() else len(claims)
 
     def _claim_names(self, functions: Sequence[str]) -> tuple[str, ...]:
-        return tuple([claim_name(name, self._policy.version) for name in functions])
+        return claim_names(functions, self._policy.version)
 
     async def _announce(self) -> None:
         """Tell other processes that this worker is there, and hear of them."""

@@ -168,7 +168,7 @@ class Journals:
                 return False
             written = tip.execution.version
             stored = await outline_of(self._store, tip.execution.arn)
-            if stored is None or not written <= stored.version <= tip.execution.version:
+            if stored is None or not tip.stands_at(stored.version, written):
                 self.drop(tip, VersionConflict(tip.execution.arn))
                 return True
             if tip.is_durable:  # otherwise something was said meanwhile
@@ -379,7 +379,7 @@ class Journals:
     def note_version(self, arn: str, version: int) -> None:
         """Note how many facts an execution has in the store: somebody else may have added some."""
         tip = self._tips.get(arn)
-        if tip is not None and not tip.writing and version > tip.execution.version:
+        if tip is not None and not (tip.writing or tip.stands_at(version)):
             self.drop(tip, VersionConflict(arn))
 
     # Timers of executions whose invocation runs here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -14,6 +15,13 @@ DEFAULT_LEASE = timedelta(seconds=30)
 def claim_name(function_name: str, version: str) -> str:
     """Give the name by which executions of a version of a function are claimed."""
     return function_name if version == LATEST else f"{function_name}:{version}"
+
+
+def claim_names(function_names: Sequence[str], version: str) -> tuple[str, ...]:
+    """Give those of many functions, of one version."""
+    if version == LATEST:
+        return tuple(function_names)
+    return tuple([claim_name(name, version) for name in function_names])
 
 
 def split_claim_name(name: str) -> tuple[str, str]:

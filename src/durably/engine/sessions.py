@@ -21,6 +21,7 @@ from durably.engine.execution import readable_operations, updated_operation_ids
 from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
+from durably.engine.pins import pin_latest
 from durably.engine.rules import INVALID_TOKEN
 from durably.engine.sharing import look_around
 from durably.engine.store import Transaction, VersionConflict
@@ -306,7 +307,7 @@ class Session:
     async def _rejoin(self, ahead: Ahead) -> None:
         with suppress(VersionConflict):
             await self._tip.settle()  # of what is being written, nobody knows whether it will be
-        tip = await self._journals.pin(self.arn)
+        tip = await pin_latest(self._journals, self.arn)
         try:
             if not await self._journals.is_claimed_under(self.arn, self.epoch):
                 self.is_over = True

@@ -213,6 +213,13 @@ class Tip:
         """Whether all that somebody waits for to be written is durable."""
         return not self.writing and self.failure is None
 
+    def stands_at(self, stored: int, written: int = 0) -> bool:
+        """Whether it may be so far ahead of the store, which has *stored* facts, and had *written*.
+
+        If something that nobody waited for was refused, nobody has heard of that yet.
+        """
+        return not self._line.is_broken and written <= stored <= self.execution.version
+
     @property
     def is_overtaken(self) -> bool:
         """Whether it must not be used any more because somebody else was first."""

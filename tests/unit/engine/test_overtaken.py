@@ -24,9 +24,10 @@ from tests.unit.engine.support import (
     request,
     step,
     succeeded,
+    wait,
 )
 from tests.unit.engine.test_sessions import answer, ids, noting
-from tests.unit.engine.test_shared import SHARED, two_services
+from tests.unit.engine.test_shared import SHARED, SharedStore, two_services
 
 SUCCEED = OperationAction.SUCCEED
 STARTED, STOPPED = OperationStatus.STARTED, OperationStatus.STOPPED
@@ -413,3 +414,47 @@ async def _until(is_so: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it does not come to that")
+
+
+# What is at hand here, and older than the claim
+
+
+class Late(SharedStore):
+    """Takes so long to say that something was written as its gate is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        await super().append(changes)
+        await self.gate.wait()
+
+
+def test_an_invocation_begins_with_what_others_did_before_the_start_was_answered() -> None:
+    async def main() -> None:
+        store = Late()
+        async with (
+            Bench(store=store, policy=SHARED) as here,
+            Bench(store=store, policy=SHARED) as there,
+        ):
+            store.gate.clear()
+            starting = asyncio.ensure_future(here.start())
+            await asyncio.sleep(0)
+            gate, store.gate = store.gate, asyncio.Event()
+            store.gate.set()
+            before = await there.begin()
+            await before.checkpoint((step(), step(action=SUCCEED, payload="1")))
+            await before.checkpoint((wait(),))
+            await before.end(PENDING)
+            await asyncio.sleep(10)
+
+            later = await here.begin()
+
+            known = later.input().initial_execution_state.operations
+            assert {one.id: one.status for one in known}["s"] is OperationStatus.SUCCEEDED
+            gate.set()
+            await starting
+
+    run(main)

@@ -14,12 +14,16 @@ from durably.clients.embedded import EmbeddedClient
 from durably.engine.policy import DispatcherPolicy, ServicePolicy
 from durably.engine.roster import Backlog, Presence, Roster, Seen
 from durably.engine.shared_store import NEXT_KEY_AFTER, Outline
+from durably.engine.store import Change, VersionConflict
 from durably.errors import ResourceNotFoundException, StoreError
+from durably.stores.admission import break_lines
 from durably.stores.memory import MemoryStore
 from durably.wire.invocation import InvocationInput, InvocationOutput
 from durably.wire.operation import OperationStatus
 from tests.unit.engine.shell import LEASE, Bench, Handler, LoopClock, run, send
-from tests.unit.engine.support import BEGIN, invoke, succeeded
+from tests.unit.engine.support import BEGIN, callback, invoke, step, succeeded
+from tests.unit.engine.test_sessions import answer as complete
+from tests.unit.engine.test_sessions import noting
 
 SHARED = ServicePolicy(is_shared=True)
 
@@ -218,5 +222,48 @@ def test_an_execution_goes_on_in_the_version_that_it_began_with() -> None:
         async with at_work(store, "1", {"h": answer}) as bench:
             done = await bench.service.wait_closed(arn)
             assert (done.version, done.result) == ("1", "1")
+
+    run(main)
+
+
+class Busy(SharedMemoryStore):
+    """Takes what nobody waits for only when it is asked for something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.posted: list[Change] = []
+
+    def append_soon(self, change: Change) -> None:
+        self.posted.append(change)
+
+    async def outlines(self, arns: Sequence[str]) -> Mapping[str, Outline]:
+        for change in self.posted:
+            try:
+                await super().append((change,))
+            except VersionConflict:
+                break_lines((change,))
+        self.posted.clear()
+        return await super().outlines(arns)
+
+
+def test_what_others_did_is_heard_of_though_as_much_was_posted_here_in_vain() -> None:
+    async def main() -> None:
+        store = Busy()
+        async with (
+            Bench(store=store, policy=SHARED) as here,
+            Bench(store=store, policy=SHARED) as there,
+        ):
+            arn, session = await here.running(callback())
+            told: list[list[str]] = []
+            session.listen(noting(told))
+
+            session.post(step())
+            await complete(there, arn, "cb")
+            assert here.service.sharing is not None
+            await here.service.sharing.refresh()
+            await asyncio.sleep(1)
+
+            assert "cb" in [one for some in told for one in some]
+            assert (await there.story(arn)).count("StepStarted") == 1
 
     run(main)
