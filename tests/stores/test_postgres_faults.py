@@ -40,8 +40,8 @@ def admin(postgres: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def grow_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait no longer for an answer; not before the schema is made, which takes what it takes."""
     monkeypatch.setattr("durably.stores.postgres_database._ANSWER_SECONDS", ANSWER_SECONDS)
 
 
@@ -73,15 +73,15 @@ async def test_after_answers_were_lost_at_random_all_is_done_and_nothing_twice(
     assert all(proxy.fired[fault] for fault in faults)
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fault", [Fault.HOLE, Fault.SILENCE])
 async def test_connections_that_nothing_is_heard_of_are_given_up(
-    proxy: Proxy, fault: Fault
+    proxy: Proxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = in_schema(proxy.url)
     waiting = [fault] * 4
 
     async with fleet(url) as [engine]:
+        grow_impatient(monkeypatch)
         proxy.fault = lambda text: waiting.pop() if waiting and "append(" in text else None
         arns = await start(engine, 3)
 
@@ -90,13 +90,13 @@ async def test_connections_that_nothing_is_heard_of_are_given_up(
     assert proxy.fired == {fault: 4}
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_network_that_swallows_everything_for_a_while_stops_nobody_for_good(
-    proxy: Proxy, postgres: str
+    proxy: Proxy, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through, direct = beside(proxy, postgres)
 
     async with fleet(through, direct) as [cut_off, other]:
+        grow_impatient(monkeypatch)
         arns = await start(cut_off, 5)
         proxy.fault = lambda _: Fault.HOLE
         await wait_until(lambda: proxy.fired[Fault.HOLE] > 5)

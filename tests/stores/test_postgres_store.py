@@ -1,7 +1,8 @@
 """What a process on PostgreSQL does by itself: whom it tells, what it keeps, and how it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -13,8 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection as AlchemyConnection
 
 from durably.engine.roster import Presence
 from durably.engine.store import Line, VersionConflict, WakeAt
-from durably.errors import InvalidStateError, StoreUnavailableError
+from durably.errors import (
+    InvalidStateError,
+    StoreCorruptedError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from durably.stores.postgres import PostgresStore
+from durably.stores.postgres_together import Together
 from durably.testing.store_values import LEASE, T0, change, creation
 from tests.stores.postgres_load import wait_until
 
@@ -58,6 +65,17 @@ async def test_others_are_told_of_what_this_process_does_not_serve(
     await store.append([version_of("a", version)])
 
     assert is_about_to_tell(store) == (is_told == "yes")
+
+
+async def test_whoever_has_claimed_all_that_it_may_serves_nothing(store: PostgresStore) -> None:
+    await store.append([creation("a", wake=WakeAt(T0))])
+    await store.claim("w", ["g"], T0, LEASE, 1)
+    await store.claim("w", ["f"], T0, LEASE, 1)
+    made = creation("b", wake=WakeAt(T0))
+
+    await store.append([replace(made, summary=replace(made.summary, function_name="g"))])
+
+    assert is_about_to_tell(store)
 
 
 async def test_whoever_drains_serves_nothing(store: PostgresStore) -> None:
@@ -215,3 +233,115 @@ async def test_a_group_has_no_more_bytes_than_can_be_sent_in_time(
     )
 
     assert sum(store.tally.group_sizes.amounts) - before == 5
+
+
+# Rows that somebody keeps, and what cannot be read
+
+
+@asynccontextmanager
+async def keeping(address: str, store: PostgresStore, names: str) -> AsyncIterator[None]:
+    """Keep the rows of executions, as a session that is forgotten does."""
+    schema = sql.Identifier(store.address.schema)
+    lock = sql.SQL("SELECT FROM {}.executions WHERE name LIKE %s FOR UPDATE").format(schema)
+    async with await psycopg.AsyncConnection.connect(store.address.dsn) as connection:
+        await connection.execute(lock, [names])
+        yield
+
+
+async def test_a_look_at_what_is_stuck_keeps_nobody_back(
+    address: str, store: PostgresStore
+) -> None:
+    await store.append([creation("a")])
+    await store.append([creation("b")])
+
+    async with keeping(address, store, "a"):
+        stuck = asyncio.ensure_future(store.append([change("a", 1, b"1")]))
+        await wait_until(lambda: store._to_write()._apart)
+        looks = asyncio.ensure_future(store.outlines(["f/a", "f/b"]))
+        await asyncio.sleep(0)
+
+        await store.append([change("b", 1, b"1")])
+
+        assert not stuck.done()
+        assert not looks.done()
+    await stuck
+    assert {one.version for one in (await looks).values()} == {2}
+
+
+async def test_those_who_wait_for_rows_leave_connections_to_others(
+    address: str, store: PostgresStore
+) -> None:
+    names = [f"n{number}" for number in range(20)]
+    await asyncio.gather(*(store.append([creation(name)]) for name in names))
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    )
+    seen: list[int] = []
+
+    async with (
+        keeping(address, store, "n%"),
+        await psycopg.AsyncConnection.connect(store.address.dsn, autocommit=True) as admin,
+    ):
+        stuck = [asyncio.ensure_future(store.append([change(name, 1, b"1")])) for name in names]
+        await wait_until(lambda: store._to_write()._apart)
+        for _ in range(50):
+            found = await (await admin.execute(waiting, [f"%{store.address.schema}%"])).fetchone()
+            assert found is not None
+            seen.append(found[0])
+            await asyncio.sleep(0.01)
+    await asyncio.gather(*stuck)
+
+    assert max(seen) == store.address.pool // 2
+
+
+async def test_one_that_cannot_be_read_fails_no_other() -> None:
+    async def ask(keys: Sequence[str]) -> Mapping[str, int]:
+        asked.append(len(keys))
+        if "bad" in keys:
+            raise StoreCorruptedError("it is damaged")
+        return dict.fromkeys(keys, 1)
+
+    asked: list[int] = []
+    together = Together(ask, 50)
+
+    good = [together.find(str(number)) for number in range(9)]
+    found = await asyncio.gather(together.find("bad"), *good, return_exceptions=True)
+
+    assert isinstance(found[0], StoreCorruptedError)
+    assert found[1:] == [1] * 9
+    assert asked == [10] + [1] * 10
+
+
+async def test_a_store_that_cannot_be_reached_is_not_asked_for_each() -> None:
+    async def ask(keys: Sequence[str]) -> Mapping[str, int]:
+        asked.append(len(keys))
+        raise StoreUnavailableError("nobody is there")
+
+    asked: list[int] = []
+    together = Together(ask, 50)
+
+    looks = [together.find(str(number)) for number in range(9)]
+    found = await asyncio.gather(*looks, return_exceptions=True)
+
+    assert all(isinstance(one, StoreUnavailableError) for one in found)
+    assert asked == [9]
+
+
+async def test_a_failure_that_somebody_was_told_of_is_told_no_second_time(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(address)
+    await store.open()
+    await store.append([creation("a")])
+
+    async def full(_database: object, _text: bytes, _parameters: object) -> Any:
+        raise psycopg.errors.DiskFull("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("durably.stores.postgres_database.PostgresDatabase.run", full)
+        store.append_soon(change("a", 1, b"1"))
+        with pytest.raises(StoreFullError):
+            await store.append([change("a", 2, b"2")])
+
+    await store.append([change("a", 1, b"anew")])
+    await store.close()

@@ -79,6 +79,11 @@ class PostgresDatabase:
             open=False,
         )
 
+    @property
+    def max_connections(self) -> int:
+        """How many there are at most."""
+        return self._address.pool
+
     async def open(self) -> None:
         """Make ready to connect when it is needed."""
         await self._pool.open(wait=False)

@@ -92,12 +92,13 @@ class Heralds:
     def note_claimed(self, names: Sequence[str], *, has_room: bool) -> None:
         """Note whether this process has claimed all that there was under *names*.
 
-        What it has room for is seen to here, and nobody else need be woken for it.
+        What it has room for is seen to here, and nobody else need be woken for it. A worker that is
+        full may have room for nothing, until it claims again.
         """
         if has_room:
             self._served.update(names)
         else:
-            self._served.difference_update(names)
+            self._served.clear()
 
     def tell_of(self, changes: Sequence[Change]) -> None:
         """Tell the others soon, if one of *changes* is something for them."""

@@ -7,6 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
+from psycopg.errors import QueryCanceled
+
+from durably.errors import StoreUnavailableError
+
 V = TypeVar("V")
 
 
@@ -70,11 +74,22 @@ class Together(Generic[V]):
         try:
             found = await self._ask(tuple(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            if len(batch) > 1 and _may_be_of_one(error):
+                for key, future in batch.items():
+                    await self._answer({key: future})
+                return
             for future in batch.values():
                 future.set_exception(error)
         else:
             for key, future in batch.items():
                 future.set_result(found.get(key))
+
+
+def _may_be_of_one(error: Exception) -> bool:
+    """Whether one key may be to blame: what is damaged, or too much. Not where nobody answers."""
+    return not isinstance(error, StoreUnavailableError) or isinstance(
+        error.__cause__, QueryCanceled
+    )
 
 
 def _look_at_failure(future: asyncio.Future[V | None]) -> None:

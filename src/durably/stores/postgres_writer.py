@@ -58,6 +58,8 @@ class PostgresWriter:
         self._work: asyncio.Task[None] | None = None
         self._apart: dict[asyncio.Task[None], Call] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # Who waits for a row keeps a connection: the others are for those who need not.
+        self._room_apart = asyncio.Semaphore(max(1, database.max_connections // 2))
 
     async def append(
         self, changes: Sequence[Change], transaction: StepTransaction | None = None
@@ -146,7 +148,8 @@ class PostgresWriter:
                 call.is_apart and grouped & call.arns
             ):
                 left.append(call)
-                kept |= call.arns
+                if call.changes:  # else nobody has to wait for it
+                    kept |= call.arns
             elif call.is_apart:
                 kept |= call.arns
                 self._begin_apart(call)
@@ -179,7 +182,8 @@ class PostgresWriter:
             if self._has_failed(call):
                 return
             if transaction is None:
-                await self._write([call])
+                async with self._room_apart:
+                    await self._write([call])
             else:
                 self._tell(call, await self._commit(call, transaction))
         finally:
@@ -239,6 +243,9 @@ class PostgresWriter:
             return
         for bundle in bundles:
             for call in bundle.calls:
+                if call.future is not None:  # who waits for it is told of those before it, too
+                    for change in call.changes:
+                        self._failed.pop(change.arn, None)
                 self._tell(call, bundle.refuse(error))
 
     def _tell(self, call: Call, error: Exception | None) -> None:
