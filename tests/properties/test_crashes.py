@@ -28,7 +28,8 @@ from durably.wire.operation import TERMINAL_STATUSES, OperationStatus, Operation
 from durably.wire.update import OperationUpdate
 from tests.properties.programs import PROGRAMS, Effects, Node, Step, as_async, as_sync, expected
 
-pytestmark = pytest.mark.timeout(120)  # a hundred programs, crashed
+# They are long, and would take more than twice as long if lines were counted.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 MAX_INVOCATIONS = 400
 FIRST_FACTS = 2  # the start, and the invocation that everything happens in

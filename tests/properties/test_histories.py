@@ -20,7 +20,8 @@ from tests.properties import programs, replays, test_crashes, test_replay
 from tests.properties.programs import Effects
 from tests.properties.test_crashes import FIRST_FACTS, CrashingClient, start
 
-pytestmark = pytest.mark.timeout(120)
+# They are long, and would take more than twice as long if lines were counted.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 PROGRAMS: dict[str, tuple[Any, Any]] = {
     "nested, async": (programs, programs.as_async),

@@ -45,7 +45,8 @@ from tests.simulator.programs import (
 )
 from tests.simulator.walks import node_at, nodes_of
 
-pytestmark = pytest.mark.timeout(120)  # a hundred programs, under three drivers
+# They are long, and would take more than twice as long if lines were counted.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 MAX_INVOCATIONS = 400
 ENDS = {"SUCCEEDED", "FAILED"}

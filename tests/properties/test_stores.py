@@ -33,7 +33,8 @@ from durably.stores.sqlite import SqliteStore
 from durably.testing.store_values import SECOND, T0, summary_of
 from tests.properties.store_model import Model, outcome
 
-pytestmark = pytest.mark.timeout(120)  # many short lives of a real file
+# They are long, and would take more than twice as long if lines were counted.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.no_cover]
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ from tests.simulator.run import Verdict, run
 from tests.simulator.shrink import Shrinking
 from tests.simulator.trace import SOMETIMES
 
-pytestmark = pytest.mark.timeout(240)  # a world is long, and longer while coverage is measured
+# They are long, and would take more than twice as long if lines were counted.
+pytestmark = [pytest.mark.timeout(240), pytest.mark.no_cover]
 
 ROOT = Path(__file__).parents[2]
 STORES = ("memory", "shared", "sqlite")
