@@ -14,6 +14,7 @@ from durably.lint.meanings import Meanings, Method, Parameter, Path
 
 HANDLER_DECORATOR = "durable_execution"
 _NAMED_BRANCH = "NamedParallelBranch"
+_OFFICIAL_BRANCH = "ParallelBranch"  # that of the official SDK has its function first
 # What calls the functions that it is given at once, or while it is gone through.
 _CALLERS = frozenset(
     {
@@ -22,7 +23,7 @@ _CALLERS = frozenset(
     }
 )
 # Settings whose functions run in every replay, and whether they make names.
-_REPLAYED_SETTINGS = {"error_mapper": False, "item_namer": True}
+_REPLAYED_SETTINGS = {"error_mapper": False, "item_namer": True, "should_complete": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class Calls:
         elif last == _NAMED_BRANCH:
             named = [one.value for one in call.keywords if one.arg == "name"]
             self.branch_names += [(one, code) for one in (named or call.args)[:1]]
+        elif last == _OFFICIAL_BRANCH:
+            self.branch_names += [(one.value, code) for one in call.keywords if one.arg == "name"]
         else:
             self._read_settings(code, call)
 

@@ -65,12 +65,14 @@ class Roles:
         self._contexts: set[Parameter] = set()
         self._context_of: dict[Code, Parameter] = {}
         self._todo: deque[Callable[[], None]] = deque()
-        for code in module.codes:
-            self._begin(code)
         for code in calls.handlers:
             self._handle(code)
-        while self._todo:
-            self._todo.popleft()()
+        for code in module.codes:
+            self._begin(code)
+        self._drain()
+        for code in module.codes:
+            self._annotated(code)
+            self._drain()
         self._spread()
 
     def is_context(self, parameter: Parameter | None) -> bool:
@@ -96,7 +98,13 @@ class Roles:
 
     # Where it begins
 
-    def _begin(self, code: Code) -> None:
+    def _drain(self) -> None:
+        while self._todo:
+            self._todo.popleft()()
+
+    def _annotated(self, code: Code) -> None:
+        if self.run_by.get(code) is Runs.AS_STEP:
+            return
         for name in code.parameters:
             taken = code.bindings[name][0]
             annotation = taken.annotation if isinstance(taken, Taken) else None
@@ -105,6 +113,8 @@ class Roles:
             if is_context(self._meanings.typed(annotation, code.parent)):
                 self._replay(code, None)
                 self._meet(Parameter(code, name))
+
+    def _begin(self, code: Code) -> None:
         binding = binds(code, self._meanings)
         if binding is not None:
             self._run(code, BINDING_DECORATORS[binding], 0)

@@ -352,3 +352,57 @@ def test_the_functions_of_the_official_sdk_are_understood() -> None:
         """,
         sdk=OFFICIAL,
     )
+
+
+def test_a_step_is_no_replayed_code_because_its_parameter_is_called_a_context() -> None:
+    check(
+        """
+        import time
+        from aws_durable_execution_sdk_python import DurableContext
+
+        @durable_step
+        def bound(context: DurableContext, item):
+            return time.time()
+
+        def given(_: DurableContext):
+            return time.time()
+
+        def helper(context: DurableContext):
+            return time.time()  #! clock
+
+        @durable_execution
+        def handler(event, context):
+            context.step(bound(1))
+            context.step(given)
+            helper(context)
+        """,
+        sdk=OFFICIAL,
+    )
+
+
+def test_whoever_decides_that_enough_is_done_decides_in_every_replay() -> None:
+    check(
+        """
+        import random
+
+        @durable_execution
+        async def handler(event, ctx):
+            decide = lambda status: random.random() > 0.5  #! random
+            enough = CompletionConfig(should_complete=decide)
+            await ctx.map("m", event, str, MapConfig(completion_config=enough))
+        """
+    )
+
+
+def test_a_branch_of_the_official_sdk_is_named_by_its_keyword() -> None:
+    check(
+        """
+        import time, uuid
+
+        @durable_execution
+        def handler(event, context):
+            context.parallel([ParallelBranch(str, name=f"{uuid.uuid4()}")])  #! operation-name
+            context.parallel([ParallelBranch(lambda c: time.time())])  #! clock
+        """,
+        sdk=OFFICIAL,
+    )
