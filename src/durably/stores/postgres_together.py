@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from psycopg.errors import QueryCanceled
 
-from durably.errors import StoreUnavailableError
+from durably.errors import StoreError, StoreUnavailableError
 
 V = TypeVar("V")
 
@@ -87,8 +87,9 @@ class Together(Generic[V]):
 
 def _may_be_of_one(error: Exception) -> bool:
     """Whether one key may be to blame: what is damaged, or too much. Not where nobody answers."""
-    return not isinstance(error, StoreUnavailableError) or isinstance(
-        error.__cause__, QueryCanceled
+    is_answered = not isinstance(error, StoreUnavailableError)
+    return isinstance(error, StoreError) and (
+        is_answered or isinstance(error.__cause__, QueryCanceled)
     )
 
 

@@ -23,11 +23,11 @@ from durably.errors import (
 )
 from durably.retries import RetryDecision
 from durably.serdes import JsonSerdes
-from durably.wire.api import CheckpointRequest, CheckpointResponse
+from durably.wire.api import CheckpointRequest
 from durably.wire.operation import OperationType
 from durably.wire.update import OperationAction, OperationUpdate
 from tests.unit.core.support import must_not_run
-from tests.unit.drivers.support import CLIENTS, Awaited, Trial, in_loop, without_token
+from tests.unit.drivers.support import CLIENTS, Trial, in_loop, without_token
 
 EVERY_CLIENT = pytest.mark.parametrize("client", CLIENTS)
 TERMINATED = Suspended(TerminationReason.OPERATION_TERMINATED)
@@ -456,43 +456,6 @@ def test_an_operation_that_is_not_the_recorded_one_fails_the_execution_and_runs_
 
     assert isinstance(ending, Broken)
     assert isinstance(ending.error, NonDeterministicExecutionError)
-
-
-@pytest.mark.parametrize("error", [None, OSError("unplugged")])
-def test_what_was_sent_before_the_code_diverged_is_waited_for(error: Exception | None) -> None:
-    async def handler(ctx: DurableContext) -> None:
-        ctx.run_in_child_context("c", inside)
-        waited = ctx.wait("w", 100)
-        if is_changed:
-            ctx.step("new", one)
-        await waited
-
-    async def inside(ctx: DurableContext) -> None:
-        await asyncio.sleep(0)
-        await ctx.step("changed" if is_changed else "s", one)
-        await ctx.wait("w", 1000)
-
-    class Slow(Awaited):
-        async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
-            await asyncio.sleep(0.1)
-            return self.backend.answer(request)
-
-    is_changed: list[int] = []
-    trial = Trial(handler, "awaited")
-    trial.client = Slow(trial.backend)
-    trial.invoke()
-    is_changed.append(1)
-    if error is not None:
-        trial.backend.before = Failing(error, "START")
-
-    ending = trial.invoke()
-
-    assert isinstance(ending, Broken)
-    if error is None:
-        assert isinstance(ending.error, NonDeterministicExecutionError)
-        assert "START new" in trial.backend.sent
-    else:
-        assert isinstance(ending.error, CheckpointUnrecoverableInvocationError)
 
 
 # Who is cancelled from outside

@@ -299,51 +299,6 @@ def test_an_operation_that_is_not_the_recorded_one_fails_the_execution_and_runs_
     assert isinstance(ending.error, NonDeterministicExecutionError)
 
 
-def test_what_was_sent_before_the_code_diverged_is_waited_for() -> None:
-    is_changed, in_flight = threading.Event(), threading.Event()
-
-    def handler(ctx: SyncDurableContext) -> None:
-        ctx.parallel("p", [diverging, going_on])
-
-    def diverging(ctx: SyncDurableContext) -> None:
-        if is_changed.is_set():
-            in_flight.wait()
-        ctx.step("changed" if is_changed.is_set() else "s", one)
-        ctx.wait("w", 1000)
-
-    def going_on(ctx: SyncDurableContext) -> None:
-        ctx.wait("w", 100)
-        ctx.step("new", one)
-
-    trial = Trial(handler, "blocking")
-    trial.invoke()
-    trial.backend.clock.advance(100)
-    is_changed.set()
-    accepted: list[str] = []
-    slow_down(trial, in_flight)
-    trial.after_run = lambda _: accepted.extend(trial.backend.sent)
-
-    ending = trial.invoke()
-
-    assert isinstance(ending, Broken)
-    assert isinstance(ending.error, NonDeterministicExecutionError)
-    assert "START new" in accepted
-
-
-def slow_down(trial: Trial, in_flight: threading.Event) -> None:
-    """Have requests answered only when the invocation is about to end."""
-    runs: list[ThreadRun] = []
-
-    def slow(request: CheckpointRequest) -> None:
-        in_flight.set()
-        while not runs[0].is_ending:
-            threading.Event().wait(0.001)
-        threading.Event().wait(0.01)
-
-    trial.on_run = runs.append
-    trial.backend.before = slow
-
-
 def test_the_time_of_a_context_goes_on_with_an_operation_that_failed() -> None:
     def handler(ctx: SyncDurableContext) -> Any:
         before = ctx.now()
