@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 EXPECTED = (
     "durably/__init__.py",
     "durably/py.typed",
+    "durably_command.py",
     "durably_pytest.py",
     "/licenses/LICENSE",
 )
@@ -47,7 +48,7 @@ def check_contents(wheel: Path) -> None:
     strange = [
         name
         for name in names
-        if not re.match(r"durably(-[^/]+\.dist-info)?/|durably_pytest\.py$", name)
+        if not re.match(r"durably(-[^/]+\.dist-info)?/|durably_(command|pytest)\.py$", name)
     ]
     if missing or strange:
         sys.exit(f"dist: {wheel.name} lacks {missing} and should not have {strange}")

@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -395,3 +396,29 @@ def test_what_nobody_reads_to_the_end_is_no_error_of_ours(store: Shell) -> None:
     command.stdout.close()
 
     assert b"Traceback" not in command.communicate()[1]
+
+
+INTERRUPTED_EARLY = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "durably.engine":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+
+from durably_command import main
+main()
+"""
+
+
+def test_an_interruption_while_it_is_loaded_ends_a_command_quietly(shell: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_EARLY, "list"],
+        capture_output=True,
+        check=False,
+        cwd=shell.folder,
+        env=shell.env,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

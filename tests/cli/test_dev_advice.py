@@ -55,6 +55,31 @@ def test_a_reload_says_what_is_new_what_is_gone_and_who_is_left(folder: Path) ->
         server.until_said("1 execution of those cannot go on here.")
 
 
+def test_a_store_that_does_not_tell_how_many_are_left_ends_no_server(folder: Path) -> None:
+    file = folder / "gone.py"
+    fresh = file.read_text().replace("def gone", "def fresh")
+    failing = """
+from durably.errors import StoreError
+from durably.server.serving import Serving
+
+async def count_open(self, names):
+    raise StoreError("the database answers no more")
+
+Serving.count_open = count_open
+"""
+    with dev_server(folder, "gone.py", options=STORE) as server:
+        assert server.invoke("gone", {}) == "done"  # by then it looks at the file
+
+        file.write_text(fresh + failing)
+        server.until_said("Loaded anew: 1 function; new: fresh; gone: gone.")
+
+        file.write_text(fresh.replace("def fresh", "def fresher"))
+        server.until_said("Loaded anew: 1 function; new: fresher; gone: fresh.")
+
+        assert server.invoke("fresher", {}) == "done"
+        assert server.stop() == 0
+
+
 def test_nobody_is_told_to_start_a_worker_for_what_is_parked(folder: Path, shell: Shell) -> None:
     failing = (folder / "gone.py").read_text().replace('return "done"', "raise SystemExit")
     (folder / "gone.py").write_text(failing)

@@ -72,6 +72,12 @@ def test_a_worker_shows_what_it_does_and_nothing_else(shell: Shell) -> None:
     assert shell.interrupt(worker, signal.SIGTERM).code == 0
 
 
+def test_localhost_is_this_machine(shell: Shell) -> None:
+    worker, address = showing(shell, "--metrics-host", "localhost")
+    assert value(address, "durably_claims_total") == 0
+    assert shell.interrupt(worker, signal.SIGTERM).code == 0
+
+
 @pytest.mark.parametrize("on", ["sqlite", "postgresql"])
 def test_a_killed_worker_is_a_claim_lost_where_its_work_goes_on(
     shell: Shell, request: pytest.FixtureRequest, on: str

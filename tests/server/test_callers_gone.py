@@ -31,10 +31,10 @@ class Door:
         self._port = port
 
     async def ask(
-        self, body: bytes, *, is_kept: bool = False
+        self, body: bytes, *headers: str, is_kept: bool = False
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        said = head(INVOKE, f"Content-Length: {len(body)}")
+        said = head(INVOKE, f"Content-Length: {len(body)}", *headers)
         writer.write((said.replace(b"Connection: close\r\n", b"") if is_kept else said) + body)
         return reader, writer
 
@@ -113,9 +113,10 @@ async def test_who_asks_for_more_before_the_answer_and_goes_away_frees_his_place
         assert await asked == 200
 
 
-async def test_who_sends_too_much_before_the_answer_is_hung_up_on() -> None:
+@pytest.mark.parametrize("headers", [(), ("Upgrade: h2c", "Connection: Upgrade")], ids=len)
+async def test_who_sends_too_much_before_the_answer_is_hung_up_on(headers: tuple[str, ...]) -> None:
     async with served(Limits(max_waiting=1)) as (door, plain, _):
-        reader, first = await door.ask(b"1111", is_kept=True)
+        reader, first = await door.ask(b"1111", *headers, is_kept=True)
         while not plain._waiting:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         first.write(b"x" * 70_000)

@@ -337,6 +337,13 @@ async def test_many_short_lines_are_passed_on_in_turns(tmp_path: Path, end: byte
     assert function.most_in_turn < 2_000
 
 
+async def test_what_has_no_end_of_line_is_shown_all_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "talking.py"
+    script.write_text("import os, time\nos.write(1, b'one')\ntime.sleep(99)")
+    async with running(tmp_path, command=f"{sys.executable} {script}") as function:
+        await function.until_said("one")
+
+
 async def test_an_execution_survives_the_death_of_its_function(tmp_path: Path) -> None:
     script = tmp_path / "once.py"
     text = SCRIPT.read_text().replace("do(json.loads(event))", "answer()")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import quote
 
@@ -307,6 +308,29 @@ async def test_an_answer_that_trickles_is_not_waited_for(kind: str) -> None:
         assert not runtime.is_busy
         for path, expected in ((f"/invocation/r/{kind}", 400), ("/init/error", 408)):
             assert (await trickle(client, path))[0] == expected
+
+
+async def test_an_answer_that_is_streamed_may_take_longer_than_each_part_of_it() -> None:
+    async with runtimes(PLAIN, limits=Limits(body_seconds=1)) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: b"{}")
+        answered = asyncio.create_task(runtime.call(call))
+        await client.next()
+
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(13):
+                yield b"1"
+                await asyncio.sleep(0.1)
+
+        reply = await client.http.post(f"{RUNTIME}/invocation/r/response", content=parts())
+
+        assert reply.status_code == 202
+        assert await answered == b"1" * 13
+
+
+async def test_no_answer_may_take_longer_than_its_function() -> None:
+    hasty = FunctionSettings(name="hasty", timeout_seconds=0.2)
+    async with runtimes(hasty) as [(_, client)]:
+        assert (await trickle(client, "/init/error"))[0] == 408
 
 
 async def test_an_answer_that_is_broken_off_may_be_sent_again(

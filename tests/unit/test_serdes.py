@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections import OrderedDict, UserDict
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -385,3 +388,39 @@ class TestBatch:
 
         with pytest.raises(SerdesError, match="list is not a BatchResult"):
             BatchResultSerdes[Any]().serialize(value, CONTEXT)
+
+
+def collections_while(read: Callable[[], object]) -> int:
+    """Count how often garbage is collected meanwhile."""
+    begun: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        begun.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        read()
+    finally:
+        gc.callbacks.remove(note)
+    return begun.count("start")
+
+
+@pytest.mark.parametrize("end", ["[]]", "[}"], ids=["json", "none"])
+def test_no_garbage_is_looked_for_while_a_large_text_is_read(end: str) -> None:
+    text = "[" + "[]," * 200_000 + end
+
+    def read() -> None:
+        with suppress(SerdesError):
+            read_json(text)
+
+    assert collections_while(read) < 20
+    assert gc.isenabled()
+
+
+def test_who_wants_no_garbage_collected_has_none_collected() -> None:
+    gc.disable()
+    try:
+        read_json("[" + "[]," * 200_000 + "[]]")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -138,9 +138,15 @@ class Assembly:
                 return
 
     async def drain(self, grace: timedelta) -> None:
-        """Begin nothing more, and give what runs *grace*; then cut it off."""
+        """Begin nothing more, and give what runs *grace*; then cut it off.
+
+        Whoever still waits then, or when this is cancelled, is told that it is in vain.
+        """
         self.service.waiters.is_ending = True
-        await self._dispatcher.drain(grace)
+        try:
+            await self._dispatcher.drain(grace)
+        finally:
+            self.service.waiters.abandon(_CLOSED, None)  # the dispatcher may be in a slow store
 
     async def close(self, grace: timedelta) -> None:
         """Begin nothing more, give what runs *grace*, and let go of everything.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import click
 from durably.app.loops import run_loop
 from durably.cli.errors import Trouble, tell
 from durably.cli.loading import EMPTY, load_functions, unload
-from durably.cli.printing import counted, safe
+from durably.cli.printing import counted, safe, tell_at_once
 from durably.cli.serve import server_options, the_server
+from durably.errors import StoreError
 from durably.handler import DurableFunction
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ def dev(*, files: tuple[str, ...], **options: Any) -> None:
         async with asyncio.TaskGroup() as reloading:  # one that works may take its time
             async for changed in serving.changes(_outermost(folders)):
                 gone = await functions.reload(changed)
-                if left := await server.count_open(gone):
-                    click.echo(f"{counted(left, 'execution')} of those cannot go on here.")
+                with suppress(StoreError):  # to load is what matters, and not how many there are
+                    if left := await server.count_open(gone):
+                        tell_at_once(f"{counted(left, 'execution')} of those cannot go on here.")
                 for process in _concerned(server, changed):
                     reloading.create_task(process.reload())
 
@@ -93,13 +96,13 @@ class Functions:
             self._load()
         except Trouble as trouble:
             tell(trouble)
-            click.echo("Not loaded; the functions are as they were.")
+            tell_at_once("Not loaded; the functions are as they were.")
             return frozenset()
         gone = before.difference(self.by_name)
         parts = [counted(len(self.by_name), "function")]
         for word, names in (("new", set(self.by_name) - before), ("gone", gone)):
             parts += [f"{word}: {safe(', '.join(sorted(names)))}"] if names else []
-        click.echo(f"Loaded anew: {'; '.join(parts)}.")
+        tell_at_once(f"Loaded anew: {'; '.join(parts)}.")
         return gone
 
     def _concerns(self, path: Path) -> bool:

@@ -88,6 +88,13 @@ def console(*, to_stderr: bool = False) -> Console:
     return made
 
 
+def tell_at_once(line: str) -> None:
+    """Print a line, or several, as `write_at_once` does, coloured only where people see it."""
+    text = f"{line}\n"
+    with suppress(ValueError):  # it is closed
+        write_at_once(text if is_terminal(sys.stdout) else click.unstyle(text), sys.stdout)
+
+
 def write_at_once(text: str, stream: IO[str]) -> None:
     """Write of *text* what can be written at once: a pipe that nobody reads holds nobody up.
 

@@ -91,7 +91,7 @@ def _function_options() -> tuple[_Option, ...]:
     )
 
 
-def _address_of(_context: click.Context, _option: click.Parameter, host: str) -> str:
+def address_of(_context: click.Context, _option: click.Parameter, host: str) -> str:
     """Give the address that a name of this machine's own stands for."""
     return LOOPBACK if host.lower() == "localhost" else host
 
@@ -110,7 +110,7 @@ def _address_options() -> tuple[_Option, ...]:
             default=LOOPBACK,
             show_default=True,
             metavar="ADDRESS",
-            callback=_address_of,
+            callback=address_of,
             help="The address that the API is served at. At any but this machine's own, requests"
             " must be signed.",
         ),

@@ -7,20 +7,16 @@ import errno
 import re
 import shutil
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-import click
 
 from durably.app.settings import EngineSettings, is_function_name, is_postgres, shown_url
 from durably.app.signals import StopSignals
 from durably.cli.errors import Trouble
 from durably.cli.logs import log_to_console
-from durably.cli.printing import colored, counted, is_terminal, safe, safe_lines, write_at_once
+from durably.cli.printing import colored, counted, safe, safe_lines, tell_at_once
 from durably.errors import ValidationError
 from durably.handler import DurableFunction
 from durably.seams import RandomIds
@@ -224,7 +220,7 @@ async def run_server(
         beside = asyncio.ensure_future(meanwhile(serving))
         try:
             for line in banner(serving, asked, origins):
-                _tell(line)
+                tell_at_once(line)
             await serving.wait_for_work_to_end(signals.first, beside)
         finally:
             beside.cancel()
@@ -237,9 +233,9 @@ async def _close(serving: Serving, engine: EngineSettings, signals: StopSignals)
     if serving.running:
         many = counted(serving.running, "invocation")
         grace = in_words(engine.grace.total_seconds())
-        _tell(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
+        tell_at_once(f"Ending: {many} may go on for {grace}; Ctrl-C ends that.")
     await signals.hurry(serving.close(engine.grace))
-    _tell("Ended; what was not finished goes on the next time.")
+    tell_at_once("Ended; what was not finished goes on the next time.")
 
 
 async def nothing_else(_: Serving) -> None:
@@ -271,16 +267,9 @@ def teller(sources: Sequence[Source]) -> Callable[[str, str], None]:
 
     def say(name: str, lines: str) -> None:
         head = colored(f"{name:{width}} |", colors[name])
-        _tell("\n".join(f"{head} {line}" for line in safe_lines(lines).split("\n")))
+        tell_at_once("\n".join(f"{head} {line}" for line in safe_lines(lines).split("\n")))
 
     return say
-
-
-def _tell(line: str) -> None:
-    """Write a line, or several, without its colours where nobody would see them."""
-    text = f"{line}\n"
-    with suppress(ValueError):  # it is closed
-        write_at_once(text if is_terminal(sys.stdout) else click.unstyle(text), sys.stdout)
 
 
 def banner(serving: Serving, asked: Asked, origins: Mapping[str, str]) -> list[str]:

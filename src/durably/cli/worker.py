@@ -26,7 +26,7 @@ from durably.cli.loading import load_functions
 from durably.cli.logs import log_to_console
 from durably.cli.options import log_level_option, store_option, work_options
 from durably.cli.printing import counted, safe
-from durably.cli.serve import LOOPBACK
+from durably.cli.serve import LOOPBACK, address_of
 from durably.engine.arns import LATEST
 from durably.engine.roster import DEFAULT_LEASE
 from durably.handler import DurableFunction
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     default=LOOPBACK,
     show_default=True,
     metavar="ADDRESS",
+    callback=address_of,
     help="The address of that port. At any but this machine's own, credentials and TLS are needed.",
 )
 @click.option(

@@ -74,8 +74,11 @@ class Waiters:
             waiter.wake()
 
     def abandon(self, why: str, error: BaseException | None) -> None:
-        """Nothing is worked on here any more: tell all who wait, now and from now on."""
-        self._over = (why, error)
+        """Nothing is worked on here any more: tell all who wait, now and from now on.
+
+        The first reason stays: what ends afterwards only ends.
+        """
+        self._over = self._over or (why, error)
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,12 +22,19 @@ except ModuleNotFoundError as missing:
 
 from durably.app.assembly import Assembly
 from durably.app.engine import Engine
-from durably.errors import ApiError
+from durably.errors import ApiError, ServiceException
 from durably.seams import RandomIds
 from durably.server.access import Access
 from durably.server.auth import Authenticator, Caller
 from durably.server.calls import GONE, Call, Query
-from durably.server.errors import api_error_of, refusal, reply_headers, unknown_operation
+from durably.server.errors import (
+    api_error_of,
+    cut_off,
+    not_begun,
+    refusal,
+    reply_headers,
+    unknown_operation,
+)
 from durably.server.functions import EngineFunctions, Functions
 from durably.server.guards import Gate, Limits, Rates, check_head, check_media
 from durably.server.routes import METRICS, ROUTES, Body, Route
@@ -132,6 +140,8 @@ class _Application:
                 return await route.answer(call)
         except ClientDisconnect:
             return Response(status_code=GONE)
+        except asyncio.CancelledError:  # the server ends, and waits for requests no longer
+            return _unread(_interrupted(route, is_read=is_read))
         except Exception as error:  # noqa: BLE001 - the last line: the caller must get an answer
             said = api_error_of(error)
             return refusal(said) if is_read else _unread(said)
@@ -157,6 +167,15 @@ class _Application:
             body=body,
             gone=partial(_gone, request.receive),
         )
+
+
+def _interrupted(route: Route, *, is_read: bool) -> ApiError:
+    """Say that the server has ended meanwhile. Only what may have called a function is not safe."""
+    if not is_read:
+        return not_begun()
+    if route.waits_for is not None:
+        return cut_off()
+    return ServiceException("The server ends before it could answer. Ask again when it is back.")
 
 
 def _unread(error: ApiError) -> Response:

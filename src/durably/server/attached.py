@@ -7,13 +7,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from durably.engine.arns import LATEST, Home
 from durably.engine.invokers import Call, FunctionError, RemoteFunction
 from durably.errors import TooManyRequestsException, ValidationError
 from durably.handler import DurableFunction
 from durably.seams import IdSource, RandomIds
+from durably.server.errors import not_begun
 from durably.server.functions import FunctionCall, FunctionInfo, FunctionReply, info_of
 
 log = logging.getLogger("durably.server")
@@ -86,6 +87,9 @@ class Attached:
         self._home = home
         self._ids = ids or RandomIds()
         self._posted: dict[asyncio.Task[None], FunctionCall] = {}
+        self._calls: set[asyncio.Task[bytes]] = set()
+        self._taken: set[asyncio.Task[bytes]] = set()
+        self._is_closed = False
         self.elsewhere = MappingProxyType({one.settings.name: one for one in elsewhere})
 
     def known(self) -> Sequence[FunctionInfo]:
@@ -104,10 +108,17 @@ class Attached:
         return None if function is None else info_of(function)
 
     async def call(self, call: FunctionCall) -> FunctionReply:
-        """Call a function that is not durable, and wait for its answer."""
+        """Call a function that is not durable, and wait for its answer.
+
+        Raises:
+            ServiceException: no more calls are made.
+            CancelledError: it was given up, by `close` or by whoever waits.
+        """
+        self._check_open()
         function = self.elsewhere[call.function.name]
 
         def payload() -> bytes:
+            self._taken.add(calling)
             call.on_taken()
             return call.payload or b"null"
 
@@ -118,10 +129,15 @@ class Attached:
             tenant_id=call.tenant_id,
             trace_id=call.trace_id,
         )
+        calling = asyncio.create_task(function.call(asked), name=f"durably {call.function.name}")
+        self._calls.add(calling)
         try:
-            return FunctionReply(payload=await function.call(asked))
+            return FunctionReply(payload=await calling)
         except FunctionError as error:
             return FunctionReply(payload=error.payload, error=_UNHANDLED)
+        finally:
+            self._calls.discard(calling)
+            self._taken.discard(calling)
 
     async def post(self, call: FunctionCall) -> None:
         """Take a call of a function that is not durable, and make it soon, once.
@@ -130,7 +146,9 @@ class Attached:
 
         Raises:
             TooManyRequestsException: too many are posted already.
+            ServiceException: no more calls are made.
         """
+        self._check_open()
         posted = self._posted.values()
         its_own = [one for one in posted if one.function.name == call.function.name]
         left = MAX_POSTED_BYTES - sum(len(one.payload) for one in posted)
@@ -146,12 +164,27 @@ class Attached:
         if reply.error is not None:
             log.warning("a posted call failed", extra={"function": call.function.name})
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise not_begun()
+
+    @property
+    def running(self) -> int:
+        """How many calls functions that are not durable work on now."""
+        return len(self._taken)
+
+    async def wait_for_running(self, seconds: float) -> None:
+        """Wait until what they work on now has been answered, but no longer than that."""
+        if self._taken:
+            await asyncio.wait(self._taken, timeout=seconds)
+
     async def close(self) -> None:
-        """Give up the calls that were posted."""
-        posted = tuple(self._posted)
-        for task in posted:
+        """Make no more calls, and give up those under way."""
+        self._is_closed = True
+        under_way: tuple[asyncio.Task[Any], ...] = (*self._posted, *self._calls)
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*posted, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _info_of(settings: FunctionSettings) -> FunctionInfo:

@@ -41,6 +41,7 @@ _ALIVE = (
 )
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REPLYABLE = (h11.IDLE, h11.SEND_RESPONSE)
+_ASKS = (h11.IDLE, h11.SEND_BODY)
 _SAID_ALL = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
 
@@ -148,7 +149,7 @@ class _Parser(h11.Connection):
 
     def is_too_far_ahead(self, data: bytes) -> bool:
         """Whether *data* is too much to keep until the request before it has been answered."""
-        if self.their_state is not h11.DONE:
+        if self.their_state in (*_ASKS, *_SAID_ALL):
             return False
         kept, _ = self.trailing_data
         return len(kept) + len(data) > _MAX_AHEAD_BYTES

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from durably.errors import (
     ApiError,
+    ResourceConflictException,
     ServiceException,
     StoreError,
     TooManyRequestsException,
@@ -72,6 +73,17 @@ def wrong_media(text: str) -> ApiError:
 def denied(code: str, text: str) -> ApiError:
     """Refuse a caller."""
     return ApiError(403, code, text)
+
+
+def not_begun() -> ApiError:
+    """Refuse what a server that ends begins no more. A client may ask again by itself."""
+    return ServiceException("The server ends, and has started nothing. Ask again when it is back.")
+
+
+def cut_off() -> ApiError:
+    """Say that a call may have been made, in a way that no client takes for a reason to repeat."""
+    text = "The server ends before there is an answer. The function may have been called, or not."
+    return ResourceConflictException(text)
 
 
 def reply_headers(ids: IdSource, *, is_secure: bool) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ class Limits:
         max_waiting_bytes: what the bodies of those may take, shared in the same way.
         max_buffered_bytes: what the bodies may take that are arriving. When there is no room for
             more, the one that has been arriving for longest is refused.
-        body_seconds: how long a body may take to arrive.
+        body_seconds: how long a body may take to arrive, and each part of what a function streams.
         max_per_second: how many requests one credential may make in a second, at least 1.
         max_headers: how many headers a request may have.
         max_head_bytes: what its address and its headers may take.
@@ -125,6 +125,11 @@ class _Arriving:
     patience: asyncio.Timeout
     body: bytearray = field(default_factory=bytearray)
     _is_refused: bool = False
+
+    def wait_until(self, moment: float) -> None:
+        """Wait for the rest of it until then, by the clock of the event loop."""
+        if not self._is_refused and not self.patience.expired():
+            self.patience.reschedule(moment)
 
     def refuse(self) -> None:
         """Wait for no more of it."""
@@ -214,19 +219,27 @@ class Gate:
         finally:
             self._requests -= 1
 
-    async def read(self, request: Request, max_bytes: int) -> bytes:
+    async def read(
+        self, request: Request, max_bytes: int, streamed_seconds: float | None = None
+    ) -> bytes:
         """Read the body. Of one that is too long the rest is read, too, if that is not too much.
+
+        One that may take *streamed_seconds* in all has the time of a body for each part of it.
 
         Raises:
             ApiError: it is too long, takes too long, or too much arrives at the same time.
             ClientDisconnect: the caller went away.
         """
         size = 0
-        arriving = _Arriving(asyncio.timeout(self.limits.body_seconds))
+        now = asyncio.get_running_loop().time
+        seconds = self.limits.body_seconds
+        end = now() + (seconds if streamed_seconds is None else streamed_seconds)
+        arriving = _Arriving(asyncio.timeout_at(min(now() + seconds, end)))
         self._arriving[arriving] = None
         try:
             async with arriving.patience:
                 async for chunk in request.stream():
+                    arriving.wait_until(min(now() + seconds, end))
                     size += len(chunk)
                     if size > _DRAINED:
                         break

@@ -24,11 +24,10 @@ from durably.errors import (
     InvalidStateError,
     ResourceConflictException,
     SerdesError,
-    ServiceException,
 )
 from durably.serdes_json import read_json
 from durably.server.calls import GONE, Call, refuse
-from durably.server.errors import JSON, refusal, too_large
+from durably.server.errors import JSON, cut_off, not_begun, refusal, too_large
 from durably.server.functions import FunctionCall
 from durably.server.routes_executions import qualified
 from durably.server.routes_functions import find_function
@@ -42,7 +41,6 @@ _VERSION = "X-Amz-Executed-Version"
 _ERROR = "X-Amz-Function-Error"
 _UNHANDLED = "Unhandled"
 _NULL = b"null"
-_NOT_BEGUN = "The server ends, and has started nothing. Ask again when it is back."
 _ENDS_BEFORE = (
     "The server ends before the execution does. It goes on when a server works on its store again:"
     " ask for it by its arn, {}."
@@ -94,7 +92,7 @@ async def invoke(call: Call) -> Response:
             return Response(status_code=202)
         return await _call_plain(call, asked, taken)
     if kind is InvocationType.REQUEST_RESPONSE and call.service.waiters.is_ending:
-        raise ServiceException(_NOT_BEGUN)  # a client may ask again by itself
+        raise not_begun()
     # The version that was found is the one to run, whatever alias has led to it.
     arn = await call.service.start(
         f"{info.name}:{info.version}",
@@ -161,8 +159,14 @@ async def _answer(call: Call, arn: str) -> Response:
 
 
 async def _call_plain(call: Call, asked: FunctionCall, taken: asyncio.Event) -> Response:
-    """Call a function. Nobody is kept waiting for a caller that is gone before it was taken."""
-    answer = await _unless_gone(call, call.functions.call(asked), unless=taken)
+    """Call a function. Nobody is kept waiting for a caller that is gone before it was taken.
+
+    If the server ends before there is an answer, it matters to the caller, too, whether it was.
+    """
+    try:
+        answer = await _unless_gone(call, call.functions.call(asked), unless=taken)
+    except asyncio.CancelledError:
+        raise (cut_off() if taken.is_set() else not_begun()) from None
     if answer is None:
         return Response(status_code=GONE)
     headers = {_VERSION: asked.function.version}

@@ -43,6 +43,9 @@ _MAX_PAUSE_SECONDS = 10.0
 _PATIENCE_SECONDS = 2.0
 _READ_BYTES = 65_536
 _MAX_LINE_BYTES = 65_536
+_REST_SECONDS = 1.0
+"""How long the end of a line is waited for: what comes later is another line."""
+
 _LINES_IN_TURN = 1000
 
 
@@ -252,7 +255,11 @@ class FunctionProcess:
     async def _show(self, output: int) -> None:
         async with _reading(output) as reader:
             rest = b""
-            while chunk := await reader.read(_READ_BYTES):
+            while (chunk := await _read(reader, _REST_SECONDS if rest else None)) != b"":
+                if chunk is None:
+                    await self._say_all(rest)
+                    rest = b""
+                    continue
                 done, newline, rest = (rest + chunk).rpartition(b"\n")
                 if len(rest) > _MAX_LINE_BYTES:
                     done, rest = done + newline + rest, b""
@@ -284,6 +291,15 @@ async def _reading(pipe: int) -> AsyncGenerator[asyncio.StreamReader]:
         yield reader
     finally:
         transport.close()
+
+
+async def _read(reader: asyncio.StreamReader, seconds: float | None) -> bytes | None:
+    """Read what is there, nothing at the end. `None`: for so long, nothing has come."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.read(_READ_BYTES)
+    except TimeoutError:
+        return None
 
 
 def _tied(words: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def _route(path: str, method: str, runtimes: Mapping[int, Runtime], handle: Hand
 def _reading(gate: Gate, take: Take) -> Handle:
     async def handle(runtime: Runtime, request: Request) -> Response:
         try:
-            body = await gate.read(request, MAX_ANSWER_BYTES)
+            seconds = runtime.settings.timeout_seconds  # beyond it, nobody waits for the answer
+            body = await gate.read(request, MAX_ANSWER_BYTES, seconds)
         except ClientDisconnect:
             return Response(status_code=GONE)
         except ApiError as error:

@@ -123,7 +123,6 @@ class Serving:
                 opened.callback(one.close)
             await self._assembly.open()
             opened.push_async_callback(self._assembly.close, timedelta(0))
-            opened.push_async_callback(self.attached.close)
             if self._sockets:
                 runtimes = runtime_app(self._runtimes)
                 await opened.enter_async_context(listening(runtimes, self._sockets))
@@ -132,6 +131,7 @@ class Serving:
             await opened.enter_async_context(listening(api, [self._api], is_secure=is_secure))
             for process in self.processes:
                 opened.push_async_callback(_ended, asyncio.create_task(process.run()))
+            opened.push_async_callback(self.attached.close)  # while its callers can be answered
             self._opened = opened.pop_all()
 
     async def count_open(self, names: Iterable[str]) -> int:
@@ -145,8 +145,8 @@ class Serving:
 
     @property
     def running(self) -> int:
-        """How many invocations run now."""
-        return self._assembly.running
+        """How many invocations run now, of durable functions and others."""
+        return self._assembly.running + self.attached.running
 
     async def wait_for_work_to_end(self, *others: asyncio.Future[Any]) -> None:
         """Wait until no more is worked on here, or one of *others* is done."""
@@ -155,10 +155,14 @@ class Serving:
     async def close(self, grace: timedelta) -> None:
         """Begin nothing more, give what runs *grace*, and end everything.
 
-        Functions elsewhere need the API for what they still do, so it is served until then.
+        Functions elsewhere need the API for what they still do, so it is served until then. Those
+        that are not durable are called until then, too: others may need them.
         """
+        clock = self._assembly.service.clock
+        until = clock.monotonic() + grace.total_seconds()
         try:
             await self._assembly.drain(grace)
+            await self.attached.wait_for_running(max(until - clock.monotonic(), 0))
         finally:
             await self._opened.aclose()
 

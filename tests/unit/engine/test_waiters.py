@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from durably.clock import SystemClock
 from durably.engine.waiters import Waiters
+from durably.errors import InvalidStateError
 
 
 async def _woken() -> list[int]:
@@ -28,3 +31,11 @@ async def _woken() -> list[int]:
 
 def test_who_waits_longest_is_woken_first() -> None:
     assert asyncio.run(_woken()) == list(range(100))
+
+
+def test_why_nobody_can_wait_any_more_stays_what_was_said_first() -> None:
+    waiters = Waiters(SystemClock())
+    waiters.abandon("it broke", ValueError())
+    waiters.abandon("it was closed", None)
+    with pytest.raises(InvalidStateError, match="it broke"):
+        waiters.check()
