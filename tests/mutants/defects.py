@@ -421,6 +421,7 @@ DEFECTS = (
         find="if parent is None or not has_invoked(parent.execution, child):",
         put="if parent is None:",
         tests=(_ENGINE + "test_overtaken.py",),
+        store="shared",
     ),
     Defect(
         name="what was captured counts as told",
@@ -439,5 +440,25 @@ DEFECTS = (
         find="            await tip.settle()\n            invocation",
         put="            invocation",
         tests=(_ENGINE + "test_durable_first.py",),
+    ),
+    Defect(
+        name="an invocation begins with what its process knew before the claim",
+        rule="P3, I1, I3",
+        origin="chaos on PostgreSQL",
+        path="engine/pins.py",
+        find="is_read_now = tip.pins == 1 and tip.session is None",
+        put="is_read_now = True",
+        tests=(_ENGINE + "test_overtaken.py",),
+        store="shared",
+    ),
+    Defect(
+        name="an invocation of which nothing is written is told of by nobody",
+        rule="P15",
+        origin="chaos on PostgreSQL",
+        path="engine/invocations.py",
+        find="command.request_id is not None and not execution.is_closed:",
+        put="False:",
+        tests=(_ENGINE + "test_store_failures.py",),
+        unmet="a fault explains every repeat, and no world looks for what a history lacks",
     ),
 )
