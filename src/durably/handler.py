@@ -225,6 +225,7 @@ class DurableFunction:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:
             run.break_off(foreign_cancellation())
+            run.close()
             await asyncio.wait((ended,), timeout=_CUT_OFF_SECONDS)
             ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)

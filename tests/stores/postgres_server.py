@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Event
@@ -73,7 +73,8 @@ class OwnServer:
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         killed = (process, *map(int, children))
         for one in killed:
-            os.kill(one, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a backend may end by itself meanwhile
+                os.kill(one, signal.SIGKILL)
         while any(Path(f"/proc/{one}").exists() for one in killed):
             Event().wait(0.01)
 

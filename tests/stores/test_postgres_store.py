@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy
 from msgspec.structs import replace
 from psycopg import sql
+from psycopg.errors import QueryCanceled
 from sqlalchemy.ext.asyncio import AsyncConnection as AlchemyConnection
 
 from durably.engine.roster import Presence
@@ -268,6 +269,21 @@ async def test_a_look_at_what_is_stuck_keeps_nobody_back(
     assert {one.version for one in (await looks).values()} == {2}
 
 
+async def test_those_whose_row_is_free_do_not_wait_for_all_tries_of_the_others(
+    address: str, store: PostgresStore
+) -> None:
+    kept = [f"n{number}" for number in range(store.address.pool // 2)]
+    await asyncio.gather(*(store.append([creation(name)]) for name in (*kept, "free")))
+
+    async with keeping(address, store, "n%"):
+        stuck = [asyncio.ensure_future(store.append([change(name, 1, b"1")])) for name in kept]
+        free = asyncio.ensure_future(store.append([change("free", 1, b"1")]))
+        done, _ = await asyncio.wait([*stuck, free], return_when=asyncio.FIRST_COMPLETED)
+
+        assert done == {free}
+    await asyncio.gather(*stuck)
+
+
 async def test_those_who_wait_for_rows_leave_connections_to_others(
     address: str, store: PostgresStore
 ) -> None:
@@ -294,6 +310,45 @@ async def test_those_who_wait_for_rows_leave_connections_to_others(
     assert max(seen) == store.address.pool // 2
 
 
+class Held:
+    """The transaction of a step whose commit takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def commit(self, parameters: Mapping[str, object]) -> bool:
+        self.is_asked.set()
+        await self.let_go.wait()
+        return True
+
+    def release(self) -> None:
+        """There is nothing to be released."""
+
+
+async def test_whoever_looks_waits_for_what_was_before_him_and_for_nothing_later(
+    store: PostgresStore,
+) -> None:
+    await store.append([creation("a")])
+    await store.append([creation("b")])
+    writer, first, second = store._to_write(), Held(), Held()
+
+    before = asyncio.ensure_future(writer.append([change("a", 1, b"1")], first))
+    await first.is_asked.wait()
+    looks = asyncio.ensure_future(writer.settle_of("f/a", "f/b"))
+    await asyncio.sleep(0)
+    later = asyncio.ensure_future(writer.append([change("b", 1, b"1")], second))
+    await second.is_asked.wait()
+
+    assert not looks.done()
+    first.let_go.set()
+    await looks
+
+    assert not later.done()
+    second.let_go.set()
+    await asyncio.gather(before, later)
+
+
 async def test_one_that_cannot_be_read_fails_no_other() -> None:
     async def ask(keys: Sequence[str]) -> Mapping[str, int]:
         asked.append(len(keys))
@@ -310,6 +365,26 @@ async def test_one_that_cannot_be_read_fails_no_other() -> None:
     assert isinstance(found[0], StoreCorruptedError)
     assert found[1:] == [1] * 9
     assert asked == [10] + [1] * 10
+
+
+@pytest.mark.parametrize(("heavy", "asked_apart"), [(1, 9), (9, 2)])
+async def test_what_takes_too_long_is_found_out_and_given_up_where_all_of_it_does(
+    heavy: int, asked_apart: int
+) -> None:
+    async def ask(keys: Sequence[str]) -> Mapping[str, int]:
+        asked.append(len(keys))
+        if any(int(key) < heavy for key in keys):
+            raise StoreUnavailableError("it takes too long") from QueryCanceled()
+        return dict.fromkeys(keys, 1)
+
+    asked: list[int] = []
+    together = Together(ask, 50)
+
+    looks = [together.find(str(number)) for number in range(9)]
+    found = await asyncio.gather(*looks, return_exceptions=True)
+
+    assert sum(isinstance(one, StoreUnavailableError) for one in found) == heavy
+    assert asked == [9] + [1] * asked_apart
 
 
 async def test_a_store_that_cannot_be_reached_is_not_asked_for_each() -> None:

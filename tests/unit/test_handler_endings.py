@@ -16,8 +16,9 @@ from durably.clients.in_memory import ARN, InMemoryClient
 from durably.drivers import kept_loop
 from durably.errors import InvalidStateError
 from durably.handler import DurableFunction, validate_durable_execution_event
+from durably.wire.api import CheckpointRequest
 from durably.wire.arns import title_of
-from tests.unit.drivers.support import Backend, Messages, Pushing
+from tests.unit.drivers.support import Backend, Blocking, Messages, Pushing
 
 
 def invoked(handler: Callable[..., Any]) -> dict[str, Any]:
@@ -25,9 +26,18 @@ def invoked(handler: Callable[..., Any]) -> dict[str, Any]:
     return durable_execution(handler, client=client)(client.event())
 
 
-async def start(function: DurableFunction, backend: Backend) -> asyncio.Task[Any]:
+async def start(
+    function: DurableFunction, backend: Backend, client: Callable[[Backend], Any] = Pushing
+) -> asyncio.Task[Any]:
     invocation = validate_durable_execution_event(backend.memory.event())
-    return asyncio.ensure_future(function.invoke(invocation, Pushing(backend)))
+    return asyncio.ensure_future(function.invoke(invocation, client(backend)))
+
+
+def join_threads() -> None:
+    """Wait for all that an invocation has begun."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("durably"):
+            thread.join(8)
 
 
 async def test_a_plain_function_that_is_cut_off_records_nothing_more() -> None:
@@ -58,6 +68,57 @@ async def test_a_plain_function_that_is_cut_off_records_nothing_more() -> None:
         await running
     assert await asyncio.to_thread(unwound.wait, 8)
     assert backend.sent == ["START slow"]
+
+
+class Diverging:
+    """A handler that asks for something else once it *is changed*, when a request is in flight."""
+
+    def __init__(self) -> None:
+        self.is_changed = threading.Event()
+        self.in_flight = threading.Event()
+        self.go_on = threading.Event()
+        self.diverged = threading.Event()
+
+    def __call__(self, event: Any, ctx: SyncDurableContext) -> None:
+        ctx.parallel("p", [self.differ, self.send])
+
+    def differ(self, ctx: SyncDurableContext) -> None:
+        if not self.is_changed.is_set():
+            ctx.step("s", int)
+            ctx.wait("w", 1000)
+        assert self.in_flight.wait(8)
+        try:
+            ctx.step("changed", int)
+        finally:
+            self.diverged.set()
+
+    def send(self, ctx: SyncDurableContext) -> None:
+        ctx.wait("w", 100)
+        ctx.step("new", int)
+
+    def hold(self, request: CheckpointRequest) -> None:
+        self.in_flight.set()
+        assert self.go_on.wait(8)
+
+
+async def test_one_that_is_cut_off_while_its_end_is_waited_for_sends_nothing_more() -> None:
+    backend, code = Backend(), Diverging()
+    function = durable_execution(code.__call__)
+    await (await start(function, backend, Blocking))
+    backend.clock.advance(100)
+    before = len(backend.sent)
+    code.is_changed.set()
+    backend.before = code.hold
+
+    running = await start(function, backend, Blocking)
+    assert await asyncio.to_thread(code.diverged.wait, 8)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    code.go_on.set()
+    await asyncio.to_thread(join_threads)
+    assert backend.sent[before:] == ["START new"]
 
 
 def test_tasks_that_a_handler_leaves_behind_are_cancelled_and_named(

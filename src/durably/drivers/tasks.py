@@ -267,6 +267,16 @@ class TaskRun:
         self._root = self.loop.create_task(self._run_root(scope, body), name="durably handler")
         self._root.add_done_callback(self._note_over)
         try:
+            ending = await self._come_to_end()
+        except BaseException:
+            await self._backend.close(self.settings.unwind_seconds)
+            raise
+        if isinstance(ending, Broken):
+            await self._backend.close(self.settings.unwind_seconds)
+        return ending
+
+    async def _come_to_end(self) -> Ending:
+        try:
             await self._over.wait()
         except asyncio.CancelledError:
             self.break_off(foreign_cancellation())
@@ -277,10 +287,7 @@ class TaskRun:
         if self._crash is not None:
             raise self._crash
         assert self._ending is not None, "the root task sets it"
-        ending = await self._drained(self._ending)
-        if isinstance(ending, Broken):
-            await self._backend.close(self.settings.unwind_seconds)
-        return ending
+        return await self._drained(self._ending)
 
     async def persist_last(self, update: OperationUpdate) -> None:
         """Send the update that closes the execution, after the handler has returned.

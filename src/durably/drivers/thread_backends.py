@@ -184,6 +184,7 @@ class SendingBackend:
         self._handed_over: Batch | None = None
         self._to_send = threading.Condition(driver.lock)
         self._sender: threading.Thread | None = None
+        self._is_left = False
         self._broken: UnrecoverableError | None = None
 
     def is_idle(self) -> bool:
@@ -227,10 +228,11 @@ class SendingBackend:
     def close(self) -> None:
         """End the sender; what is in flight, if anything, is nobody's any longer."""
         with self._driver.lock:
-            is_idle = self._outbox.is_empty
+            self._is_left = self._is_left or not self._outbox.is_empty
             self._outbox.close()
             self._to_send.notify()
-        if self._sender is not None and is_idle:
+            self._driver.changed.notify_all()  # who waits for what is in flight need not
+        if self._sender is not None and not self._is_left:
             self._sender.join()
 
     def _hand_over(self, batch: Batch) -> None:

@@ -153,8 +153,10 @@ def fail_invocation(
     error = _fitting(execution, command.error)
     is_counted = command.is_counted or _is_lost_again(execution, error)
     if invocation is None and command.request_id is not None and not execution.is_closed:
+        is_held_up = execution.parked_reason is not None or execution.pause is not None
         lost, verdict = _lost(execution, command.request_id, at, error, policy)
-        return [lost, verdict] if is_counted else [replace(lost, is_counted=False)]
+        is_lost_only = is_held_up or not is_counted
+        return [replace(lost, is_counted=False)] if is_lost_only else [lost, verdict]
     if invocation is None or invocation.epoch != command.epoch:
         return []
     if not invocation.has_authority:

@@ -13,6 +13,8 @@ from durably.errors import StoreError, StoreUnavailableError
 
 V = TypeVar("V")
 
+_MAX_CANCELLED = 2
+
 
 class Together(Generic[V]):
     """Looks up many keys at once: what is asked while a question is under way makes the next one.
@@ -75,14 +77,25 @@ class Together(Generic[V]):
             found = await self._ask(tuple(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             if len(batch) > 1 and _may_be_of_one(error):
-                for key, future in batch.items():
-                    await self._answer({key: future})
+                await self._answer_apart(batch)
                 return
             for future in batch.values():
                 future.set_exception(error)
         else:
             for key, future in batch.items():
                 future.set_result(found.get(key))
+
+    async def _answer_apart(self, batch: Mapping[str, asyncio.Future[V | None]]) -> None:
+        """Ask for one after the other. Where it takes too long for any, it is given up for all."""
+        cancelled: list[BaseException] = []
+        for key, future in batch.items():
+            if len(cancelled) == _MAX_CANCELLED:
+                future.set_exception(cancelled[-1])
+                continue
+            await self._answer({key: future})
+            error = future.exception()
+            if error is not None and isinstance(error.__cause__, QueryCanceled):
+                cancelled.append(error)
 
 
 def _may_be_of_one(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import count
 
 import psycopg
@@ -58,7 +59,8 @@ class PostgresWriter:
         self._work: asyncio.Task[None] | None = None
         self._apart: dict[asyncio.Task[None], Call] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # Who waits for a row keeps a connection: the others are for those who need not.
+        # Who waits for a row keeps a connection: the others are for those who need not. After each
+        # try it is another's turn, for most of a group that was taken apart need not wait either.
         self._room_apart = asyncio.Semaphore(max(1, database.max_connections // 2))
 
     async def append(
@@ -140,16 +142,18 @@ class PostgresWriter:
         grouped: set[str] = set()
         room = _MAX_GROUP_BYTES
         kept = {arn for call in self._apart.values() for arn in call.arns}
+        stayed: set[str] = set()
         for place, call in enumerate(self._waiting):
             if len(group) == _MAX_GROUP or room <= 0:
                 left += self._waiting[place:]
                 break
-            if self._must_stay(call, kept, has_left=bool(left)) or (
+            if self._must_stay(call, kept if call.changes else stayed, has_left=bool(left)) or (
                 call.is_apart and grouped & call.arns
             ):
                 left.append(call)
                 if call.changes:  # else nobody has to wait for it
                     kept |= call.arns
+                    stayed |= call.arns
             elif call.is_apart:
                 kept |= call.arns
                 self._begin_apart(call)
@@ -161,10 +165,13 @@ class PostgresWriter:
         return group
 
     def _must_stay(self, call: Call, kept: set[str], *, has_left: bool) -> bool:
-        if call.arns:
+        if call.changes:
             return bool(kept & call.arns)
-        # It is done when everything before it is.
-        return has_left or any(one.number < call.number for one in self._apart.values())
+        # It is done when everything before it is, of its executions or of all.
+        early = [one for one in self._apart.values() if one.number < call.number]
+        if not call.arns:
+            return has_left or bool(early)
+        return bool(kept & call.arns) or any(one.arns & call.arns for one in early)
 
     def _begin_apart(self, call: Call) -> None:
         task = self._loop.create_task(self._write_apart(call), name="durably writer apart")
@@ -182,8 +189,7 @@ class PostgresWriter:
             if self._has_failed(call):
                 return
             if transaction is None:
-                async with self._room_apart:
-                    await self._write([call])
+                await self._write([call])
             else:
                 self._tell(call, await self._commit(call, transaction))
         finally:
@@ -281,8 +287,9 @@ class PostgresWriter:
                 return refused
 
     async def _try(self, bundles: Sequence[Bundle]) -> dict[int, str]:
-        text = self._database.text("append")
-        rows = await self._database.run(text, parameters_of(bundles, self._space))
+        text, parameters = self._database.text("append"), parameters_of(bundles, self._space)
+        async with self._room_apart if bundles[0].calls[0].is_alone else nullcontext():
+            rows = await self._database.run(text, parameters)
         refused: dict[int, str] = dict(rows)
         for number in [place for place in refused if bundles[place].doubtful]:
             # It comes too late, perhaps because the transaction before this one has written it.

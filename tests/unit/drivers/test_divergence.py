@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -13,19 +14,31 @@ from durably.errors import (
     NonDeterministicExecutionError,
 )
 from durably.wire.api import CheckpointRequest, CheckpointResponse
-from tests.unit.drivers.support import Awaited, Trial
+from tests.unit.drivers.support import Awaited, Trial, in_loop
 from tests.unit.drivers.test_task_endings import Failing
 from tests.unit.drivers.test_task_endings import one as answer
 from tests.unit.drivers.test_thread_endings import one
 
+SLOW_SECONDS = 0.1
 
-@pytest.mark.parametrize("error", [None, OSError("unplugged")])
-def test_what_was_sent_before_coroutines_diverged_is_waited_for(error: Exception | None) -> None:
+
+class Slow(Awaited):
+    """The way to it of a client that takes its time."""
+
+    async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
+        await asyncio.sleep(SLOW_SECONDS)
+        return self.backend.answer(request)
+
+
+def diverging() -> Trial:
+    """Make an execution whose code has changed since it was suspended, and sends things beside."""
+
     async def handler(ctx: DurableContext) -> None:
         ctx.run_in_child_context("c", inside)
         waited = ctx.wait("w", 100)
         if is_changed:
             ctx.step("new", answer)
+            ctx.step("newer", answer)
         await waited
 
     async def inside(ctx: DurableContext) -> None:
@@ -33,16 +46,17 @@ def test_what_was_sent_before_coroutines_diverged_is_waited_for(error: Exception
         await ctx.step("changed" if is_changed else "s", answer)
         await ctx.wait("w", 1000)
 
-    class Slow(Awaited):
-        async def checkpoint(self, request: CheckpointRequest) -> CheckpointResponse:
-            await asyncio.sleep(0.1)
-            return self.backend.answer(request)
-
     is_changed: list[int] = []
     trial = Trial(handler, "awaited")
     trial.client = Slow(trial.backend)
     trial.invoke()
     is_changed.append(1)
+    return trial
+
+
+@pytest.mark.parametrize("error", [None, OSError("unplugged")])
+def test_what_was_sent_before_coroutines_diverged_is_waited_for(error: Exception | None) -> None:
+    trial = diverging()
     if error is not None:
         trial.backend.before = Failing(error, "START")
 
@@ -54,6 +68,25 @@ def test_what_was_sent_before_coroutines_diverged_is_waited_for(error: Exception
         assert "START new" in trial.backend.sent
     else:
         assert isinstance(ending.error, CheckpointUnrecoverableInvocationError)
+
+
+def test_an_invocation_that_is_cancelled_sends_nothing_more_whatever_its_ending() -> None:
+    trial = diverging()
+    before = list(trial.backend.sent)
+
+    async def main() -> None:
+        there = asyncio.all_tasks()
+        run = asyncio.ensure_future(trial.run_in_tasks(trial.journal()).run(trial.handler))
+        await asyncio.sleep(SLOW_SECONDS / 2)
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+
+        assert asyncio.all_tasks() == there
+        await asyncio.sleep(1)
+        assert trial.backend.sent == before
+
+    in_loop(main)
 
 
 def test_what_was_sent_before_plain_code_diverged_is_waited_for() -> None:

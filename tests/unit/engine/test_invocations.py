@@ -445,3 +445,20 @@ def test_a_closed_execution_begins_nothing() -> None:
 
     assert case.ask(BeginInvocation(1, "r")) == []
     assert case.ask(TimersDue()) == []
+
+
+def test_one_that_is_lost_without_a_trace_under_a_pause_parks_nothing() -> None:
+    case = Case(policy=FailurePolicy(park_after=2))
+    case.ask(FailInvocation.lost(1, "r1", "lost"))
+    case.ask(FailInvocation.lost(2, "r2", "lost"))
+    case.ask(Pause(None, True, None))  # noqa: FBT003 - as the command takes it
+
+    assert names(case.ask(FailInvocation.lost(3, "r3", "lost"))) == ["InvocationCompleted"]
+    assert case.execution.parked_reason is None
+
+
+def test_one_that_is_lost_without_a_trace_after_the_end_changes_nothing() -> None:
+    case = Case()
+    case.ask(Stop())
+
+    assert case.ask(FailInvocation.lost(1, "r1", "lost")) == []
