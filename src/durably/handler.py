@@ -244,9 +244,8 @@ class DurableFunction:
 
         journal = Journal(invocation.durable_execution_arn, operations)
         settings = self._settings(journal, _host_of(client), lambda_context)
-        make_backend = backend_for(
-            journal.arn, invocation.checkpoint_token, client, loop, settings.ids
-        )
+        token = invocation.checkpoint_token
+        make_backend = backend_for(journal.arn, token, client, loop, settings.ids)
         return ThreadRun(journal, settings, make_backend)
 
     def _run_in_threads(

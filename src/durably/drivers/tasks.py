@@ -259,10 +259,7 @@ class TaskRun:
     # The whole invocation
 
     async def run(self, body: Callable[[Any], Awaitable[Any]]) -> Ending:
-        """Run the handler's *body* with the root context, and say how the invocation ended.
-
-        A handler that does not unwind is left behind, without its token.
-        """
+        """Run the handler's *body*, and say how it ended. If it does not unwind, it is left."""
         scope = root_scope(self.journal, self.settings)
         self._root = self.loop.create_task(self._run_root(scope, body), name="durably handler")
         self._root.add_done_callback(self._note_over)
