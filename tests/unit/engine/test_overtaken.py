@@ -435,10 +435,7 @@ class Late(SharedStore):
 def test_an_invocation_begins_with_what_others_did_before_the_start_was_answered() -> None:
     async def main() -> None:
         store = Late()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             store.gate.clear()
             starting = asyncio.ensure_future(here.start())
             await asyncio.sleep(0)

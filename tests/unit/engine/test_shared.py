@@ -34,8 +34,8 @@ class SharedStore(MemoryStore):
 
 
 @asynccontextmanager
-async def two_services() -> AsyncGenerator[tuple[Bench, Bench]]:
-    store = SharedStore()
+async def two_services(store: MemoryStore | None = None) -> AsyncGenerator[tuple[Bench, Bench]]:
+    store = store or SharedStore()
     async with (
         Bench(store=store, policy=SHARED) as here,
         Bench(store=store, policy=SHARED) as there,

@@ -24,6 +24,7 @@ from tests.unit.engine.shell import LEASE, Bench, Handler, LoopClock, run, send
 from tests.unit.engine.support import BEGIN, callback, invoke, step, succeeded
 from tests.unit.engine.test_sessions import answer as complete
 from tests.unit.engine.test_sessions import noting
+from tests.unit.engine.test_shared import two_services
 
 SHARED = ServicePolicy(is_shared=True)
 
@@ -248,11 +249,7 @@ class Busy(SharedMemoryStore):
 
 def test_what_others_did_is_heard_of_though_as_much_was_posted_here_in_vain() -> None:
     async def main() -> None:
-        store = Busy()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(Busy()) as (here, there):
             arn, session = await here.running(callback())
             told: list[list[str]] = []
             session.listen(noting(told))
