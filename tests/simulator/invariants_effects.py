@@ -53,7 +53,8 @@ def _closed_in(events: Iterable[Event]) -> set[str]:
 def i1(observed: Observed) -> list[str]:
     """A function whose operation has a durable outcome is never entered again.
 
-    One that had lost its execution before, and could not know, may enter it once more.
+    One that had lost its execution before, and could not know, may enter it once more: so may one
+    that was still to begin when another was given the execution.
     """
     found = []
     for seen in observed.executions:
@@ -73,7 +74,7 @@ def i1(observed: Observed) -> list[str]:
             if entry.phase != "enter":
                 left[own] = entry.tick
             elif known is not None and (
-                began > known
+                (began > known and _has_claim(observed, seen.arn, began, known))
                 or (
                     left.get(own, known) < known < entry.tick
                     and not any(began < other < known for other in begun.values())
@@ -84,6 +85,15 @@ def i1(observed: Observed) -> list[str]:
                     f" {entry.invocation}; its outcome was durable at tick {known}"
                 )
     return found
+
+
+def _has_claim(observed: Observed, arn: str, began: int, until: int) -> bool:
+    """Whether nobody else was given the execution before *until*, but who began at *began*."""
+    own = [one for one in observed.invocations if one.execution == arn and one.began <= began]
+    epoch = max(own, key=lambda one: one.began).epoch if own else _NEVER
+    return not any(
+        one.execution == arn and one.epoch > epoch and one.tick < until for one in observed.claims
+    )
 
 
 def _at(entry: Entry) -> str:

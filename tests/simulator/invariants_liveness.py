@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from durably.wire.history import Event
+from tests.simulator.faults import WRONG_ANSWER
 from tests.simulator.observed import CLOSED, Fault, Invocation, Observed, Seen
 from tests.simulator.records import Record, details_of, is_ending, kind_of, times
 
@@ -22,7 +23,7 @@ def l1(observed: Observed) -> list[str]:
         followed = observed.followed.get(seen.arn)
         if followed is None or seen.status in CLOSED or seen.standing in _RESTING:
             continue
-        if followed.status != "RUNNING":
+        if followed.status != "RUNNING" and not _is_misled(observed, seen):
             found.append(f"{seen.arn}: is {seen.status}, its handler comes to {followed.status}")
         found += [
             f"{seen.arn}: still waits for {what} {operation}"
@@ -30,6 +31,16 @@ def l1(observed: Observed) -> list[str]:
             if not _is_outside(observed, seen, operation, what)
         ]
     return found
+
+
+def _is_misled(observed: Observed, seen: Seen) -> bool:
+    """Whether a function said wrongly that it waits, and something is there to be waited for."""
+    return any(
+        one.kind == WRONG_ANSWER and one.execution == seen.arn for one in observed.faults
+    ) and any(
+        record.kind == "Callback" and not record.is_closed
+        for record in observed.records[seen.arn].values()
+    )
 
 
 def _is_outside(observed: Observed, seen: Seen, operation: str, what: str) -> bool:

@@ -101,15 +101,21 @@ def run(case: Case, *, is_traced: bool = False) -> Verdict:
 
 
 def _with_tokens(writes: Sequence[Write]) -> tuple[Write, ...]:
-    """Tell what token a lost reply would have given, if the same reply was given once more."""
+    """Tell what token a lost reply would have given, if the same reply was given once more.
+
+    Until then it may have been made later than that, with a newer token, which nobody was told.
+    """
     told = {
         (one.execution, one.token_in, one.client_token): one.token_out
         for one in writes
         if one.acknowledged and one.token_out is not None
     }
     return tuple(
-        replace(one, token_out=told.get((one.execution, one.token_in, one.client_token)))
-        if one.accepted and not one.acknowledged and one.token_out is None
+        replace(
+            one,
+            token_out=told.get((one.execution, one.token_in, one.client_token), one.token_out),
+        )
+        if one.accepted and not one.acknowledged
         else one
         for one in writes
     )

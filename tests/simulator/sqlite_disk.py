@@ -115,13 +115,15 @@ class SqliteDisk:
             def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
                 if statement.startswith(("SELECT", "PRAGMA")):  # they change nothing
                     return super().execute(statement, *parameters)
+                cursor = self.cursor()
                 try:
                     disk._fail(statement)
-                    cursor = super().execute(statement, *parameters)
+                    cursor.execute(statement, *parameters)
                     if not self.in_transaction:
                         self.tell()
                     disk._fail(statement, is_after=True)
                 except sqlite3.Error:
+                    cursor.close()  # the traceback keeps it, and it would keep its lock
                     if not self.in_transaction:
                         self.gathered.clear()
                     raise

@@ -11,6 +11,7 @@ import pytest
 from durably.wire.base import Timestamp
 from durably.wire.history import Event, EventError
 from durably.wire.operation import ErrorObject
+from tests.simulator.faults import WRONG_ANSWER
 from tests.simulator.invariants import INVARIANTS, violations
 from tests.simulator.ledger import Entry
 from tests.simulator.model import wire_id
@@ -299,6 +300,15 @@ def given_away(tick: int) -> Change:
     return lambda observed: replace(observed, claims=(Claimed("arn:p0:run", 99, tick),))
 
 
+def misled(observed: Observed) -> Observed:
+    """Have the function say that it waits, when it had come to its end beside an open callback."""
+    lie = Fault(kind=WRONG_ANSWER, tick=1, at=0, execution="arn:p0:run")
+    asked = observed.executions[0].events[at(observed, "CallbackStarted", "4")]
+    another = msgspec.structs.replace(asked, id="another")
+    observed = with_events(waiting(observed), lambda events: [*events, another])
+    return replace(observed, faults=(lie,))
+
+
 def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = True) -> Change:
     def change(observed: Observed) -> Observed:
         story = Story("p0", "run")
@@ -314,6 +324,7 @@ def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = T
 
 BROKEN: list[tuple[str, Change]] = [
     ("I1", entered_late),
+    ("I1", lambda one: given_away(LATE)(entered_late(one))),
     ("I2", entered_twice((1,), 1)),
     ("I2", started_late),
     ("I3", entered_twice((0,), 2)),
@@ -368,6 +379,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("I26", hooked("operation_end", "operation_end")),
     ("L1", lambda one: with_seen(one, status="RUNNING", standing="waiting")),
     ("L1", lambda one: without("WaitSucceeded", of="3")(with_seen(one, status="RUNNING"))),
+    ("L1", lambda one: replace(misled(one), faults=())),
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting")),
     ("L3", parked(9)),
     ("L3", parked(11)),
@@ -383,6 +395,7 @@ BROKEN: list[tuple[str, Change]] = [
 
 ALLOWED: list[tuple[str, Change]] = [
     ("I3", lambda one: replace(entered_twice((0,), 2)(one), faults=(fault(),))),
+    ("I1", lambda one: given_away(1)(entered_late(one))),
     ("I9", given_away(LATE)),
     ("I10", lambda one: with_seen(one, reads=(*one.executions[0].reads, Read(LATE, None)))),
     ("I14", ended_unheard("FAILED", "InvalidParameterValueException", 400, "too large")),
@@ -399,6 +412,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("I25", started_again("1", refusal="DurableExecutionAlreadyStartedException")),
     ("I26", hooked("user_function_start", "user_function_end", "operation_start")),
     ("L1", lambda one: without("CallbackSucceeded", of="4")(waiting(replace(one, replies=())))),
+    ("L1", misled),
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting", wakes=("timer",))),
     ("L3", parked(10)),
     ("L3", parked(12, "Runtime.ExitError")),
