@@ -12,8 +12,12 @@ from durably import (
     Engine,
     ExecutionFailedError,
     ExecutionStoppedError,
+    RetryPresets,
+    StepConfig,
+    current_step,
     durable_execution,
 )
+from durably.testing import TestEngine
 
 SECRET = "the input, which no log may show"
 REACHED: dict[str, asyncio.Future[None]] = {}
@@ -33,6 +37,35 @@ async def go_on(event: Any, ctx: DurableContext) -> str:
         return "through"
 
     return await ctx.step("gate", wait_at_gate)
+
+
+@durable_execution
+async def charge(event: Any, ctx: DurableContext) -> str:
+    async def call() -> str:
+        if current_step().attempt == 1:
+            raise ConnectionError("no answer")
+        return "paid"
+
+    patient = StepConfig(retry_strategy=RetryPresets.linear())
+    return await ctx.step("card", call, config=patient)
+
+
+async def test_an_attempt_that_fails_and_is_made_again_is_told_of_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="durably")
+    async with TestEngine([charge]) as t:
+        run = await t.run(charge, SECRET, name="c1")
+
+    assert run.result == "paid"
+    [line] = caplog.records
+    said, _, place = line.getMessage().partition(" (")
+    assert said == (
+        "an attempt of step 'card' of charge/c1 failed, and is made again in 1 s: "
+        "ConnectionError: no answer"
+    )
+    assert re.fullmatch(rf"{re.escape(__file__)}, line \d+, in charge\.<locals>\.call\)", place)
+    assert (line.levelno, vars(line)["operationName"]) == (logging.INFO, "card")
 
 
 async def test_an_execution_that_fails_is_told_of_in_one_line(

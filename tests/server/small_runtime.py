@@ -58,6 +58,11 @@ def leave_a_daemon() -> None:
 def main() -> None:
     if "broken" in sys.argv:
         sys.exit(3)
+    if "unready" in sys.argv:
+        say("/init/error", {"errorType": "Runtime.ImportModuleError", "errorMessage": "no numpy"})
+        while not Path("leave").exists():
+            threading.Event().wait(0.01)
+        sys.exit(1)
     held = Path("lock").open("w")  # noqa: SIM115 - for as long as it lives
     fcntl.flock(held, fcntl.LOCK_EX)
     os.write(1, b"here I am\n")

@@ -170,6 +170,22 @@ async def test_one_that_cannot_begin_fails_what_waits_and_is_started_ever_later(
         await function.until_said("started again in 0.5 s")
 
 
+async def test_what_waits_for_one_that_cannot_begin_fails_with_what_it_reports(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, "unready") as function:
+        with pytest.raises(FunctionError, match="no numpy"):
+            await function.do("pid")
+        late = asyncio.create_task(function.do("pid"))
+        await asyncio.sleep(0)
+        (tmp_path / "leave").touch()
+
+        with pytest.raises(FunctionError, match="no numpy") as failure:
+            await late
+
+        assert failure.value.error_type == "Runtime.ImportModuleError"
+
+
 @pytest.mark.parametrize(("start_seconds", "timeout_seconds"), [(0.3, 0.1), (0.1, 0.3)])
 async def test_one_that_never_asks_for_an_invocation_is_ended_and_fails_what_waits(
     tmp_path: Path, start_seconds: float, timeout_seconds: float

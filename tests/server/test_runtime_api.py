@@ -303,7 +303,9 @@ async def test_what_a_stopped_execution_answers_changes_nothing() -> None:
         assert (await service.wait_closed(arn)).status.value == "STOPPED"
 
 
-async def test_an_initialisation_that_fails_fails_what_waits() -> None:
+async def test_an_initialisation_that_fails_fails_what_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with runtimes(DURABLE) as [(runtime, client)], service_with({"f": runtime}) as service:
         arn = await service.start("f", "1")
         await runtime.wait_for_call()
@@ -313,6 +315,8 @@ async def test_an_initialisation_that_fails_fails_what_waits() -> None:
 
         assert reply.status_code == 202
         assert (await error_of_invocation(service, arn))[0] == "Runtime.ImportModuleError"
+        why = "f could not be initialised: Runtime.ImportModuleError: no such module"
+        assert why in caplog.messages
         await client.next()
         refused = await client.http.post(f"{RUNTIME}/init/error", json=said)
         assert (refused.status_code, refused.json()["errorType"]) == (403, "InvalidStateTransition")

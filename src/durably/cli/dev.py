@@ -14,6 +14,7 @@ import click
 from durably.app.loops import run_loop
 from durably.cli.errors import Trouble, tell
 from durably.cli.loading import EMPTY, load_functions, unload
+from durably.cli.options import log_level_option
 from durably.cli.printing import counted, safe, tell_at_once
 from durably.cli.serve import server_options, the_server
 from durably.errors import StoreError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Run functions and serve the Lambda API, with reload.")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @server_options
+@log_level_option("INFO")
 def dev(*, files: tuple[str, ...], **options: Any) -> None:
     """Run the durable functions of FILEs and others, and serve the API of AWS Lambda over them.
 

@@ -92,8 +92,7 @@ def _load(path: Path) -> ModuleType:
     if path.is_dir():
         raise Trouble(f"{str(path)!r} is a folder.", "Name the Python files in it.")
     if not path.is_file():
-        step = "Name a Python file, as in `durably run orders.py:fulfil`."
-        raise Trouble(f"There is no file {str(path)!r}.", step)
+        raise Trouble(f"There is no file {str(path)!r}.", "Name a Python file.")
     try:
         return _import(path.resolve())
     except SyntaxError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
 from durably.engine.pins import pin_latest
+from durably.engine.reports import tell_of_retries
 from durably.engine.rules import INVALID_TOKEN
 from durably.engine.sharing import look_around
 from durably.engine.store import Transaction, VersionConflict
@@ -37,8 +37,6 @@ from durably.wire.base import encode_invocation
 from durably.wire.invocation import ExecutionState, InvocationInput, InvocationOutput
 from durably.wire.operation import ErrorObject, OperationType
 from durably.wire.update import OperationUpdate
-
-log = logging.getLogger("durably.engine")
 
 _WRITTEN_AT_ONCE = (OperationType.EXECUTION, OperationType.CHAINED_INVOKE)
 
@@ -167,6 +165,7 @@ class Session:
             raise InvalidParameterValueException(INVALID_TOKEN)
         if self._ahead is not None:
             await look_around(self._surroundings, updates)
+        tell_of_retries(self.arn, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True, is_once=transaction is not None)
         settle = None if said is None else said.settle
@@ -209,6 +208,7 @@ class Session:
         assert update.type not in _WRITTEN_AT_ONCE, "it starts or ends an execution"
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
+        tell_of_retries(self.arn, (update,))
         command = Checkpoint(self.epoch, (update,), self._surroundings)
         said = self._say(command, is_awaited=False)
         try:

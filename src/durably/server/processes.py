@@ -168,7 +168,7 @@ class FunctionProcess:
         if process is None or process is self._told:
             return
         self._told = process
-        self._say("its files have changed: it is started anew")
+        self._say("files have changed: it is started anew")
         with self.runtime.paused():
             await self.runtime.wait_until_idle()
             await _end(process)
@@ -222,7 +222,8 @@ class FunctionProcess:
     def _give_up(self, why: str) -> None:
         if why:
             self._say(why)
-        error = lost(f"Error: Runtime exited: {why or 'it was started anew'}")
+        exited = lost(f"Error: Runtime exited: {why or 'it was started anew'}")
+        error = self.runtime.init_error or exited
         self.runtime.end(error, with_waiting=not self.runtime.has_asked)
 
     def _look(self) -> None:

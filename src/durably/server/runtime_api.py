@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from durably.engine.invokers import FunctionError
 from durably.engine.limits import MAX_SYNCHRONOUS_PAYLOAD_BYTES
+from durably.engine.reports import logged
 from durably.engine.rules import INVALID_RESPONSE_TYPE
-from durably.errors import ApiError
+from durably.errors import ApiError, error_object
 from durably.server.calls import GONE
 from durably.server.guards import Gate, Limits
 from durably.server.runtimes import Runtime, Taken, lost
@@ -172,9 +173,9 @@ def _init_error(runtime: Runtime, request: Request, body: bytes) -> Response:
         text = "The runtime has taken an invocation already."
         return _refused(403, "InvalidStateTransition", text)
     error = _error_of(request, body)
-    extra = {"function": runtime.settings.name, "error": error.error_type}
-    log.warning("a function could not be initialised", extra=extra)
-    runtime.end(error, with_waiting=True)
+    said = logged(error_object(error))
+    log.warning("%s could not be initialised: %s", runtime.settings.name, said)
+    runtime.end_unready(error)
     return _accepted()
 
 

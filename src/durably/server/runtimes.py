@@ -52,6 +52,7 @@ class Runtime:
         asking: how many runtimes wait for a call.
         has_asked: whether a runtime has asked for an invocation since `begin`.
         has_handed_out: whether one was given one since then.
+        init_error: why one could not come up, as long as none has asked since.
     """
 
     settings: FunctionSettings
@@ -61,6 +62,7 @@ class Runtime:
     asking: int = 0
     has_asked: bool = False
     has_handed_out: bool = False
+    init_error: FunctionError | None = None
     _room_listeners: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     _waiting: deque[_Pending] = field(default_factory=deque["_Pending"])
     _taken: dict[str, _Pending] = field(default_factory=dict[str, "_Pending"])
@@ -121,6 +123,7 @@ class Runtime:
     def begin(self) -> None:
         """Note that a new process is on its way."""
         self.has_asked = self.has_handed_out = False
+        self.init_error = None
 
     @contextmanager
     def paused(self) -> Generator[None]:
@@ -152,6 +155,7 @@ class Runtime:
     async def wait_for_call(self) -> None:
         """Wait until there is a call to take. Whoever could make one is told if there is none."""
         self.has_asked = True
+        self.init_error = None
         while self._is_paused or not self.has_calls:
             self._arrived.clear()
             for listener in self._room_listeners:
@@ -202,6 +206,14 @@ class Runtime:
         else:
             pending.answer.set_exception(answer)
         return True
+
+    def end_unready(self, error: FunctionError) -> None:
+        """Take why a runtime cannot come up: what waits for one fails with that.
+
+        So does what comes before the process has ended.
+        """
+        self.init_error = error
+        self.end(error, with_waiting=True)
 
     def end(self, error: FunctionError, *, with_waiting: bool) -> None:
         """Fail what runtimes work on, and with that what waits for one if none comes up."""
