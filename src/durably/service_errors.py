@@ -203,7 +203,7 @@ class StoreReadOnlyError(StoreError):
 class StoreFullError(StoreError):
     """There is no room left."""
 
-    remedy = "Make room, or delete closed executions. What was acknowledged is safe."
+    remedy = "Make room on the disk. What was acknowledged is safe."
 
 
 class StoreCorruptedError(StoreError):

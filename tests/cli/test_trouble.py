@@ -179,7 +179,7 @@ def test_a_full_disk_is_told_and_the_work_goes_on_when_there_is_room(
     shell.open()
     assert process.stderr is not None
     said = process.stderr.readline()
-    while "Make room, or delete closed executions." not in said:
+    while "Make room on the disk." not in said:
         said = process.stderr.readline()
         assert said
     stopped = shell.interrupt(process, signal.SIGINT)

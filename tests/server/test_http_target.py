@@ -160,6 +160,28 @@ async def test_an_answer_that_breaks_off_is_none(said: bytes) -> None:
     assert failure.value.error_type == "Runtime.InvalidResponse"
 
 
+async def test_an_answer_in_very_many_pieces_is_read_in_turns() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        pieces = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5_000
+        writer.write(pieces + b"0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        target = HttpTarget(DURABLE, f"http://127.0.0.1:{port}")
+        answering = asyncio.create_task(target.call(a_call()))
+        turns = 0
+        while not answering.done():
+            await asyncio.sleep(0)
+            turns += 1
+
+        assert await answering == b"x" * 5_000
+        assert turns > 5_000 / 100
+
+
 @pytest.mark.parametrize("trace_id", ["Root=1\n", "Root=\u2603"])
 async def test_a_call_that_cannot_be_sent_fails_as_any_other(trace_id: str) -> None:
     async def endpoint(request: Request) -> Response:

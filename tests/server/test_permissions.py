@@ -115,7 +115,7 @@ async def test_what_somebody_has_to_answer_for_is_on_record_without_what_was_sai
         "ask/run-1: a callback failed by callback",
         "ask/run-0: payloads read by read-read-payload",
         "ask/run-0: payloads read by read-read-payload",
-        "long_sleep/run-2: stopped by AKIDOPERATOR",
+        "long_sleep/run-2: a stop was asked for by AKIDOPERATOR",
         "long_sleep/run-2: deleted by delete",
     ]
     arns = [one.arn for one in (run, other, run, run, stopped, stopped)]

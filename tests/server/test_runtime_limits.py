@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import quote
@@ -14,6 +15,7 @@ import pytest
 from durably import Engine, TooManyRequestsException
 from durably.engine.arns import Home
 from durably.engine.invokers import Call, FunctionError
+from durably.engine.limits import MAX_SYNCHRONOUS_PAYLOAD_BYTES
 from durably.server.app import make_app
 from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
 from durably.server.functions import FunctionCall, FunctionInfo
@@ -53,6 +55,24 @@ async def test_what_waits_for_a_slow_process_takes_no_place_of_another_function(
         for _ in slow[1:]:
             await client.answer(DONE)
         assert [(await service.wait_closed(arn)).result for arn in slow] == ["1"] * 5
+
+
+async def test_a_call_of_which_a_runtime_reads_no_more_than_the_head_fails_at_once() -> None:
+    payload = b'"' + b"x" * MAX_SYNCHRONOUS_PAYLOAD_BYTES + b'"'
+    async with runtimes(DURABLE) as [(runtime, client)]:
+        call = Call(request_id="r", function_arn="arn", payload=lambda: payload)
+        called = asyncio.create_task(runtime.call(call))
+        with socket.socket() as asking:
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or all of it fits in
+            asking.connect((client.http.base_url.host, client.http.base_url.port))
+            asking.sendall(
+                f"GET {RUNTIME}/invocation/next HTTP/1.1\r\nHost: localhost:1\r\n\r\n".encode()
+            )
+            head = await asyncio.to_thread(asking.recv, 1024)
+
+        assert b"HTTP/1.1 200 OK" in head
+        with pytest.raises(FunctionError, match="could not be handed out"):
+            await called
 
 
 async def test_a_function_has_as_many_invocations_as_runtimes_that_ask() -> None:

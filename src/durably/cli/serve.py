@@ -84,7 +84,7 @@ def _function_options() -> tuple[_Option, ...]:
             default=DEFAULT_MEMORY_MB,
             show_default=True,
             metavar="MB",
-            type=click.IntRange(1),
+            type=click.IntRange(128),
             help="What those are told that they may use.",
         ),
     )

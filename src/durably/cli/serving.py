@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +48,7 @@ _HOW_TO_NAME = (
     "Write NAME=COMMAND or NAME=URL, as in --function 'resize=node resize.mjs'; a NAME has letters,"
     " digits, '-' and '_'."
 )
+_MAX_HANDLER = 128  # characters, in the model of Lambda
 _is_other_address = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://").match
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -159,17 +160,24 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
         is_durable=is_durable,
         timeout_seconds=options["timeout"],
         memory_mb=options["memory"],
-        handler=shown_address(where),
     )
     source = Source(settings=settings, where=where)
     try:
         if source.is_address:
             split_url(where)
+            handler = shown_address(where)
         else:
             _check_command(name, where)
+            handler = _handler_of(where)
     except ValidationError as error:
         raise Trouble(f"Function {name!r}: {error.field} {error.message}.", _HOW_TO_NAME) from error
-    return source
+    return replace(source, settings=replace(settings, handler=handler))
+
+
+def _handler_of(command: str) -> str:
+    """Give the end of *command*, which runtimes are told what to run by. The rest may be secret."""
+    words = split_command(command)
+    return (words[-1].split() or words)[-1][:_MAX_HANDLER]
 
 
 def _check_command(name: str, command: str) -> None:

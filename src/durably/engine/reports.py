@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from durably.engine.rules import EXIT_ERROR
 from durably.errors import InvocationExitError, error_object
-from durably.wire.arns import title_of
 from durably.wire.operation import ErrorObject
-from durably.wire.update import OperationAction, OperationUpdate
-
-log = logging.getLogger("durably.engine")
 
 _PACKAGE = str(Path(__file__).parents[1])
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+), in (?P<function>.*)')
@@ -38,23 +32,6 @@ def logged(error: ErrorObject | None) -> str:
     cut = said if len(said) <= _MAX_LOGGED else f"{said[:_MAX_LOGGED]}…"
     places = places_in(error)
     return f"{cut} ({places[-1]})" if places else cut
-
-
-def tell_of_retries(arn: str, updates: Iterable[OperationUpdate]) -> None:
-    """Log which attempts have failed, and are to be made again."""
-    for update in updates if log.isEnabledFor(logging.INFO) else ():
-        if update.action is not OperationAction.RETRY or update.error is None:
-            continue
-        options = update.step_options
-        delay = 0 if options is None else options.next_attempt_delay_seconds
-        log.info(
-            "an attempt of %s of %s failed, and is made again in %s s: %s",
-            f"step {update.name!r}" if update.name else f"step {update.id}",
-            title_of(arn),
-            delay,
-            logged(update.error),
-            extra={"executionArn": arn, "operationId": update.id, "operationName": update.name},
-        )
 
 
 def recorded(error: Exception) -> ErrorObject:

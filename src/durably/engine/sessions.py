@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from durably.engine.ahead import Ahead, Said
 from durably.engine.arns import parse_execution_arn
+from durably.engine.attempts import tell_of_retries
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
@@ -21,7 +22,6 @@ from durably.engine.journals import Journals
 from durably.engine.news import NOTHING, News
 from durably.engine.paging import first_page, page_of, state_page
 from durably.engine.pins import pin_latest
-from durably.engine.reports import tell_of_retries
 from durably.engine.rules import INVALID_TOKEN
 from durably.engine.sharing import look_around
 from durably.engine.store import Transaction, VersionConflict

@@ -23,6 +23,9 @@ from durably.server.runtimes import lost, timed_out
 EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 UNREACHABLE_TYPE = "Runtime.Unreachable"
 _READ_BYTES = 65_536
+_TURN = 100
+"""How many events of one answer are read before others have their turn."""
+
 _OK = 200
 _USER = re.compile(r"//.*@", re.DOTALL)
 _QUERY = re.compile(r"(//[^?]*)\?.*", re.DOTALL)
@@ -142,7 +145,11 @@ def _events_of(address: SplitResult, call: Call, payload: bytes) -> tuple[h11.Ev
 async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
     response: h11.Response | None = None
     body = bytearray()
+    seen = 0
     while True:
+        seen += 1
+        if seen % _TURN == 0:
+            await asyncio.sleep(0)
         event = connection.next_event()
         match event:
             case h11.NEED_DATA:

@@ -175,7 +175,7 @@ async def stop(call: Call) -> Response:
     said = None if error == ErrorObject() else error
     arn = call.label(_ARN)
     stopped_at = await call.service.stop(arn, said)
-    call.record("stopped", arn)
+    call.record("a stop was asked for", arn)
     return reply(StopDurableExecutionResponse(stop_timestamp=Timestamp.of(stopped_at)))
 
 

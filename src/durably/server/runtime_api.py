@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from durably.engine.invokers import FunctionError
 from durably.engine.limits import MAX_SYNCHRONOUS_PAYLOAD_BYTES
@@ -123,7 +123,7 @@ async def _next(runtime: Runtime, request: Request) -> Response:
 class _HandOut(Response):
     """Sends a call to whoever has asked for one. If that cannot be done, the call has failed.
 
-    Nobody else would ever answer it.
+    Nobody else would ever answer it. What fits into the buffers counts as sent.
     """
 
     def __init__(self, runtime: Runtime, taken: Taken) -> None:
@@ -134,11 +134,24 @@ class _HandOut(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self.headers.update(self._taken.headers)
-            await super().__call__(scope, receive, send)
+            head = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **head})
+            await send(_part_of(self._taken.body))
+            await send(_part_of(b""))  # comes back when the buffers are free, or the client is gone
+            if await Request(scope, receive).is_disconnected():
+                self._fail("its runtime is gone")
+            else:
+                await send({"type": "http.response.body"})
         except BaseException as error:
-            text = f"It could not be handed out: {type(error).__name__}"
-            self._runtime.answer(self._taken.request_id, lost(text))
+            self._fail(type(error).__name__)
             raise
+
+    def _fail(self, why: str) -> None:
+        self._runtime.answer(self._taken.request_id, lost(f"It could not be handed out: {why}"))
+
+
+def _part_of(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 async def _is_still_there(request: Request, waiting: Awaitable[None]) -> bool:
