@@ -118,7 +118,8 @@ class View:
         await self._before_reading()
         claims = await self.inner.claim(worker, functions, now, lease, limit)
         for claim in claims:
-            self.stage.claims.append(Claimed(claim.arn, claim.epoch, self.stage.trace.tick()))
+            claimed = Claimed(claim.arn, claim.epoch, self.stage.trace.tick(), self.place.name)
+            self.stage.claims.append(claimed)
             self.stage.trace.say(f"{worker} claims {claim.arn} in epoch {claim.epoch}")
             if claim.is_takeover:
                 is_writing = self.stage.in_flight[claim.arn]

@@ -263,7 +263,10 @@ def _child(observed: Observed, record: Record) -> Seen | None:
 
 
 def i19(observed: Observed) -> list[str]:
-    """After a stop or a deletion nothing more is accepted, begun or there."""
+    """After a stop or a deletion nothing more is accepted, begun or there.
+
+    Whoever was given the execution before may still begin, if another process stopped it.
+    """
     found = []
     for act in observed.acted:
         if act.kind not in {"stop", "delete"} or act.refusal != "":
@@ -277,10 +280,19 @@ def i19(observed: Observed) -> list[str]:
         found += [
             f"{what}: invocation {one.id} began at tick {one.began}"
             for one in _own(observed, act.arn)
-            if one.began > act.done
+            if one.began > act.done and not _was_given_before(observed, one, act)
         ]
         found += [f"{what}: {text}" for text in _later(observed, act)]
     return found
+
+
+def _was_given_before(observed: Observed, invocation: Invocation, act: Acted) -> bool:
+    return any(
+        (one.execution, one.epoch) == (invocation.execution, invocation.epoch)
+        and one.tick < act.done
+        and one.node != act.node
+        for one in observed.claims
+    )
 
 
 def _later(observed: Observed, act: Acted) -> Iterable[str]:

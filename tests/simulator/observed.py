@@ -112,11 +112,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An execution was given to a worker, in an epoch of its own; by *tick* that was so."""
+    """An execution was given to a worker of *node*, in an epoch of its own; by *tick* it was."""
 
     execution: str
     epoch: int
     tick: int
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,13 +197,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acted:
-    """What an operator asked of an execution; *refusal* as in `Reply`."""
+    """What an operator asked of an execution, by *node*; *refusal* as in `Reply`."""
 
     kind: Literal["stop", "pause", "resume", "delete"]
     arn: str
     sent: int
     done: int
     refusal: str | None = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,14 +201,22 @@ class Outside:
             visit.execution == arn and visit.ended is None for visit in self._stage.visits.values()
         )
         refusal: str | None = ""
+        node = ""
+
+        async def do(service: Service) -> None:
+            nonlocal node
+            node = self._stage.loop.here.name
+            await getattr(service, action.kind)(arn)
+
         try:
-            await self._api(lambda service: getattr(service, action.kind)(arn))
+            await self._api(do)
         except _UNKNOWN:
             refusal = None
         except ApiError as error:
             refusal = error.code
+        done = trace.tick()
         self.acted.append(
-            Acted(kind=action.kind, arn=arn, sent=sent, done=trace.tick(), refusal=refusal)
+            Acted(kind=action.kind, arn=arn, sent=sent, done=done, refusal=refusal, node=node)
         )
         if refusal == "":
             trace.say(f"{action.kind} of {arn} is done")

@@ -300,6 +300,19 @@ def given_away(tick: int) -> Change:
     return lambda observed: replace(observed, claims=(Claimed("arn:p0:run", 99, tick),))
 
 
+def stopped_elsewhere(node: str) -> Change:
+    """Have p1 stop the execution while its last invocation, of *node*, is still to begin."""
+
+    def change(observed: Observed) -> Observed:
+        late = replace(observed.invocations[-1], execution="arn:p0:run", began=LATE, epoch=99)
+        claim = Claimed("arn:p0:run", 99, LATE - 2, node)
+        act = Acted(kind="stop", arn="arn:p0:run", sent=LATE - 2, done=LATE - 1, node="p1")
+        invocations = (*observed.invocations, late)
+        return replace(observed, acted=(act,), claims=(claim,), invocations=invocations)
+
+    return change
+
+
 def misled(observed: Observed) -> Observed:
     """Have the function say that it waits, when it had come to its end beside an open callback."""
     lie = Fault(kind=WRONG_ANSWER, tick=1, at=0, execution="arn:p0:run")
@@ -324,6 +337,7 @@ def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = T
 
 BROKEN: list[tuple[str, Change]] = [
     ("I1", entered_late),
+    ("I19", stopped_elsewhere("p1")),
     ("I1", lambda one: given_away(LATE)(entered_late(one))),
     ("I2", entered_twice((1,), 1)),
     ("I2", started_late),
@@ -404,6 +418,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("I17", answered("no", "CallbackTimeoutException")),
     ("I17", answered("no", None)),
     ("I19", acted("stop", LATE)),
+    ("I19", stopped_elsewhere("p2")),
     ("I20", replayed(prefix=3, answer="PENDING", result=None)),
     ("I21", deployed),
     ("I21", lambda one: with_seen(deployed(one), status="FAILED", result=None, error=DIVERGED)),

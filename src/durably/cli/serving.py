@@ -322,4 +322,4 @@ def _without_functions(asked: Asked) -> str:
 
 def _where(source: Source) -> str:
     kind = "" if source.settings.is_durable else "  (not durable)"
-    return f"{source.settings.handler}{kind}"
+    return f"{shown_address(source.where)}{kind}"

@@ -110,7 +110,8 @@ def _pending(
 ) -> list[Fact]:
     for seen in (command.seen, _heard_for_certain(execution, command)):
         facts = suspended(execution, at, seen)
-        if execution.outstanding or execution.owed or len(facts) > 1:
+        is_owed = any(isinstance(fact, InvocationOwed) for fact in facts)
+        if execution.outstanding or execution.owed or is_owed:
             return facts
     return failed(execution, at, error_of(NOTHING_OUTSTANDING), policy)
 

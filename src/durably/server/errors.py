@@ -116,7 +116,7 @@ def api_error_of(error: Exception) -> ApiError:
         case ApiError():
             return error
         case StoreError():
-            log.warning("the store failed: %s", error)
+            log.warning("the store failed: %s", type(error).__name__)
             return ServiceException("The store failed.")
         case _:
             _report(error)

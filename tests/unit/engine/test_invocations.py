@@ -115,6 +115,18 @@ def test_pending_with_nothing_outstanding_counts_as_a_failed_invocation() -> Non
     assert case.execution.last_error.error_type == "Runtime.InvalidResponse"
 
 
+def test_so_does_one_under_which_a_pause_was_asked_for() -> None:
+    case = Case.running(step(), step(action=step().action.SUCCEED))
+    case.ask(Pause())
+
+    ended = case.end()
+
+    assert names(ended) == ["InvocationCompleted", "InvocationRetryScheduled", "ExecutionPaused"]
+    assert case.execution.failures == 1
+    case.ask(Resume(), after=60)
+    assert case.begin() != []
+
+
 def test_pending_of_one_that_may_not_have_heard_the_last_reply_owes_another_invocation() -> None:
     case = Case.running()
     case.send(wait(seconds=5), sequence=0)
