@@ -107,8 +107,10 @@ class Journals:
         self._idle.take(arn)
 
     def drop(self, tip: Tip, failure: BaseException) -> None:
-        """Use *tip* no more: what it is ahead of the store by was not written."""
+        """Use *tip* no more. That nobody knows what was written outweighs that one was first."""
         if tip.failure is not None:
+            if tip.is_overtaken:
+                tip.failure = failure
             return
         tip.failure = failure
         tip.disarm()

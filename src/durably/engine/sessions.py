@@ -260,11 +260,7 @@ class Session:
         return None if self._ahead is None else self._ahead.note(command, **how)
 
     def _check_turn(self) -> None:
-        """Check that nothing that was said before is being said again: that comes first.
-
-        Raises:
-            VersionConflict: it is; whatever has been noted is said with it.
-        """
+        """Check that nothing said before is being said again: what is noted is said with it."""
         if self._ahead is not None and self._ahead.is_behind:
             raise VersionConflict(self.arn)
 
@@ -307,6 +303,8 @@ class Session:
     async def _rejoin(self, ahead: Ahead) -> None:
         with suppress(VersionConflict):
             await self._tip.settle()  # of what is being written, nobody knows whether it will be
+        if isinstance(self._tip.failure, StoreError):
+            raise self._tip.failure  # and of some of it, nobody ever will
         tip = await pin_latest(self._journals, self.arn)
         try:
             if not await self._journals.is_claimed_under(self.arn, self.epoch):

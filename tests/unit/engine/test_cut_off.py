@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from durably import DurableContext, StepConfig, durable_execution
 from durably.engine.sessions import Session
-from durably.engine.store import VersionConflict
-from durably.errors import InvalidParameterValueException
+from durably.engine.store import Change, VersionConflict
+from durably.errors import InvalidParameterValueException, StoreUnavailableError
 from durably.retries import RetryDecision
 from durably.stores.memory import MemoryStore
 from durably.wire.operation import OperationStatus
@@ -67,6 +68,46 @@ def test_what_was_written_after_its_caller_gave_up_is_not_said_again(
             assert (await there.story(arn)).count("StepFailed") == 1
             expected = STARTED if is_followed else OperationStatus.READY
             assert (await there.operation(arn, "s")).status is expected
+
+    run(main)
+
+
+class SharedBrokenStore(SharedLateStore):
+    """It can also fail once, before anything is written."""
+
+    is_broken = False
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        """Fail, if so."""
+        is_broken, self.is_broken = self.is_broken, False
+        if is_broken:
+            raise StoreUnavailableError("there is no connection")
+        await super().append(changes)
+
+
+def test_what_may_be_written_is_not_said_again_though_somebody_else_was_first() -> None:
+    async def main() -> None:
+        store = SharedBrokenStore()
+        async with (
+            Bench(store=store, policy=SHARED) as here,
+            Bench(store=store, policy=SHARED) as there,
+        ):
+            arn, session = await here.running(step(), callback())
+            store.late = asyncio.get_running_loop().create_future()
+            saying = asyncio.create_task(session.checkpoint((retry(error=ERROR),)))
+            await _until(lambda: store.late is None)
+            await answer(there, arn, "cb")
+            await here.service.pause(arn)  # refused at first, so what was said is to be said again
+            await there.service.resume(arn)
+            await asyncio.sleep(30)  # the next attempt is due
+            store.is_broken = True
+            saying.cancel()
+            await asyncio.sleep(1)
+
+            with pytest.raises(InvalidParameterValueException):
+                await session.checkpoint((step("other"),))
+            await session.fail(ERROR)
+            assert (await there.story(arn)).count("StepFailed") == 1
 
     run(main)
 
