@@ -25,6 +25,7 @@ from durably.engine.store import (
 from durably.errors import StoreError, StoreFullError, StoreUnavailableError
 from durably.stores.admission import break_lines, rests_on_nothing
 from tests.simulator.durable import noting
+from tests.simulator.faults import LATE_ANSWER
 from tests.simulator.loop import Place, Turn
 from tests.simulator.observed import Claimed
 from tests.simulator.stage import Attempted, Stage
@@ -83,6 +84,7 @@ class View:
             is_lost = self.stage.faults.hits("append fails after", execution=arn)
             await self.write(changes, lambda: write.decided(is_accepted=True))
             if not self._is_owner and self.stage.is_likely(_LATE):
+                self.stage.faults.note(LATE_ANSWER, execution=arn)
                 await asyncio.sleep(self.stage.random.uniform(0, _LATE_SECONDS))
             if is_lost:
                 raise StoreUnavailableError("the disk did not answer")

@@ -14,6 +14,8 @@ from tests.simulator.observed import Fault
 
 WRONG_ANSWER = "answer is wrong"
 """PENDING, from a function that has come to its end."""
+LATE_ANSWER = "answer is late"
+"""Of a store that others use, too. It takes time, and cuts nothing off."""
 KINDS = (
     "append fails before",
     "append fails after",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from durably.wire.history import Event
 from durably.wire.operation import ErrorObject
 from durably.wire.update import OperationAction
+from tests.simulator.faults import LATE_ANSWER
 from tests.simulator.ledger import Entry
 from tests.simulator.observed import Fault, Observed, Replay, Seen
 from tests.simulator.oracle import follow, foresee
@@ -165,7 +166,7 @@ def i3(observed: Observed) -> list[str]:
 
 def disturbances(observed: Observed) -> list[Fault]:
     """Give what may cut a body off: faults, and pauses, which end an invocation where it stands."""
-    found = list(observed.faults)
+    found = [one for one in observed.faults if one.kind != LATE_ANSWER]
     for act in observed.acted:
         if act.kind != "pause" or act.refusal:
             continue
@@ -387,7 +388,8 @@ def foreseen(observed: Observed) -> list[str]:
     for start in observed.scenario.starts:
         if observed.scenario.programs[start.program].name in observed.changed:
             continue
-        end = foresee(observed.scenario, start, with_faults=bool(disturbances(observed)))
+        is_disturbed = bool(observed.faults or disturbances(observed))
+        end = foresee(observed.scenario, start, with_faults=is_disturbed)
         for seen in observed.executions:
             if seen.start != start.name or seen.status is None or not observed.is_calm:
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from durably.wire.history import Event
-from tests.simulator.faults import WRONG_ANSWER
+from tests.simulator.faults import LATE_ANSWER, WRONG_ANSWER
 from tests.simulator.observed import CLOSED, Fault, Invocation, Observed, Seen
 from tests.simulator.records import Record, details_of, is_ending, kind_of, times
 
@@ -106,6 +106,7 @@ def l3(observed: Observed) -> list[str]:
 
 
 def _failures_by_no_fault(observed: Observed, seen: Seen) -> Iterable[str]:
+    faults = [one for one in observed.faults if one.kind != LATE_ANSWER]
     own = sorted((one for one in observed.invocations if one.execution == seen.arn), key=_began)
     ends = [*map(_began, own[1:]), None]
     spans = {one.id: (one, end) for one, end in zip(own, ends, strict=False)}
@@ -115,7 +116,7 @@ def _failures_by_no_fault(observed: Observed, seen: Seen) -> Iterable[str]:
             continue
         details = details_of(event)
         invocation, until = spans.get(details.request_id, (None, None))
-        if not any(_may_hit(one, seen.arn, invocation, until) for one in observed.faults):
+        if not any(_may_hit(one, seen.arn, invocation, until) for one in faults):
             yield f"{seen.arn}: invocation {details.request_id} fails by no fault: {error}"
 
 

@@ -103,8 +103,9 @@ class Journals:
         tip.pins += 1
 
     def forget(self, arn: str) -> None:
-        """Keep nothing of an execution that is gone."""
-        self._idle.take(arn)
+        """Keep nothing of an execution that is gone, and let no invocation of it begin."""
+        if tip := self._tips.get(arn) or self._idle.find(arn):
+            self.drop(tip, VersionConflict(arn))
 
     def drop(self, tip: Tip, failure: BaseException) -> None:
         """Use *tip* no more. That nobody knows what was written outweighs that one was first."""
@@ -389,8 +390,7 @@ class Journals:
     async def _do_due(self, tip: Tip) -> None:
         try:
             await self.ask(tip.execution.arn, TimersDue())
-        except (ApiError, StoreError) as error:
-            # The invocation loses its authority with it, and the next one finds the timers due.
+        except (ApiError, StoreError) as error:  # the next invocation finds the timers due
             log.warning("timers could not be recorded: %s", error)
 
     async def close(self) -> None:
