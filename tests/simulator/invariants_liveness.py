@@ -140,13 +140,16 @@ _LOST = frozenset({"Runtime.ExitError", "Runtime.AuthorityLost"})
 
 
 def _failures_in_a_row(seen: Seen) -> list[list[str]]:
-    """Give types of errors of invocations with nothing between them, row by row; the last last."""
+    """Give types of errors of invocations with nothing between them, row by row; the last last.
+
+    Whoever resumes one that has failed takes it for mended.
+    """
     rows: list[list[str]] = [[]]
     for event in seen.events:
         error = _error_of(event)
         if error is not None:
             rows[-1].append(error)
-        elif rows[-1] and not _is_from_outside(event):
+        elif rows[-1] and (event.event_type == "ExecutionResumed" or not _is_from_outside(event)):
             rows.append([])
     return rows
 

@@ -322,10 +322,14 @@ def misled(observed: Observed) -> Observed:
     return replace(observed, faults=(lie,))
 
 
-def parked(failures: int, error: str = "Function.Failed", *, is_faulty: bool = True) -> Change:
+def parked(
+    failures: int, error: str = "Function.Failed", *, is_faulty: bool = True, resumed: int = -1
+) -> Change:
     def change(observed: Observed) -> Observed:
         story = Story("p0", "run")
-        for _ in range(failures):
+        for number in range(failures):
+            if number == resumed:
+                story.event("ExecutionResumed")
             story.begin()
             story.fail_invocation(error)
         seen = story.seen("RUNNING", standing="parked")
@@ -431,6 +435,7 @@ ALLOWED: list[tuple[str, Change]] = [
     ("L2", lambda one: with_seen(one, status="RUNNING", standing="waiting", wakes=("timer",))),
     ("L3", parked(10)),
     ("L3", parked(12, "Runtime.ExitError")),
+    ("L3", parked(12, resumed=2)),
     ("L3", lambda one: replace(parked(10)(one), faults=(replace(fault(), node="n2"),))),
     ("L4", rounds(10)),
 ]

@@ -47,8 +47,8 @@ def grow_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def beside(proxy: Proxy, postgres: str) -> tuple[str, str]:
     """Give the addresses of one schema, through the proxy and past it."""
-    through = in_schema(proxy.url)
-    return through, f"{postgres}&{through.rpartition('?&')[2]}"
+    past = in_schema(postgres)
+    return in_schema(proxy.url, schema=past.rpartition("schema=")[2]), past
 
 
 # Lost answers

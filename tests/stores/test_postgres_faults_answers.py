@@ -241,7 +241,7 @@ async def test_the_search_for_what_was_written_is_repeated(
 async def test_what_another_wrote_meanwhile_is_not_taken_for_ones_own(
     opened: AsyncExitStack, proxy: Proxy, postgres: str, store: PostgresStore
 ) -> None:
-    beside = PostgresStore(f"{postgres}&schema={store.address.schema}")
+    beside = PostgresStore(in_schema(postgres, schema=store.address.schema))
     await beside.open()
     opened.push_async_callback(beside.close)
     start, lost = kinds_of(store.address)["append"], asyncio.Event()
@@ -335,7 +335,7 @@ async def test_whoever_listens_listens_again(
 
     assert await heard.get() == ""
     assert proxy.fired == {fault: 1}
-    beside = PostgresStore(f"{postgres}&schema={store.address.schema}&listen=off")
+    beside = PostgresStore(in_schema(postgres, schema=store.address.schema, listen="off"))
     await beside.open()
     opened.push_async_callback(beside.close)
     await beside.append([replace(creation("a"), wake=WakeAt(T0))])
