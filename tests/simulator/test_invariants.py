@@ -318,8 +318,7 @@ def misled(observed: Observed) -> Observed:
     lie = Fault(kind=WRONG_ANSWER, tick=1, at=0, execution="arn:p0:run")
     asked = observed.executions[0].events[at(observed, "CallbackStarted", "4")]
     another = msgspec.structs.replace(asked, id="another")
-    observed = with_events(waiting(observed), lambda events: [*events, another])
-    return replace(observed, faults=(lie,))
+    return replace(with_events(waiting(observed), lambda one: [*one, another]), faults=(lie,))
 
 
 def parked(
