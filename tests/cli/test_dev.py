@@ -186,11 +186,12 @@ def test_an_execution_goes_on_when_whoever_waits_for_it_goes_away(folder: Path) 
 def test_a_function_is_told_of_by_the_region_asked_for_and_the_end_of_its_command(
     tmp_path: Path,
 ) -> None:
-    words = ["--function", f"small=env KEY=secret {SMALL}", "--region", "us-east-1"]
+    command = f"{SMALL} http://user:secret@127.0.0.1/?key=secret"
+    words = ["--function", f"small=env KEY=secret {command}", "--region", "us-east-1"]
     with dev_server(tmp_path, *words, command="serve") as server:
         found = server.client.get_function_configuration(FunctionName="small")
         assert found["FunctionArn"] == "arn:aws:lambda:us-east-1:000000000000:function:small"
-        assert found["Handler"] == str(SMALL_RUNTIME)
+        assert found["Handler"] == "http://…@127.0.0.1/?…"
 
 
 def test_commands_reach_the_server_through_the_socket_beside_its_database(

@@ -15,7 +15,6 @@ import pytest
 from durably import Engine, TooManyRequestsException
 from durably.engine.arns import Home
 from durably.engine.invokers import Call, FunctionError
-from durably.engine.limits import MAX_SYNCHRONOUS_PAYLOAD_BYTES
 from durably.server.app import make_app
 from durably.server.attached import MAX_POSTED, Attached, FunctionSettings
 from durably.server.functions import FunctionCall, FunctionInfo
@@ -58,7 +57,7 @@ async def test_what_waits_for_a_slow_process_takes_no_place_of_another_function(
 
 
 async def test_a_call_of_which_a_runtime_reads_no_more_than_the_head_fails_at_once() -> None:
-    payload = b'"' + b"x" * MAX_SYNCHRONOUS_PAYLOAD_BYTES + b'"'
+    payload = b'"' + b"x" * 32 * 1024 * 1024 + b'"'  # more than a system buffers
     async with runtimes(DURABLE) as [(runtime, client)]:
         call = Call(request_id="r", function_arn="arn", payload=lambda: payload)
         called = asyncio.create_task(runtime.call(call))

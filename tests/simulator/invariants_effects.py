@@ -89,11 +89,13 @@ def i1(observed: Observed) -> list[str]:
 
 
 def _has_claim(observed: Observed, arn: str, began: int, until: int) -> bool:
-    """Whether nobody else was given the execution before *until*, but who began at *began*."""
+    """Whether no other process was given the execution before *until*, but who began then."""
     own = [one for one in observed.invocations if one.execution == arn and one.began <= began]
     epoch = max(own, key=lambda one: one.began).epoch if own else _NEVER
+    claims = [one for one in observed.claims if one.execution == arn]
+    nodes = {one.node for one in claims if one.epoch == epoch}
     return not any(
-        one.execution == arn and one.epoch > epoch and one.tick < until for one in observed.claims
+        one.epoch > epoch and one.tick < until and one.node not in nodes for one in claims
     )
 
 

@@ -34,9 +34,11 @@ def l1(observed: Observed) -> list[str]:
 
 
 def _is_misled(observed: Observed, seen: Seen) -> bool:
-    """Whether a function said wrongly that it waits, and something is there to be waited for."""
+    """Whether the last answer was, wrongly, that it waits, and something can be waited for."""
+    last = max((one.began for one in observed.invocations if one.execution == seen.arn), default=0)
     return any(
-        one.kind == WRONG_ANSWER and one.execution == seen.arn for one in observed.faults
+        (one.kind, one.execution) == (WRONG_ANSWER, seen.arn) and one.tick > last
+        for one in observed.faults
     ) and any(
         record.kind == "Callback" and not record.is_closed
         for record in observed.records[seen.arn].values()

@@ -315,7 +315,7 @@ def stopped_elsewhere(node: str) -> Change:
 
 def misled(observed: Observed) -> Observed:
     """Have the function say that it waits, when it had come to its end beside an open callback."""
-    lie = Fault(kind=WRONG_ANSWER, tick=1, at=0, execution="arn:p0:run")
+    lie = Fault(kind=WRONG_ANSWER, tick=LATE, at=0, execution="arn:p0:run")
     asked = observed.executions[0].events[at(observed, "CallbackStarted", "4")]
     another = msgspec.structs.replace(asked, id="another")
     return replace(with_events(waiting(observed), lambda one: [*one, another]), faults=(lie,))

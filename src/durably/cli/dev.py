@@ -14,7 +14,7 @@ import click
 from durably.app.loops import run_loop
 from durably.cli.errors import Trouble, tell
 from durably.cli.loading import EMPTY, load_functions, unload
-from durably.cli.options import log_level_option
+from durably.cli.logs import show_attempts
 from durably.cli.printing import counted, safe, tell_at_once
 from durably.cli.serve import server_options, the_server
 from durably.errors import StoreError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 @click.command(short_help="Run functions and serve the Lambda API, with reload.")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @server_options
-@log_level_option("INFO")
 def dev(*, files: tuple[str, ...], **options: Any) -> None:
     """Run the durable functions of FILEs and others, and serve the API of AWS Lambda over them.
 
@@ -37,6 +36,7 @@ def dev(*, files: tuple[str, ...], **options: Any) -> None:
     """
     serving = the_server()
     asked = serving.asked_for(options)
+    show_attempts()
     if not files and not asked.sources:
         raise Trouble("There is nothing to run.", "Name a Python file, or use --function.")
     functions = Functions(files)

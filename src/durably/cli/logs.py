@@ -60,6 +60,12 @@ def show_audit() -> None:
     logging.getLogger("durably.audit").setLevel(logging.INFO)
 
 
+def show_attempts() -> None:
+    """Show which attempts of steps have failed, and are made again, unless only errors are."""
+    if logging.getLogger().level <= logging.WARNING:
+        logging.getLogger("durably.engine").setLevel(logging.INFO)
+
+
 def log_to_console(level: str) -> None:
     """Show records from *level* on, of the library and of the user's code."""
     root = logging.getLogger()

@@ -115,15 +115,15 @@ _BEGINNINGS = '{["'  # of whatever is meant as JSON
 _is_plain = re.compile(r"[\w .,:/+-]{1,40}").fullmatch
 
 
-def log_level_option(default: str = "WARNING") -> Callable[[F], F]:
+def log_level_option(command: F) -> F:
     """Let a command be told which log records to show."""
     return click.option(
         "--log-level",
-        default=default,
+        default="WARNING",
         show_default=True,
         type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
         help="Which log records to show, on standard error.",
-    )
+    )(command)
 
 
 def work_options(command: F) -> F:

@@ -82,7 +82,7 @@ class Wanted:
 )
 @work_options
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
-@log_level_option()
+@log_level_option
 @click.pass_context
 def run(  # noqa: PLR0913 - one for each option
     ctx: click.Context,

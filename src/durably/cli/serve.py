@@ -48,6 +48,7 @@ def server_options(command: F) -> F:
             type=click.FloatRange(0),
             help="How long running invocations may go on at the end.",
         ),
+        log_level_option,
     )
     for option in reversed(options):
         command = option(command)
@@ -150,7 +151,6 @@ def _address_options() -> tuple[_Option, ...]:
 
 @click.command(short_help="Serve the Lambda API, until SIGTERM or Ctrl-C.")
 @server_options
-@log_level_option()
 @click.option(
     "--behind-proxy",
     is_flag=True,

@@ -175,9 +175,9 @@ def _source(text: str, *, is_durable: bool, options: Mapping[str, Any]) -> Sourc
 
 
 def _handler_of(command: str) -> str:
-    """Give the end of *command*, which runtimes are told what to run by. The rest may be secret."""
+    """Give the last word of *command*, as it may be shown. The others may be secret."""
     words = split_command(command)
-    return (words[-1].split() or words)[-1][:_MAX_HANDLER]
+    return shown_address((words[-1].split() or words)[-1])[:_MAX_HANDLER]
 
 
 def _check_command(name: str, command: str) -> None:

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="There is a proxy in front that speaks TLS; without one they are not shown to others.",
 )
-@log_level_option()
+@log_level_option
 def worker(  # noqa: PLR0913 - one for each option
     *,
     files: tuple[str, ...],

@@ -252,8 +252,7 @@ class Journals:
             return tip.take(facts, epoch)
         except ApiError:
             raise  # nothing has happened yet
-        except Exception as error:
-            # A defect; but no later change may build on what is never going to be written.
+        except Exception as error:  # a defect: nothing may build on what is never written
             self.drop(tip, error)
             raise
 
@@ -390,7 +389,8 @@ class Journals:
     async def _do_due(self, tip: Tip) -> None:
         try:
             await self.ask(tip.execution.arn, TimersDue())
-        except (ApiError, StoreError) as error:  # the next invocation finds the timers due
+        except (ApiError, StoreError) as error:
+            # The invocation loses its authority with it, and the next one finds the timers due.
             log.warning("timers could not be recorded: %s", error)
 
     async def close(self) -> None:

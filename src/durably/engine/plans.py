@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from durably.engine.attempts import tell_of_retry
 from durably.engine.commands import BeginInvocation, Command, EndInvocation, FailInvocation
 from durably.engine.execution import Execution
-from durably.engine.facts import ChainedInvokeStarted, Fact, InvocationRetryScheduled, Parked
+from durably.engine.facts import (
+    ChainedInvokeStarted,
+    Fact,
+    InvocationRetryScheduled,
+    Parked,
+    StepRetried,
+)
 from durably.engine.store import Change, Stored
 from durably.engine.tally import Tally
 from durably.engine.tips import CLOSING, Audience, Push, Tip
@@ -15,8 +22,8 @@ from durably.engine.tips import CLOSING, Audience, Push, Tip
 _GIVING_UP = (BeginInvocation, EndInvocation, FailInvocation)
 """With one of these an owner gives up the claim, unless its invocation is in flight after it."""
 
-NOTABLE = frozenset({*CLOSING, ChainedInvokeStarted, InvocationRetryScheduled, Parked})
-"""What has consequences beyond the execution itself, or is counted."""
+NOTABLE = frozenset({*CLOSING, ChainedInvokeStarted, InvocationRetryScheduled, Parked, StepRetried})
+"""What has consequences beyond the execution itself, or is counted or told of."""
 
 
 class ParentNeeded(Exception):  # noqa: N818 - not an error: pin it, and decide again
@@ -48,8 +55,10 @@ class Plan:
         return stored is not None and stored.facts[place] == change.facts
 
     def note(self, execution: Execution, fact: Fact) -> None:
-        """Take in that *fact* of *execution* is to be written, one that ends or holds it up."""
-        if isinstance(fact, InvocationRetryScheduled):
+        """Take in that *fact* of *execution* is to be written: a failure, or what ends it."""
+        if isinstance(fact, StepRetried):
+            tell_of_retry(execution, fact)
+        elif isinstance(fact, InvocationRetryScheduled):
             self.retries += 1
         else:
             self.settled += ((execution.arn, execution if type(fact) in CLOSING else None),)

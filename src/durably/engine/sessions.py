@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from durably.engine.ahead import Ahead, Said
 from durably.engine.arns import parse_execution_arn
-from durably.engine.attempts import tell_of_retries
 from durably.engine.commands import (
     BeginInvocation,
     Checkpoint,
@@ -165,7 +164,6 @@ class Session:
             raise InvalidParameterValueException(INVALID_TOKEN)
         if self._ahead is not None:
             await look_around(self._surroundings, updates)
-        tell_of_retries(self.arn, updates)
         command = Checkpoint(self.epoch, updates, self._surroundings)
         said = self._say(command, is_awaited=True, is_once=transaction is not None)
         settle = None if said is None else said.settle
@@ -208,7 +206,6 @@ class Session:
         assert update.type not in _WRITTEN_AT_ONCE, "it starts or ends an execution"
         if self.is_over:
             raise InvalidParameterValueException(INVALID_TOKEN)
-        tell_of_retries(self.arn, (update,))
         command = Checkpoint(self.epoch, (update,), self._surroundings)
         said = self._say(command, is_awaited=False)
         try:
@@ -260,7 +257,11 @@ class Session:
         return None if self._ahead is None else self._ahead.note(command, **how)
 
     def _check_turn(self) -> None:
-        """Check that nothing said before is being said again: what is noted is said with it."""
+        """Check that nothing that was said before is being said again: that comes first.
+
+        Raises:
+            VersionConflict: it is; whatever has been noted is said with it.
+        """
         if self._ahead is not None and self._ahead.is_behind:
             raise VersionConflict(self.arn)
 
@@ -299,12 +300,14 @@ class Session:
                     self.is_over = True
                 except StoreError as error:
                     self.is_over, self._failure = True, error
+        if isinstance(self._tip.failure, StoreError):  # nobody knows what was written
+            self.is_over, self._failure = True, self._tip.failure
 
     async def _rejoin(self, ahead: Ahead) -> None:
         with suppress(VersionConflict):
             await self._tip.settle()  # of what is being written, nobody knows whether it will be
-        if isinstance(self._tip.failure, StoreError):
-            raise self._tip.failure  # and of some of it, nobody ever will
+        if not self._tip.is_overtaken:
+            return  # and of some of it, nobody ever will
         tip = await pin_latest(self._journals, self.arn)
         try:
             if not await self._journals.is_claimed_under(self.arn, self.epoch):

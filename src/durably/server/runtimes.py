@@ -180,6 +180,7 @@ class Runtime:
 
     def _hand_out(self, pending: _Pending, body: bytes) -> Taken:
         self.has_handed_out = True
+        self.init_error = None
         call = pending.call
         self._taken[call.request_id] = pending
         pending.taken.set_result(None)

@@ -14,6 +14,7 @@ from durably.engine.store import Change, VersionConflict
 from durably.errors import InvalidParameterValueException, StoreUnavailableError
 from durably.retries import RetryDecision
 from durably.stores.memory import MemoryStore
+from durably.wire.invocation import InvocationOutput, InvocationStatus
 from durably.wire.operation import OperationStatus
 from tests.unit.engine.shell import Bench, GatedStore, SteppedStore, run
 from tests.unit.engine.support import ERROR, callback, context, retry, step
@@ -22,6 +23,7 @@ from tests.unit.engine.test_sessions import answer, noting
 from tests.unit.engine.test_shared import SHARED
 
 STARTED = OperationStatus.STARTED
+PENDING = InvocationOutput(status=InvocationStatus.PENDING)
 
 
 AGAIN = RetryDecision(should_retry=True, delay=timedelta(seconds=5))
@@ -108,6 +110,49 @@ def test_what_may_be_written_is_not_said_again_though_somebody_else_was_first() 
                 await session.checkpoint((step("other"),))
             await session.fail(ERROR)
             assert (await there.story(arn)).count("StepFailed") == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_error_first", [False, True])
+def test_an_end_beside_what_may_be_written_is_not_called_recorded(
+    is_error_first: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    async def main() -> None:
+        store = SharedSteppedStore()
+        async with Bench(store=store, policy=SHARED) as bench:
+            arn, session = await bench.running(step(), callback())
+            gates = store.gates = []
+            pausing = asyncio.create_task(bench.service.pause(arn))
+            await _until(lambda: len(gates) == 1)
+            ending = asyncio.create_task(session.end(PENDING))
+            await _until(lambda: len(gates) == 2)
+            store.gates = None
+            for place in (0, 1) if is_error_first else (1, 0):
+                error = VersionConflict(arn) if place else StoreUnavailableError("no answer")
+                gates[place].set_exception(error)
+
+            with pytest.raises(StoreUnavailableError):
+                await pausing
+            with pytest.raises(StoreUnavailableError):
+                await ending
+
+    run(main)
+
+
+def test_what_is_deleted_here_is_handed_out_to_nobody() -> None:
+    async def main() -> None:
+        store = SharedLateStore()
+        async with (
+            Bench(store=store, policy=SHARED) as here,
+            Bench(store=store, policy=SHARED) as there,
+        ):
+            arn, session = await here.running(step())
+            await there.service.stop(arn)
+            await here.service.delete(arn)
+            await asyncio.sleep(1)
+
+            assert session.hand_out() is None
 
     run(main)
 

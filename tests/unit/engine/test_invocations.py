@@ -115,7 +115,7 @@ def test_pending_with_nothing_outstanding_counts_as_a_failed_invocation() -> Non
     assert case.execution.last_error.error_type == "Runtime.InvalidResponse"
 
 
-def test_so_does_one_under_which_a_pause_was_asked_for() -> None:
+def test_pending_with_nothing_outstanding_counts_as_failed_under_a_pause_too() -> None:
     case = Case.running(step(), step(action=step().action.SUCCEED))
     case.ask(Pause())
 
