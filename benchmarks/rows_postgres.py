@@ -97,8 +97,9 @@ def many(options: Options) -> list[Line]:
 
 def fan_out(options: Options) -> list[Line]:
     """A map with a step in each item; others make as many steps at once."""
-    lines = []
-    for size in options.pick((1_000, 10_000), (100, 1_000)):
+    lines, found = [], []
+    sizes = options.pick((1_000, 10_000), (100, 1_000))
+    for size in sizes:
         peers = _peers(options, partial(_asked, action="fan_out", given=(size,)))
         taken = []
         for number in range(options.pick(3, 1)):
@@ -116,7 +117,9 @@ def fan_out(options: Options) -> list[Line]:
         )
         others = [1 / value for value in _values(peers, 1)]
         lines += [line, _beside_best(f"items a second of {size:,}", 1 / median(taken), others)]
-    return lines
+        found.append(median(taken))
+    what = f"flat: an item of {sizes[1]:,} beside one of {sizes[0]:,}"
+    return [*lines, Line(what=what, value=found[1] / found[0], unit="times", limit=1.3)]
 
 
 def recovery(options: Options) -> list[Line]:

@@ -8,6 +8,8 @@ it: it is decided anew on what the execution is now, and no body of a step runs 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from itertools import count
 
 from durably.engine.commands import Command
 from durably.errors import ApiError
@@ -20,13 +22,17 @@ class Said:
         is_awaited: somebody waits for it; otherwise it is durable with what comes after it.
         is_once: it is not decided anew: what it was to be durable with is undone.
         is_open: it is neither durable nor refused.
+        place: among all that the invocation has said.
         error: why it was refused, when it was decided anew.
     """
 
-    __slots__ = ("_ahead", "command", "error", "is_awaited", "is_once", "is_open")
+    __slots__ = ("_ahead", "command", "error", "is_awaited", "is_once", "is_open", "place")
 
-    def __init__(self, ahead: Ahead, command: Command, *, is_awaited: bool, is_once: bool) -> None:
+    def __init__(
+        self, ahead: Ahead, place: int, command: Command, *, is_awaited: bool, is_once: bool
+    ) -> None:
         self._ahead = ahead
+        self.place = place
         self.command = command
         self.is_awaited = is_awaited
         self.is_once = is_once
@@ -43,40 +49,44 @@ class Said:
 
 
 class Ahead:
-    """All of them, in order.
+    """All of them that are open, in order. Thousands may be.
 
     Attributes:
         turn: held by whoever decides them anew.
         is_behind: that is under way; what is said now comes after it.
     """
 
-    __slots__ = ("_said", "is_behind", "turn")
+    __slots__ = ("_places", "_posted", "_said", "is_behind", "turn")
 
     def __init__(self) -> None:
-        self._said: list[Said] = []
+        self._places = count()
+        self._said: dict[Said, None] = {}
+        self._posted: deque[Said] = deque()  # nobody waits for these
         self.turn = asyncio.Lock()
         self.is_behind = False
 
     def note(self, command: Command, *, is_awaited: bool, is_once: bool = False) -> Said:
         """Note that *command* has been said."""
-        said = Said(self, command, is_awaited=is_awaited, is_once=is_once)
-        self._said.append(said)
+        place = next(self._places)
+        said = Said(self, place, command, is_awaited=is_awaited, is_once=is_once)
+        self._said[said] = None
+        if not is_awaited:
+            self._posted.append(said)
         return said
 
     def first(self) -> Said | None:
         """Give what was said first."""
-        return self._said[0] if self._said else None
+        return next(iter(self._said), None)
 
     def settle(self, said: Said) -> None:
         """See `Said.settle`."""
         if said.is_open:
-            for one in self._said[: self._said.index(said)]:
-                one.is_open = one.is_awaited
-            said.is_open = False
-            self._said = [one for one in self._said if one.is_open]
+            while self._posted and self._posted[0].place < said.place:
+                self.withdraw(self._posted.popleft())
+            self.withdraw(said)
 
     def withdraw(self, said: Said) -> None:
         """See `Said.withdraw`."""
         if said.is_open:
-            self._said.remove(said)
+            del self._said[said]
             said.is_open = False
