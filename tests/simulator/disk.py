@@ -88,12 +88,13 @@ class View:
                 await asyncio.sleep(self.stage.random.uniform(0, _LATE_SECONDS))
             if is_lost:
                 raise StoreUnavailableError("the disk did not answer")
-        except VersionConflict:
-            write.decided(is_accepted=False)
-            self.stage.faults.note("overtaken", execution=arn)
-            raise
-        except StoreError:
-            self.stage.trace.reach("commit failed")
+        except (VersionConflict, StoreError) as error:
+            if isinstance(error, VersionConflict):
+                write.decided(is_accepted=False)
+            else:
+                self.stage.trace.reach("commit failed")
+            for one in {change.arn: None for change in changes}:
+                self.stage.faults.note("not written", execution=one)
             raise
         finally:
             write.end()

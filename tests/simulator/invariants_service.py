@@ -34,7 +34,7 @@ def i8(observed: Observed) -> list[str]:
         for write in _accepted(observed, seen.arn):
             if write.kind != "checkpoint":
                 continue
-            key = (write.token_in, write.client_token)
+            key = _key(write)
             if key in replies and write.client_token:
                 if write.token_out not in {None, replies[key]} and write.acknowledged:
                     found.append(f"{_of(write)}: repeated, it got another token")
@@ -45,6 +45,11 @@ def i8(observed: Observed) -> list[str]:
             if write.token_out is not None:
                 tokens[write.invocation] = write.token_out
     return found
+
+
+def _key(write: Write) -> tuple[str, str]:
+    """Give what a repeated checkpoint has in common with the first, which recorded it."""
+    return write.token_in, write.client_token
 
 
 def _of(write: Write) -> str:
@@ -71,8 +76,8 @@ def i9(observed: Observed) -> list[str]:
         begun += [(one.began, one.epoch) for one in own]
         known: set[tuple[str, str]] = set()
         for write in _accepted(observed, seen.arn):
-            is_repeated = (write.token_in, write.client_token) in known
-            known.add((write.token_in, write.client_token))
+            is_repeated = _key(write) in known
+            known.add(_key(write))
             if is_repeated:
                 continue  # what it asks for was recorded with the first
             newest = max((epoch for at, epoch in begun if at < (write.done or 0)), default=0)
@@ -272,10 +277,12 @@ def i19(observed: Observed) -> list[str]:
         if act.kind not in {"stop", "delete"} or act.refusal != "":
             continue
         what = f"{act.arn} after {act.kind} at tick {act.done}"
+        accepted = _accepted(observed, act.arn)
+        before = {_key(one) for one in accepted if (one.done or 0) <= act.done}
         found += [
             f"{what}: accepted {_of(one)}"
-            for one in _accepted(observed, act.arn)
-            if (one.done or 0) > act.done and one.updates
+            for one in accepted
+            if (one.done or 0) > act.done and one.updates and _key(one) not in before
         ]
         found += [
             f"{what}: invocation {one.id} began at tick {one.began}"
