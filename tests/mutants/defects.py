@@ -181,7 +181,7 @@ DEFECTS = (
         rule="R3, I14",
         origin="js#865, js#867, js#418, js#614",
         path="engine/invocations.py",
-        find="if execution.outstanding or execution.owed or len(facts) > 1:",
+        find="if execution.outstanding or execution.owed or is_owed:",
         put="if execution.outstanding or execution.owed or facts:",
         tests=(_ENGINE + "test_invocations.py",),
     ),
