@@ -101,7 +101,9 @@ def l3(observed: Observed) -> list[str]:
         told = max(sum(one not in _LOST for one in row) for row in rows)
         if seen.standing == "parked" and len(rows[-1]) < most:
             found.append(f"{seen.arn}: parked after {len(rows[-1])} failures, {most} it may have")
-        if told > most:
+        # Who resumes one that is neither paused nor parked, but has failed, is in no history.
+        resumed = sum(one.kind == "resume" and one.arn == seen.arn for one in observed.acted)
+        if told > most * (1 + resumed):
             found.append(f"{seen.arn}: not parked after {told} failures in a row")
         found += _failures_by_no_fault(observed, seen)
     return found
