@@ -14,7 +14,7 @@ log = logging.getLogger("durably.engine")
 
 def tell_of_retry(execution: Execution, fact: StepRetried) -> None:
     """Log that an attempt has failed, and is to be made again. A condition's polls do not fail."""
-    if fact.error is None:
+    if fact.error is None or not log.isEnabledFor(logging.INFO):
         return
     name = execution.operations[execution.places[fact.id]].name
     log.info(

@@ -20,7 +20,7 @@ from tests.unit.engine.shell import Bench, GatedStore, SteppedStore, run
 from tests.unit.engine.support import ERROR, callback, context, retry, step
 from tests.unit.engine.test_overtaken import LateStore, _open_all, _refuse, _until
 from tests.unit.engine.test_sessions import answer, noting
-from tests.unit.engine.test_shared import SHARED
+from tests.unit.engine.test_shared import SHARED, two_services
 
 STARTED = OperationStatus.STARTED
 PENDING = InvocationOutput(status=InvocationStatus.PENDING)
@@ -54,10 +54,7 @@ def test_what_was_written_after_its_caller_gave_up_is_not_said_again(
 ) -> None:
     async def main() -> None:
         store = SharedLateStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             arn, session = await here.running(step(), callback())
             await cut_off(here, session)
             await asyncio.sleep(30)  # the next attempt is due
@@ -70,6 +67,21 @@ def test_what_was_written_after_its_caller_gave_up_is_not_said_again(
             assert (await there.story(arn)).count("StepFailed") == 1
             expected = STARTED if is_followed else OperationStatus.READY
             assert (await there.operation(arn, "s")).status is expected
+
+    run(main)
+
+
+def test_what_was_posted_before_what_is_written_is_not_said_again() -> None:
+    async def main() -> None:
+        async with two_services() as (here, there):
+            arn, session = await here.running(callback())
+            session.post(step("t"))
+            await session.checkpoint((retry("t", error=ERROR),))
+            await asyncio.sleep(30)  # the next attempt is due, so that it could begin
+            await answer(there, arn, "cb")
+            await session.checkpoint((step("other"),))
+
+            assert (await there.operation(arn, "t")).status is OperationStatus.READY
 
     run(main)
 
@@ -90,10 +102,7 @@ class SharedBrokenStore(SharedLateStore):
 def test_what_may_be_written_is_not_said_again_though_somebody_else_was_first() -> None:
     async def main() -> None:
         store = SharedBrokenStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             arn, session = await here.running(step(), callback())
             store.late = asyncio.get_running_loop().create_future()
             saying = asyncio.create_task(session.checkpoint((retry(error=ERROR),)))
@@ -143,10 +152,7 @@ def test_an_end_beside_what_may_be_written_is_not_called_recorded(
 def test_what_is_deleted_here_is_handed_out_to_nobody() -> None:
     async def main() -> None:
         store = SharedLateStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             arn, session = await here.running(step())
             await there.service.stop(arn)
             await here.service.delete(arn)
@@ -177,10 +183,7 @@ def test_an_attempt_that_never_ran_is_not_recorded() -> None:
         await ctx.step("idle", idle)
 
     async def main() -> None:
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             here.functions["f"] = handler  # type: ignore[assignment]  # it is one, too
             dispatcher, work = here.work()
             arn = await here.start()
@@ -202,10 +205,7 @@ async def idle() -> None:
 def test_what_somebody_else_wrote_in_its_place_is_not_taken_for_it() -> None:
     async def main() -> None:
         store = SharedSteppedStore()
-        async with (
-            Bench(store=store, policy=SHARED) as here,
-            Bench(store=store, policy=SHARED) as there,
-        ):
+        async with two_services(store) as (here, there):
             arn, session = await here.running(callback(), step())
             told: list[list[str]] = []
             session.listen(noting(told))
