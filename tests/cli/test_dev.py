@@ -22,6 +22,18 @@ SMALL_RUNTIME = Path(__file__).parents[1] / "server" / "small_runtime.py"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - it must not be served there by mistake
 LANGUAGES = SMALL_RUNTIME.with_name("languages")
 SMALL = f"{sys.executable} {SMALL_RUNTIME}"
+FLAKY = """
+from durably import DurableContext, durable_execution
+
+
+def call() -> None:
+    raise ConnectionError("no answer")
+
+
+@durable_execution
+async def flaky(event: int, ctx: DurableContext) -> None:
+    await ctx.step("call", call)
+"""
 SECRET = "canary-7c2d"
 
 HELLO = dedent(
@@ -431,3 +443,13 @@ def _ignoring(server: Any, event: object) -> None:
         server.invoke("small", event)
     except Exception:  # noqa: BLE001 - the server goes away meanwhile
         return
+
+
+def test_it_shows_the_attempts_of_steps_that_fail(tmp_path: Path) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    with dev_server(tmp_path, "flaky.py") as server:
+        server.client.invoke(FunctionName="flaky", Payload="1", InvocationType="Event")
+
+        line = server.until_said("failed, and is made again")
+
+        assert "an attempt of step 'call' of flaky/" in line
